@@ -1,0 +1,1 @@
+"""Floodgate: a durable payment gateway; flow/ tells the story of a payment."""

@@ -1,0 +1,68 @@
+"""Who and what is meant: typed, time-ordered ids that carry their merchant, for every step.
+
+An id is a UUIDv7 (RFC 9562 section 5.7) of which the random part is laid out by us::
+
+    48 bit milliseconds | 4 bit version | 12 bit counter | 2 bit variant
+    | 30 bit merchant number | 28 bit random | 4 bit journal kind
+
+So every id names the shard that holds its row, and the journal of a cause has the id of that cause
+with its kind in the last hex digit: it exists once by construction.  The public form is a prefix
+and the 32 hex digits; `uuid_of` gives the database's form.
+"""
+
+import itertools
+import os
+import re
+from typing import Final
+
+MERCHANT_NUMBER_MAX: Final = (1 << 30) - 1
+PLATFORM: Final = 0
+
+_VERSION: Final = 7 << 76
+_VARIANT: Final = 2 << 62
+_SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc)_[0-9a-f]{32}")
+_counter = itertools.count(int.from_bytes(os.urandom(2)))
+
+
+def mint(prefix: str, merchant: int, milliseconds: int) -> str:
+    """Make a new id, for instance `pay_0199…`, of this merchant at this time since 1970."""
+    random = int.from_bytes(os.urandom(4)) >> 4
+    value = (
+        (milliseconds << 80)
+        | _VERSION
+        | ((next(_counter) & 0xFFF) << 64)
+        | _VARIANT
+        | (merchant << 32)
+        | (random << 4)
+    )
+    return f"{prefix}_{value:032x}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Tell whether this text has the shape of an id with this prefix."""
+    return text.startswith(prefix + "_") and _SHAPE.fullmatch(text) is not None
+
+
+def uuid_of(public: str) -> str:
+    """Strip the prefix: the 32 hex digits that the database keeps as a uuid."""
+    return public[-32:]
+
+
+def public(prefix: str, uuid_hex: str) -> str:
+    """Put the prefix before a database uuid, given as hex with or without dashes."""
+    return f"{prefix}_{uuid_hex.replace('-', '')}"
+
+
+def merchant_number(public_id: str) -> int:
+    """Read the merchant number, and thereby the shard, out of any id."""
+    return (int(public_id[-16:], 16) >> 32) & MERCHANT_NUMBER_MAX
+
+
+def milliseconds_of(public_id: str) -> int:
+    """Read the time of birth, in milliseconds since 1970, out of any id."""
+    return int(public_id[-32:-20], 16)
+
+
+def journal_uuid(cause: str, kind: int) -> str:
+    """Name the journal of this kind that belongs to a cause (an attempt or a refund)."""
+    return f"{cause[-32:-1]}{kind:x}"

@@ -1,0 +1,60 @@
+"""Every bound of the system in one place, for every step; the unit stands last in each name."""
+
+# What a request may be (the face and the verify step).
+BODY_BYTES_MAX = 64 * 1024
+HEADERS_COUNT_MAX = 48
+TARGET_BYTES_MAX = 4096
+IDEMPOTENCY_KEY_CHARS_MAX = 255
+SIGNATURE_AGE_SECONDS_MAX = 300
+NONCE_CHARS_MAX = 64
+
+# What a payment may say.
+AMOUNT_MINOR_MAX = 999_999_999_999
+REFERENCE_CHARS_MAX = 64
+DESCRIPTION_CHARS_MAX = 255
+METADATA_PAIRS_MAX = 20
+METADATA_KEY_CHARS_MAX = 40
+METADATA_VALUE_CHARS_MAX = 500
+URL_CHARS_MAX = 2048
+PAGE_ITEMS_MAX = 100
+PAGE_ITEMS_DEFAULT = 20
+
+# How long a payment may stay open when the merchant does not say.
+CARD_OPEN_SECONDS = 60
+QR_OPEN_SECONDS = 30 * 60
+EXPIRY_SECONDS_MAX = 7 * 24 * 3600
+
+# Idempotency in Redis (contract section 3): the lease outlives the longest request.
+CLAIM_LEASE_SECONDS = 30
+ANSWER_KEEP_SECONDS = 24 * 3600
+REDIS_BUDGET_SECONDS = 0.05
+REDIS_PAUSE_SECONDS = 0.5
+
+# Batches: what one flush may carry, and what may wait for it.
+REDIS_BATCH_ITEMS_MAX = 256
+LEDGER_BATCH_ITEMS_MAX = 1000
+QUEUE_ITEMS_MAX = 20_000
+LEDGER_FLIGHTS_MAX = 2
+
+# Keys and merchants are read again this often; the contract promises five seconds.
+KEYRING_REFRESH_SECONDS = 1.0
+
+# The acquirer: how long one answer may take, and how many calls may be under way.
+CHANNEL_ANSWER_SECONDS = 3.0
+CHANNEL_CALLS_MAX = 4096
+CHANNEL_ANSWER_BYTES_MAX = 64 * 1024
+
+# Recovery of unknown outcomes: after each silence the next query waits this long.
+QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+QUERY_JITTER_SHARE = 0.2
+QUERY_LEASE_SECONDS = 15
+QUERY_BATCH_ITEMS_MAX = 64
+
+# Stopping: SIGTERM finishes what began within this time.
+DRAIN_SECONDS = 25
+
+assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive the call it guards"
+assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive the query it guards"
+assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
+assert KEYRING_REFRESH_SECONDS < 5, "revocation must reach every worker within five seconds"
+assert LEDGER_BATCH_ITEMS_MAX * LEDGER_FLIGHTS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds the flights"

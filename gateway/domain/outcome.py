@@ -1,0 +1,66 @@
+"""What an acquirer said about money, as one of three values: success, final failure, unknown.
+
+Everything that is not provably one of the first two is UNKNOWN, which is therefore the default.
+PENDING, REQUIRES_ACTION and NOT_FOUND are kinds of "not yet": they never end a payment.
+"""
+
+import enum
+from datetime import datetime
+
+import msgspec
+
+
+class Verdict(enum.Enum):
+    """The channel's word on one attempt or refund, in our vocabulary."""
+
+    SUCCEEDED = "succeeded"
+    AUTHORIZED = "authorized"
+    REQUIRES_ACTION = "requires_action"
+    PENDING = "pending"
+    FAILED = "failed"
+    CLOSED = "closed"
+    NOT_FOUND = "not_found"
+    UNKNOWN = "unknown"
+
+
+class Advice(enum.Enum):
+    """What the merchant may do after a decline."""
+
+    OTHER_METHOD = "other_method"
+    RETRY_LATER = "retry_later"
+    NEVER = "never"
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """Why a payment failed: our code, words for the merchant, advice, and the channel's own code."""
+
+    code: str
+    message: str
+    advice: Advice
+    channel_code: str | None = None
+
+
+class NextAction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the payer has to do: show a QR code (`qr`) or follow a link (`redirect`)."""
+
+    type: str
+    qr: str | None = None
+    url: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One answer of a channel; amounts are minor units, `None` where the channel did not say.
+
+    `code` is the channel's raw word, kept for support staff.  `sent` is False only when the request
+    provably never left (the connection was refused), so that another channel may be tried.
+    """
+
+    verdict: Verdict = Verdict.UNKNOWN
+    channel_transaction: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    code: str | None = None
+    failure: Failure | None = None
+    next_action: NextAction | None = None
+    paid_at: datetime | None = None
+    sent: bool = True

@@ -1,0 +1,1 @@
+"""Sockets, clocks and processes; no business words."""

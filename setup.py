@@ -1,0 +1,14 @@
+"""The table of compiled modules; everything else about the distribution stands in pyproject.toml."""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension("native._signature_c", ["native/_signature_c.pyx"]),
+            Extension("native._routes_c", ["native/_routes_c.pyx"]),
+        ],
+        compiler_directives={"language_level": "3", "binding": True, "autotestdict": False},
+    ),
+)
