@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain.outcome import Outcome
+from gateway.domain.wire import WireAnswer, WireRequest
 
 
 class Verb(enum.Enum):
@@ -30,8 +31,10 @@ class Ask(msgspec.Struct, frozen=True):
 
     `number` is our number of the attempt (32 hex digits) and the channel's idempotency key;
     `refund_number` likewise for refunds.  `amount` is in minor units of `currency`: of the payment
-    for CREATE, of the capture or refund for those verbs.  `method` is the merchant's own object
-    (`{"type": "card", "token": …}`); `capture` is False when the money is only to be authorized.
+    for CREATE, of the capture or refund for those verbs, and for CLOSE and the queries what we
+    believe the channel to have booked, because an answer with another amount is frozen.  `method`
+    is the merchant's own object (`{"type": "card", "token": …}`); `capture` is False when the money
+    is only to be authorized.
     """
 
     verb: Verb
@@ -42,23 +45,6 @@ class Ask(msgspec.Struct, frozen=True):
     capture: bool = True
     refund_number: str | None = None
     expires_at: datetime | None = None
-
-
-class WireRequest(msgspec.Struct, frozen=True):
-    """An HTTP request that the courier may send; `path` is relative to the channel's base URL."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class WireAnswer(msgspec.Struct, frozen=True):
-    """An HTTP answer as it came; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -76,6 +62,10 @@ class NoticeRefused(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class BillRefused(Exception):
+    """The bill is cut short, altered or unreadable; nothing of it may be used."""
 
 
 class BillLine(msgspec.Struct, frozen=True):
@@ -106,14 +96,37 @@ class Channel(Protocol):
     """One acquirer's protocol without its I/O; `number` (1-999) names it in account numbers."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name in settings, routes and the payment's `channel`."""
+        ...
+
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The number in account numbers."""
+        ...
+
     @property
-    def base_url(self) -> str: ...
+    def base_url(self) -> str:
+        """Where the acquirer is, without a slash at the end."""
+        ...
+
     @property
-    def capabilities(self) -> Capabilities: ...
-    def build(self, ask: Ask, now: datetime) -> WireRequest: ...
-    def read(self, ask: Ask, answer: WireAnswer) -> Outcome: ...
-    def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice: ...
-    def read_bill(self, body: bytes) -> Iterator[BillLine]: ...
+    def capabilities(self) -> Capabilities:
+        """What this channel can do."""
+        ...
+
+    def build(self, ask: Ask, now: datetime) -> WireRequest:
+        """Put a question into the acquirer's words, signed."""
+        ...
+
+    def read(self, ask: Ask, answer: WireAnswer) -> Outcome:
+        """Put the answer into ours; what is not provably final is UNKNOWN."""
+        ...
+
+    def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
+        """Verify and read a notice (header names in lower case); raises `NoticeRefused`."""
+        ...
+
+    def read_bill(self, body: bytes) -> Iterator[BillLine]:
+        """Read a daily bill; raises `BillRefused`, at the latest after the last line."""
+        ...

@@ -1,10 +1,10 @@
 """Every error that can cross a floor, and the frozen list of codes that the public sees.
 
-    FloodgateError
-    + Problem           a refusal with a public code (RFC 9457); nothing was begun unless it says so
-    + Unavailable       a part we depend on does not answer; nothing is known to have happened
-      - Overloaded      our own queue is full; nothing was begun
-    + InDoubt           a write whose fate is not known yet; ask by id before answering
+FloodgateError
++ Problem           a refusal with a public code (RFC 9457); nothing was begun unless it says so
++ Unavailable       a part we depend on does not answer; nothing is known to have happened
+  - Overloaded      our own queue is full; nothing was begun
++ InDoubt           a write whose fate is not known yet; ask by id before answering
 """
 
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ QR_OPEN_SECONDS = 30 * 60
 EXPIRY_SECONDS_MAX = 7 * 24 * 3600
 
 # Idempotency in Redis (contract section 3): the lease outlives the longest request.
-CLAIM_LEASE_SECONDS = 30
+CLAIM_LEASE_SECONDS = 10
 ANSWER_KEEP_SECONDS = 24 * 3600
 REDIS_BUDGET_SECONDS = 0.05
 REDIS_PAUSE_SECONDS = 0.5

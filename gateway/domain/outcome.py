@@ -32,7 +32,7 @@ class Advice(enum.Enum):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """Why a payment failed: our code, words for the merchant, advice, and the channel's own code."""
+    """Why a payment failed: our code, words for the merchant, advice, the channel's own code."""
 
     code: str
     message: str
@@ -64,3 +64,19 @@ class Outcome(msgspec.Struct, frozen=True):
     next_action: NextAction | None = None
     paid_at: datetime | None = None
     sent: bool = True
+
+
+def checked(outcome: Outcome, *, amount: int, currency: str) -> Outcome:
+    """The outcome itself when its money is what we asked for; else UNKNOWN, `amount_mismatch`.
+
+    A right signature under a wrong amount proves nothing: such a payment is frozen for people.
+    """
+    if outcome.amount in {None, amount} and outcome.currency in {None, currency}:
+        return outcome
+    return Outcome(
+        channel_transaction=outcome.channel_transaction,
+        amount=outcome.amount,
+        currency=outcome.currency,
+        code="amount_mismatch",
+        paid_at=outcome.paid_at,
+    )

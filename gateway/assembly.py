@@ -1,0 +1,236 @@
+"""The composition root: every concrete class is chosen here and nowhere else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct
+
+from gateway.channels.courier import Courier
+from gateway.channels.port import Channel
+from gateway.channels.registry import Registry
+from gateway.channels.service import Channels
+from gateway.channels.simulator.channel import SimulatorChannel
+from gateway.domain.errors import FloodgateError
+from gateway.domain.wire import WireRequest
+from gateway.drivers import migrations, sealing, telemetry
+from gateway.drivers.clock import Clock
+from gateway.drivers.outbound import Outbound
+from gateway.drivers.postgres import Postgres
+from gateway.drivers.redis import Redis
+from gateway.events.feed import Feed
+from gateway.faces.api.pages import Pages
+from gateway.faces.api.server import ApiServer
+from gateway.flow.desk import Desk
+from gateway.idempotency.fast import FastClaims
+from gateway.idempotency.service import Idempotency
+from gateway.ledger import proofs
+from gateway.ledger.lists import Reader
+from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.service import Ledger
+from gateway.ledger.store import PostgresBooks
+from gateway.match.service import Match
+from gateway.routing.rules import Candidate
+from gateway.routing.service import Routing
+from gateway.settings import Settings, SettingsWrong
+from gateway.verify.keyring import Keyring
+from gateway.verify.service import Verify
+from gateway.verify.store import KEYS_CHANNEL, PostgresKeyStore
+
+# What each channel keeps of a capture, in basis points of its contract with us.
+CHANNEL_FEES: Mapping[str, int] = {"simulator": 30}
+
+
+class House(Struct, frozen=True):
+    """Everything that a worker needs, connected; `tasks` run as long as the worker."""
+
+    settings: Settings
+    postgres: Postgres
+    keyring: Keyring
+    desk: Desk
+
+
+def public_base(settings: Settings) -> str:
+    """Say under which URL we are reached, as configured."""
+    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+
+
+def authorities(settings: Settings) -> frozenset[str]:
+    """Give every public name with its port; loopback names when no public URL is configured."""
+    names = {name.strip().lower() for name in settings.public_names.split(",") if name.strip()}
+    if settings.public_url:
+        names.add(settings.public_url.partition("://")[2].strip("/").lower())
+    else:
+        hosts = {"127.0.0.1", "localhost", "[::1]", settings.host}
+        names |= {f"{host}:{settings.port}".lower() for host in hosts}
+    return frozenset(names)
+
+
+def vault_of(settings: Settings) -> sealing.Vault:
+    """Open the vault; refused without a usable master key."""
+    if not settings.master_key:
+        raise SettingsWrong("FLOODGATE_MASTER_KEY is needed to read the merchants' secrets")
+    try:
+        return sealing.Vault(settings.master_key)
+    except ValueError as error:
+        raise SettingsWrong(f"FLOODGATE_MASTER_KEY: {error}") from None
+
+
+def postgres_of(settings: Settings, *, connections: int | None = None) -> Postgres:
+    """Make the pool of connections, not yet open."""
+    if not settings.database_url:
+        raise SettingsWrong("FLOODGATE_DATABASE_URL is needed")
+    return Postgres(
+        settings.database_url,
+        connections=connections or settings.database_connections,
+        statement_cache=settings.statement_cache,
+    )
+
+
+def channels_of(settings: Settings) -> Registry:
+    """Make every channel that is configured."""
+    channels: list[Channel] = []
+    if settings.simulator_url:
+        channels.append(
+            SimulatorChannel(
+                settings.simulator_url,
+                settings.simulator_secret.encode(),
+                notify_base=public_base(settings),
+            )
+        )
+    return Registry(channels)
+
+
+def _candidates(registry: Registry) -> list[Candidate]:
+    return [
+        Candidate(
+            channel.name,
+            channel.number,
+            channel.capabilities.methods,
+            channel.capabilities.currencies,
+        )
+        for channel in registry
+    ]
+
+
+@contextlib.asynccontextmanager
+async def house(settings: Settings) -> AsyncIterator[House]:
+    """Connect everything, give the house, and leave in order: what was queued becomes durable."""
+    if not settings.redis_url:
+        raise SettingsWrong("FLOODGATE_REDIS_URL is needed")
+    vault, clock = vault_of(settings), Clock()
+    postgres = postgres_of(settings)
+    await postgres.open()
+    async with contextlib.AsyncExitStack() as leaving:
+        leaving.push_async_callback(postgres.close)
+        redis = Redis.with_house_limits(settings.redis_url)
+        leaving.push_async_callback(redis.close)
+        outbound = await leaving.enter_async_context(Outbound())
+        registry = channels_of(settings)
+        store = PostgresKeyStore(postgres, vault)
+        await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
+        keyring = Keyring(store)
+        await keyring.refresh()
+        ledger = Ledger(
+            PostgresBooks(postgres, vault, clock),
+            CHANNEL_FEES,
+            observe_open=telemetry.BATCH_ITEMS.labels("open").observe,
+            observe_post=telemetry.BATCH_ITEMS.labels("post").observe,
+        )
+        leaving.push_async_callback(ledger.drain)
+        courier = Courier(outbound, clock, seconds=settings.channel_seconds)
+        desk = Desk(
+            verify=Verify(
+                keyring,
+                scheme=public_base(settings).partition("://")[0],
+                authorities=authorities(settings),
+            ),
+            match=Match(),
+            idempotency=Idempotency(FastClaims(redis)),
+            routing=Routing(_candidates(registry), clock),
+            channels=Channels(registry, courier, clock),
+            ledger=ledger,
+            recovery=RecoveryQueue(postgres),
+            reader=Reader(postgres),
+            feed=Feed(postgres),
+            clock=clock,
+        )
+        yield House(settings, postgres, keyring, desk)
+
+
+@contextlib.asynccontextmanager
+async def fresh_keys(home: House) -> AsyncIterator[None]:
+    """Keep the keyring fresh inside a block, quickly where PostgreSQL can tell us of changes."""
+    tasks = [
+        asyncio.create_task(home.keyring.keep_fresh()),
+        asyncio.create_task(_listen(home)),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _listen(home: House) -> None:
+    """Wake the keyring when a key changed; the keyring's own clock serves where this cannot."""
+    while True:
+        connection = None
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await asyncpg.connect(home.settings.database_url)
+            await connection.add_listener(KEYS_CHANNEL, lambda *_: home.keyring.wake())
+            gone = asyncio.Event()
+            connection.add_termination_listener(lambda _, gone=gone: gone.set())
+            try:
+                await gone.wait()
+            finally:
+                connection.terminate()
+        await asyncio.sleep(1)
+
+
+def server_of(home: House) -> ApiServer:
+    """Make the HTTP server of one worker."""
+
+    async def missing() -> Mapping[str, str]:
+        try:
+            current = await migrations.schema_is_current(home.postgres.raw)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            return {"postgresql": "unreachable"}
+        return {} if current else {"schema": "not current"}
+
+    settings = home.settings
+    pages = Pages(
+        version=version("floodgate"),
+        server=public_base(settings),
+        shared_metrics=Path(settings.metrics_dir) if settings.metrics_dir else None,
+        ready=missing,
+    )
+    return ApiServer(home.desk, pages)
+
+
+async def prove_everything(settings: Settings) -> list[proofs.Proof]:
+    """Prove the books, and where a simulator is configured hold its books beside ours."""
+    postgres = postgres_of(settings, connections=1)
+    await postgres.open()
+    try:
+        proved = await proofs.prove(postgres)
+        if settings.simulator_url:
+            before = await _simulator_books(settings)
+            ours = await proofs.our_attempts(postgres, SimulatorChannel.name)
+            proved.append(proofs.compare(before, ours, await _simulator_books(settings)))
+    finally:
+        await postgres.close()
+    return sorted(proved, key=lambda proof: proof.id)
+
+
+async def _simulator_books(settings: Settings) -> list[proofs.Booking]:
+    request = WireRequest("GET", "/books", {}, b"")
+    async with Outbound(answer_bytes_max=1 << 31) as outbound:
+        answer = await outbound.send(settings.simulator_url, request, seconds=600)
+    if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+        raise FloodgateError("the simulator's books cannot be read")
+    return proofs.read_books(answer.body)

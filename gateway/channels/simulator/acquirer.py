@@ -1,0 +1,272 @@
+"""The simulated acquirer itself: what each call does to its books, and what it is told."""
+
+import asyncio
+import sys
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from gateway.channels.simulator import scripts
+from gateway.channels.simulator.books import Books
+from gateway.channels.simulator.entries import OPEN, Payment, Refund, Status
+from gateway.channels.simulator.messages import CaptureOrder, Message, Order, RefundOrder, Report
+from gateway.channels.simulator.notices import Notifier, is_loopback
+from gateway.channels.simulator.scripts import Letter, Script, Told, Truth
+from gateway.drivers.clock import Clock
+
+_QR_PREFIX: Final = "qr_"
+_FIRST_STATUS: Final = {
+    Truth.WHEN_PAID: Status.REQUIRES_ACTION,
+    Truth.DECLINED: Status.DECLINED,
+}
+
+
+class Refused(Exception):
+    """An answer other than 200: the HTTP status and the word for it."""
+
+    def __init__(self, status: int, word: str) -> None:
+        self.status = status
+        self.word = word
+        super().__init__(word)
+
+
+class Acquirer:
+    """Answers with a report, with None where the script is silent, or by raising `Refused`."""
+
+    def __init__(
+        self,
+        books: Books,
+        notifier: Notifier,
+        *,
+        clock: Clock,
+        delay_ms: int,
+        notify_anywhere: bool,
+    ) -> None:
+        self._books = books
+        self._notifier = notifier
+        self._clock = clock
+        self._delay_ms = delay_ms
+        self._notify_anywhere = notify_anywhere
+        self._ripening: dict[str, asyncio.Task[None]] = {}
+        for payment in books.due():
+            self._ripen_later(payment)
+
+    async def close(self) -> None:
+        """Leave what is due to the next start."""
+        tasks = list(self._ripening.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def create(self, order: Order) -> Report | None:
+        """Take or authorize money; the same number and parameters get the same answer again."""
+        name = scripts.name_of(order.method)
+        script = scripts.named(name)
+        payment = self._books.payment(order.number)
+        if self._books.is_closed(order.number):
+            raise Refused(409, "closed")
+        if payment is None and script.truth is not Truth.LOST:
+            self._open(order, name, script)
+        elif payment is not None and not _is_same(payment, order, name):
+            raise Refused(409, "number_used")
+        if script.told is Told.SILENCE:
+            return None
+        if script.told is Told.ERROR:
+            raise Refused(500, "internal_error")
+        if script.told is Told.PATIENTLY and order.number in self._ripening:
+            # The caller may leave while it waits; what ripens does so all the same.
+            await asyncio.shield(self._ripening[order.number])
+        return _report(self._known(order.number))
+
+    def query(self, number: str) -> Report:
+        """Say how a payment stands."""
+        if self._books.is_closed(number):
+            return Report(number, Status.CLOSED)
+        return _report(self._known(number))
+
+    def close_payment(self, number: str) -> Report:
+        """Close a payment for good unless it is paid; a number without one is closed as well."""
+        payment = self._books.payment(number)
+        if payment is None:
+            if not self._books.is_closed(number):
+                self._books.close_number(number)
+            return Report(number, Status.CLOSED)
+        if payment.status is Status.SUCCEEDED:
+            return replace(_report(payment), code="already_paid")
+        if payment.status in OPEN:
+            is_late = _script(payment).truth is Truth.WHEN_CLOSED and not payment.transaction
+            due = self._after(self._delay_ms) if is_late else None
+            payment = self._books.record(replace(payment, status=Status.CLOSED, due=due))
+            if is_late:
+                self._ripen_later(payment)
+        return _report(payment)
+
+    def capture(self, number: str, order: CaptureOrder) -> Report:
+        """Take what was authorized or a part of it, once."""
+        payment = self._known(number)
+        if order.currency != payment.currency:
+            raise Refused(400, "invalid_request")
+        if payment.status is Status.SUCCEEDED and payment.booked == order.amount:
+            return _report(payment)
+        if payment.status is Status.SUCCEEDED:
+            raise Refused(409, "already_captured")
+        if payment.status is Status.CLOSED:
+            raise Refused(409, "closed")
+        if payment.status is not Status.AUTHORIZED:
+            raise Refused(409, "not_authorized")
+        if order.amount > payment.amount:
+            raise Refused(409, "capture_exceeded")
+        return _report(self._books.record(payment.captured(order.amount, self._clock.now())))
+
+    def refund(self, number: str, order: RefundOrder) -> Report | None:
+        """Give money back; the same refund number and parameters get the same answer again."""
+        payment = self._known(number)
+        script = _script(payment)
+        refund = self._books.refund(number, order.refund_number)
+        if refund is None:
+            refund = self._give_back(payment, order, script.refund_failure)
+        elif (refund.amount, refund.currency) != (order.amount, order.currency):
+            raise Refused(409, "number_used")
+        return None if script.refund_told is Told.SILENCE else _refund_report(refund)
+
+    def query_refund(self, number: str, refund_number: str) -> Report:
+        """Say how a refund stands."""
+        refund = self._books.refund(number, refund_number)
+        if refund is None:
+            raise Refused(404, "not_found")
+        return _refund_report(refund)
+
+    def pay(self, qr: str) -> Report:
+        """Play the payer who scans a QR code; a second time changes nothing."""
+        payment = self._known(qr.removeprefix(_QR_PREFIX))
+        if _script(payment).truth is not Truth.WHEN_PAID:
+            raise Refused(404, "not_found")
+        if payment.status is Status.CLOSED:
+            raise Refused(409, "closed")
+        if payment.status is Status.REQUIRES_ACTION:
+            if payment.expires_at is not None and payment.expires_at <= self._clock.now():
+                raise Refused(409, "expired")
+            payment = self._approve(payment)
+        return _report(payment)
+
+    def _known(self, number: str) -> Payment:
+        payment = self._books.payment(number)
+        if payment is None:
+            raise Refused(404, "not_found")
+        return payment
+
+    def _open(self, order: Order, name: str, script: Script) -> None:
+        if not (self._notify_anywhere or is_loopback(order.notify_url)):
+            raise Refused(400, "invalid_request")
+        waits = script.truth in {Truth.LATER, Truth.NEVER}
+        delay_ms = self._delay_ms if script.delay_ms is None else script.delay_ms
+        # A million payments share a handful of these words.
+        payment = Payment(
+            number=order.number,
+            amount=order.amount,
+            currency=sys.intern(order.currency),
+            script=sys.intern(name),
+            capture=order.capture,
+            notify_url=sys.intern(order.notify_url),
+            status=_FIRST_STATUS.get(script.truth, Status.PENDING),
+            expires_at=order.expires_at,
+            due=self._after(delay_ms) if waits else None,
+            code=script.decline,
+        )
+        if script.truth is Truth.AT_ONCE:
+            self._approve(payment)
+        elif self._books.record(payment).due is not None:
+            self._ripen_later(payment)
+
+    def _approve(self, payment: Payment) -> Payment:
+        transaction = self._books.identify(payment.number)
+        payment = self._books.record(payment.approved(transaction, self._clock.now()))
+        self._notify(payment)
+        return payment
+
+    def _give_back(self, payment: Payment, order: RefundOrder, failure: str | None) -> Refund:
+        if order.currency != payment.currency:
+            raise Refused(400, "invalid_request")
+        if payment.status is not Status.SUCCEEDED:
+            raise Refused(409, "not_paid")
+        if order.amount > payment.booked - payment.refunded:
+            raise Refused(409, "refund_exceeded")
+        number, amount = order.refund_number, order.amount
+        if failure is not None:
+            return self._books.refuse_refund(payment, number, amount=amount, code=failure)
+        return self._books.give_back(payment, number, amount=amount, now=self._clock.now())
+
+    def _after(self, delay_ms: int) -> datetime:
+        return self._clock.now() + timedelta(milliseconds=delay_ms)
+
+    def _ripen_later(self, payment: Payment) -> None:
+        number = payment.number
+        self._ripening[number] = asyncio.create_task(self._ripen(payment))
+        self._ripening[number].add_done_callback(lambda _: self._ripening.pop(number, None))
+
+    async def _ripen(self, planned: Payment) -> None:
+        """Let a script go on by itself when it is due, unless the payment was closed meanwhile."""
+        assert planned.due is not None
+        await asyncio.sleep((planned.due - self._clock.now()).total_seconds())
+        payment = self._known(planned.number)
+        if payment.due is None:
+            return
+        if _script(payment).truth is Truth.NEVER:
+            self._notify(self._books.record(replace(payment, due=None)))
+        else:
+            self._approve(payment)
+
+    def _notify(self, payment: Payment) -> None:
+        """Send the script's notices; every one of them says that the payment has succeeded."""
+        report = _report(payment)
+        if payment.transaction is None:
+            transaction = self._books.identify(payment.number)
+            report = replace(report, status=Status.SUCCEEDED, transaction=transaction)
+        message_id = self._books.identify(payment.number, "notice")
+        for letter in _script(payment).notices:
+            wrong = letter is Letter.WRONG_AMOUNT
+            told = replace(report, amount=payment.amount + 1) if wrong else report
+            message = Message(message_id, told)
+            self._notifier.send(payment.notify_url, message, forged=letter is Letter.FORGED)
+
+
+def _script(payment: Payment) -> Script:
+    return scripts.named(payment.script)
+
+
+def _is_same(payment: Payment, order: Order, name: str) -> bool:
+    """Tell whether an order repeats the payment's own; where to notify may change."""
+    return (payment.amount, payment.currency, payment.script, payment.capture) == (
+        order.amount,
+        order.currency,
+        name,
+        order.capture,
+    )
+
+
+def _report(payment: Payment) -> Report:
+    waits_for_payer = payment.status is Status.REQUIRES_ACTION
+    return Report(
+        number=payment.number,
+        status=payment.status,
+        amount=payment.booked or payment.amount,
+        currency=payment.currency,
+        transaction=payment.transaction,
+        code=payment.code,
+        qr=_QR_PREFIX + payment.number if waits_for_payer else None,
+        booked_at=payment.booked_at,
+    )
+
+
+def _refund_report(refund: Refund) -> Report:
+    return Report(
+        number=refund.number,
+        status=refund.status,
+        refund_number=refund.refund_number,
+        amount=refund.amount,
+        currency=refund.currency,
+        transaction=refund.transaction,
+        code=refund.code,
+        booked_at=refund.booked_at,
+    )

@@ -1,0 +1,160 @@
+"""The books of the simulated acquirer: the truth, whatever its scripts tell the callers."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from hashlib import blake2b
+from itertools import islice
+
+from msgspec.structs import replace
+
+from gateway.channels.port import BillLine
+from gateway.channels.simulator.entries import Booking, Entry, Payment, Refund, Status
+from gateway.channels.simulator.journal import Journal
+from gateway.domain.money import cumulative_share
+
+
+class Books:
+    """Payments by number, refunds by number and refund number, bookings in order.
+
+    An entry is in the journal before it counts, and counts the same way when it is replayed.
+    """
+
+    def __init__(self, seed: int, journal: Journal | None = None) -> None:
+        self._seed = seed
+        self._journal = journal
+        self._payments: dict[str, Payment] = {}
+        self._refunds: dict[tuple[str, str], Refund] = {}
+        self._bookings: list[Booking] = []
+        self._closed: set[str] = set()
+        for entry in journal.replay() if journal is not None else ():
+            self._count(entry)
+
+    def _commit(self, entry: Entry) -> None:
+        if self._journal is not None:
+            self._journal.append(entry)
+        self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        if entry.payment is not None:
+            self._payments[entry.payment.number] = entry.payment
+        if entry.refund is not None:
+            self._refunds[entry.refund.number, entry.refund.refund_number] = entry.refund
+        if entry.booking is not None:
+            self._bookings.append(entry.booking)
+        if entry.closed is not None:
+            self._closed.add(entry.closed)
+
+    def identify(self, *parts: str) -> str:
+        """Make the id of a transaction or notice: the same seed and parts give the same id."""
+        text = ":".join((str(self._seed), *parts))
+        return "sim_" + blake2b(text.encode(), digest_size=12).hexdigest()
+
+    def payment(self, number: str) -> Payment | None:
+        """The payment of this number."""
+        return self._payments.get(number)
+
+    def refund(self, number: str, refund_number: str) -> Refund | None:
+        """The refund of this number of the payment of this number."""
+        return self._refunds.get((number, refund_number))
+
+    def is_closed(self, number: str) -> bool:
+        """Tell whether this number was closed before any payment came under it."""
+        return number in self._closed
+
+    def due(self) -> list[Payment]:
+        """The payments whose script has yet to go on by itself."""
+        return [payment for payment in self._payments.values() if payment.due is not None]
+
+    def close_number(self, number: str) -> None:
+        """Forbid a number that no payment has."""
+        self._commit(Entry(closed=number))
+
+    def record(self, payment: Payment) -> Payment:
+        """Record how a payment stands now, and book its money when it was just taken."""
+        before = self._payments.get(payment.number)
+        was_taken = before is not None and before.status is Status.SUCCEEDED
+        booking = None
+        if payment.status is Status.SUCCEEDED and not was_taken:
+            assert payment.transaction is not None
+            assert payment.booked_at is not None
+            booking = Booking(
+                sequence=len(self._bookings) + 1,
+                kind="payment",
+                number=payment.number,
+                refund_number=None,
+                transaction=payment.transaction,
+                amount=payment.booked,
+                currency=payment.currency,
+                fee=payment.fee,
+                booked_at=payment.booked_at,
+            )
+        self._commit(Entry(payment=payment, booking=booking))
+        return payment
+
+    def give_back(
+        self, payment: Payment, refund_number: str, *, amount: int, now: datetime
+    ) -> Refund:
+        """Give money back, and that part of the fee which the cumulative method says."""
+        refund = Refund(
+            number=payment.number,
+            refund_number=refund_number,
+            amount=amount,
+            currency=payment.currency,
+            status=Status.SUCCEEDED,
+            transaction=self.identify(payment.number, refund_number),
+            booked_at=now,
+        )
+        booking = Booking(
+            sequence=len(self._bookings) + 1,
+            kind="refund",
+            number=payment.number,
+            refund_number=refund_number,
+            transaction=refund.transaction or "",
+            amount=amount,
+            currency=payment.currency,
+            fee=cumulative_share(payment.fee, payment.booked, payment.refunded, amount),
+            booked_at=now,
+        )
+        payment = replace(payment, refunded=payment.refunded + amount)
+        self._commit(Entry(payment=payment, refund=refund, booking=booking))
+        return refund
+
+    def refuse_refund(
+        self, payment: Payment, refund_number: str, *, amount: int, code: str
+    ) -> Refund:
+        """Record a refund that failed, so that its number keeps failing."""
+        refund = Refund(
+            number=payment.number,
+            refund_number=refund_number,
+            amount=amount,
+            currency=payment.currency,
+            status=Status.FAILED,
+            code=code,
+        )
+        self._commit(Entry(refund=refund))
+        return refund
+
+    def since(self, position: int | datetime) -> Iterator[Booking]:
+        """The bookings after a sequence number or a time, in order, up to the last one of now."""
+        known = len(self._bookings)
+        if isinstance(position, int):
+            return islice(self._bookings, min(position, known), known)
+        return (
+            booking for booking in islice(self._bookings, known) if booking.booked_at > position
+        )
+
+    def bill(self, day: date) -> Iterator[BillLine]:
+        """The bill of one day in UTC: on it what goes out is negative."""
+        for booking in self._bookings:
+            if booking.booked_at.date() == day:
+                sign = -1 if booking.kind == "refund" else 1
+                yield BillLine(
+                    kind=booking.kind,
+                    number=booking.number,
+                    refund_number=booking.refund_number,
+                    channel_transaction=booking.transaction,
+                    amount=sign * booking.amount,
+                    fee=sign * booking.fee,
+                    currency=booking.currency,
+                    booked_at=booking.booked_at,
+                )

@@ -1,0 +1,257 @@
+"""The commands: `floodgate …`."""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gateway.domain.errors import FloodgateError
+from gateway.settings import Settings, read_settings
+
+ALGORITHMS: Final = ("hmac-sha256", "ed25519", "rsa-v1_5-sha256")
+_FAILED: Final = 1
+_USAGE: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all went well, 1 when it failed, 2 when it was called wrongly."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = _overridden(read_settings(), given)
+        logging.basicConfig(
+            level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+        )
+        run: Callable[[Settings, argparse.Namespace], int] = given.run
+        return run(settings, given)
+    except FloodgateError as error:
+        print(f"floodgate: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overridden(settings: Settings, given: argparse.Namespace) -> Settings:
+    """Let the command line win over the environment."""
+    named = {
+        name: value
+        for name, value in vars(given).items()
+        if value is not None and name in {"host", "port", "workers"}
+    }
+    return msgspec.structs.replace(settings, **named)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="floodgate",
+        description="A payment gateway for the minute when everybody pays at once.",
+    )
+    parser.add_argument("--version", action="version", version=f"floodgate {version('floodgate')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    dev = commands.add_parser("dev", help="run everything here, with embedded servers")
+    _listening(dev)
+    dev.add_argument("--data", type=Path, default=Path(".floodgate"), help="data folder")
+    dev.add_argument("--demo", action="store_true", help="make a signed demo payment and show it")
+    dev.set_defaults(run=_dev)
+
+    serve = commands.add_parser("serve", help="run gateway workers against the configured URLs")
+    _listening(serve)
+    serve.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    serve.set_defaults(run=_serve)
+
+    commands.add_parser("work", help="run the background worker").set_defaults(run=_work)
+
+    simulator = commands.add_parser("simulator", help="run the scripted acquirer")
+    simulator.add_argument("--host", default="127.0.0.1")
+    simulator.add_argument("--port", dest="simulator_port", type=int, default=8090)
+    simulator.add_argument("--data", type=Path, help="where its books survive a crash")
+    simulator.add_argument("--seed", type=int, default=0)
+    simulator.set_defaults(run=_simulator)
+
+    commands.add_parser("migrate", help="bring the schema up to date").set_defaults(run=_migrate)
+    _merchant_parser(commands)
+    _curl_parser(commands)
+
+    proofs = commands.add_parser("proofs", help="prove the books")
+    proofs.add_argument("--json", action="store_true")
+    proofs.set_defaults(run=_proofs)
+
+    commands.add_parser("settings", help="print the effective settings").set_defaults(run=_settings)
+    return parser
+
+
+def _listening(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (8080)")
+    parser.add_argument("--workers", type=int, help="gateway processes on the port (1)")
+
+
+def _merchant_parser(commands: Any) -> None:
+    merchant = commands.add_parser("merchant", help="add merchants, rotate and revoke their keys")
+    verbs = merchant.add_subparsers(required=True, metavar="VERB")
+    add = verbs.add_parser("add", help="add a merchant; prints its first key, once")
+    add.add_argument("name")
+    add.add_argument("--commission-bps", type=int, default=60)
+    _key(add)
+    add.set_defaults(run=_merchant_add)
+    rotate = verbs.add_parser("rotate-key", help="a new key beside the old one")
+    rotate.add_argument("merchant")
+    _key(rotate)
+    rotate.set_defaults(run=_merchant_rotate)
+    revoke = verbs.add_parser("revoke-key", help="end a key on every worker within 5 s")
+    revoke.add_argument("key_id")
+    revoke.set_defaults(run=_merchant_revoke)
+
+
+def _key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0])
+    parser.add_argument("--public-key", type=Path, help="PEM file of an asymmetric key")
+
+
+def _curl_parser(commands: Any) -> None:
+    curl = commands.add_parser("curl", help="print a signed curl command")
+    curl.add_argument("method", type=str.upper)
+    curl.add_argument("path")
+    curl.add_argument("--body")
+    curl.add_argument("--key-id", required=True)
+    curl.add_argument("--secret", required=True)
+    curl.add_argument("--idempotency-key", help="made up for a POST when it is not given")
+    curl.add_argument("--base-url", help="where the gateway is (http://HOST:PORT)")
+    curl.set_defaults(run=_curl)
+
+
+def _dev(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import launch
+
+    return launch.dev(settings, data=given.data, demo=given.demo)
+
+
+def _serve(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import launch, worker
+
+    if given.one:
+        return _run(worker.serve(settings))
+    return launch.serve(settings)
+
+
+def _work(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway import worker
+
+    return _run(worker.work(settings))
+
+
+def _simulator(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import worker
+    from gateway.channels.simulator.server import SimulatorConfig
+
+    config = SimulatorConfig(
+        host=given.host,
+        port=given.simulator_port,
+        secret=settings.simulator_secret.encode(),
+        data=given.data,
+        seed=given.seed,
+    )
+    return _run(worker.simulate(config))
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway.drivers.migrations import migrate
+
+    if not settings.database_url:
+        raise FloodgateError("FLOODGATE_DATABASE_URL is needed")
+    applied = asyncio.run(migrate(settings.database_url))
+    print("\n".join(f"applied {name}" for name in applied) or "the schema is current")
+    return 0
+
+
+def _merchant_add(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+
+    made = merchants.add(
+        settings,
+        name=given.name,
+        commission_bps=given.commission_bps,
+        key=merchants.KeyWish(given.algorithm, _pem(given)),
+    )
+    print(json.dumps(made))
+    return 0
+
+
+def _merchant_rotate(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+
+    wish = merchants.KeyWish(given.algorithm, _pem(given))
+    print(json.dumps(merchants.rotate(settings, merchant=given.merchant, key=wish)))
+    return 0
+
+
+def _merchant_revoke(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+
+    merchants.revoke(settings, key_id=given.key_id)
+    print(json.dumps({"revoked": given.key_id}))
+    return 0
+
+
+def _pem(given: argparse.Namespace) -> str | None:
+    if given.public_key is None:
+        return None
+    try:
+        text: str = given.public_key.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise FloodgateError("the file of --public-key cannot be read") from None
+    return text
+
+
+def _curl(settings: Settings, given: argparse.Namespace) -> int:
+    import uuid
+
+    from gateway.assembly import public_base
+    from gateway.signing import Credentials, Unsigned, curl_command, sign
+
+    key = given.idempotency_key
+    if key is None and given.method == "POST":
+        key = str(uuid.uuid4())
+    request = Unsigned(given.method, given.path, (given.body or "").encode(), key)
+    try:
+        headers = sign(request, Credentials(given.key_id, given.secret), datetime.now(UTC))
+    except ValueError:
+        raise FloodgateError("the secret is not base64") from None
+    print(curl_command(given.base_url or public_base(settings), request, headers))
+    return 0
+
+
+def _proofs(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import assembly, terminal
+
+    proved = _run_for(assembly.prove_everything(settings))
+    if given.json:
+        body = {"holds": all(proof.holds for proof in proved), "proofs": proved}
+        print(msgspec.json.encode(body).decode())
+    else:
+        terminal.show_proofs(proved)
+    return 0 if all(proof.holds for proof in proved) else _FAILED
+
+
+def _settings(settings: Settings, _: argparse.Namespace) -> int:
+    print(json.dumps(settings.masked(), indent=2))
+    return 0
+
+
+def _run(coroutine: Any) -> int:
+    _run_for(coroutine)
+    return 0
+
+
+def _run_for(coroutine: Any) -> Any:
+    import uvloop
+
+    return uvloop.run(coroutine)

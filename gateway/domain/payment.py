@@ -1,0 +1,209 @@
+"""The payment: what is asked, what it is, and the table of what may happen to it.
+
+`TRANSITIONS` is the one place that knows which fact may follow which status; code, documentation
+and tests are driven from it.  A fact that is not in the table is refused and changes nothing.
+"""
+
+import enum
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from gateway.domain import limits
+from gateway.domain.outcome import Failure, NextAction
+
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*\Z"
+# A token is a word, never a card number: digits-only text is refused by the pattern.
+_TOKEN: Final = r"^tok_[a-z0-9_]{1,60}\Z"
+_URL: Final = r"^https?://[^\x00-\x20\x7f]+\Z"
+
+Reference = Annotated[
+    str, Meta(min_length=1, max_length=limits.REFERENCE_CHARS_MAX, pattern=_PRINTABLE)
+]
+
+
+class CardMethod(Struct, frozen=True, tag="card", tag_field="type", forbid_unknown_fields=True):
+    """A card behind a channel's token; at the simulator the token is the script."""
+
+    token: Annotated[str, Meta(pattern=_TOKEN)]
+
+
+class QrMethod(Struct, frozen=True, tag="qr", tag_field="type", forbid_unknown_fields=True):
+    """A QR code that the payer scans."""
+
+
+Method = CardMethod | QrMethod
+
+
+class Payer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Personal data of the payer, for risk checks; it is never shown, logged or answered."""
+
+    id: Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)] | None = None
+    ip: Annotated[str, Meta(max_length=45, pattern=_PRINTABLE)] | None = None
+    device: Annotated[str, Meta(max_length=128, pattern=_PRINTABLE)] | None = None
+    name: Annotated[str, Meta(max_length=128, pattern=_PRINTABLE)] | None = None
+
+    def __repr__(self) -> str:
+        return "Payer(…)"
+
+
+MetadataKey = Annotated[
+    str, Meta(min_length=1, max_length=limits.METADATA_KEY_CHARS_MAX, pattern=_PRINTABLE)
+]
+MetadataValue = Annotated[str, Meta(max_length=limits.METADATA_VALUE_CHARS_MAX, pattern=_PRINTABLE)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=limits.METADATA_PAIRS_MAX)]
+
+
+class CreatePayment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/payments`; `amount` is in minor units of `currency` (ISO 4217)."""
+
+    amount: Annotated[int, Meta(ge=1, le=limits.AMOUNT_MINOR_MAX)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    reference: Reference
+    method: Method
+    capture: Literal["automatic", "manual"] = "automatic"
+    description: (
+        Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX, pattern=_PRINTABLE)] | None
+    ) = None
+    payer: Payer | None = None
+    metadata: Metadata = {}
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    return_url: Annotated[str, Meta(max_length=limits.URL_CHARS_MAX, pattern=_URL)] | None = None
+
+
+class Status(enum.Enum):
+    """What became of the money, as the merchant sees it."""
+
+    PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REQUIRES_REVIEW = "requires_review"
+
+
+class Certainty(enum.Enum):
+    """How sure we are of an open payment: the channel is at work, or it did not answer."""
+
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+class Payment(Struct, frozen=True, kw_only=True):
+    """The payment as the API shows it; events carry the same object."""
+
+    object: Literal["payment"] = "payment"
+    id: str
+    merchant: str
+    reference: str
+    amount: int
+    currency: str
+    amount_authorized: int = 0
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    fee: int = 0
+    status: Status = Status.PROCESSING
+    certainty: Certainty | None = Certainty.PENDING
+    method: Method
+    channel: str | None = None
+    next_action: NextAction | None = None
+    failure: Failure | None = None
+    metadata: Mapping[str, str] = {}
+    description: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """A payment with what only we know of it.
+
+    `version` counts the changes since creation, one event each; `capture` is False when the money
+    is only to be authorized; `commission_bps` was fixed when the payment was made.
+    """
+
+    payment: Payment
+    merchant: int
+    version: int
+    capture: bool
+    commission_bps: int
+
+
+class Fact(enum.Enum):
+    """What can happen to a payment, said by a channel or proved by a close."""
+
+    CAPTURED = "captured"
+    AUTHORIZED = "authorized"
+    ACTION_REQUIRED = "action_required"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    DECLINED = "declined"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    CONFLICTED = "conflicted"
+
+
+_OPEN_FACTS: Final = {
+    Fact.CAPTURED: Status.SUCCEEDED,
+    Fact.AUTHORIZED: Status.REQUIRES_CAPTURE,
+    Fact.DECLINED: Status.FAILED,
+    Fact.CANCELED: Status.CANCELED,
+    Fact.EXPIRED: Status.EXPIRED,
+    Fact.CONFLICTED: Status.REQUIRES_REVIEW,
+}
+
+TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
+    {
+        Status.PROCESSING: _OPEN_FACTS
+        | {
+            Fact.ACTION_REQUIRED: Status.REQUIRES_ACTION,
+            Fact.PENDING: Status.PROCESSING,
+            Fact.UNKNOWN: Status.PROCESSING,
+        },
+        Status.REQUIRES_ACTION: _OPEN_FACTS,
+        Status.REQUIRES_CAPTURE: {
+            Fact.CAPTURED: Status.SUCCEEDED,
+            Fact.CANCELED: Status.CANCELED,
+            Fact.EXPIRED: Status.EXPIRED,
+            Fact.CONFLICTED: Status.REQUIRES_REVIEW,
+        },
+        Status.REQUIRES_REVIEW: {
+            Fact.CAPTURED: Status.SUCCEEDED,
+            Fact.AUTHORIZED: Status.REQUIRES_CAPTURE,
+            Fact.DECLINED: Status.FAILED,
+            Fact.CANCELED: Status.CANCELED,
+        },
+        Status.SUCCEEDED: {},
+        Status.FAILED: {},
+        Status.CANCELED: {},
+        Status.EXPIRED: {},
+    }
+)
+
+OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
+
+
+def after(status: Status, fact: Fact) -> Status | None:
+    """Look up what a payment of this status becomes by this fact; None: the table refuses it."""
+    return TRANSITIONS[status].get(fact)
+
+
+class Words(Struct, frozen=True, omit_defaults=True):
+    """What the merchant said of a payment and nothing searches: stored as one JSON value."""
+
+    method: Method
+    metadata: Mapping[str, str] = {}
+    description: str | None = None
+    return_url: str | None = None
+
+
+class Reply(Struct, frozen=True, omit_defaults=True):
+    """What the channel said for the merchant's eyes: stored as one JSON value."""
+
+    next_action: NextAction | None = None
+    failure: Failure | None = None

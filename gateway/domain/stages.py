@@ -1,0 +1,175 @@
+"""What the steps hand on: each step takes the noun of the step before, so none can be left out.
+
+Received → Verified → Matched → Claimed → Routed → Opened → Answered → Posted → Answer
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.domain.outcome import Outcome
+from gateway.domain.payment import Payer, Standing
+
+
+class Received(Struct, frozen=True):
+    """An HTTP request as it came: raw target, raw headers, the body's exact bytes."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    at: datetime
+    request_id: str
+
+    @property
+    def path(self) -> str:
+        """The target before its query, still percent-encoded, as the signature covers it."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target after the first question mark; empty when there is none."""
+        return self.target.partition("?")[2]
+
+
+class Merchant(Struct, frozen=True):
+    """Who calls: the merchant's number (its shard), its public id and its terms."""
+
+    number: int
+    id: str
+    commission_bps: int
+
+
+class Verified(Struct, frozen=True):
+    """A request of which we know whose words it is; `body_digest` is the SHA-256 of the body."""
+
+    received: Received
+    merchant: Merchant
+    key_id: str
+    body_digest: bytes
+    idempotency_key: str | None
+
+
+class Operation(Struct, frozen=True):
+    """One call of the API; `carries` says where its command stands."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    command: type[Struct]
+    carries: Literal["body", "query", "nothing"]
+    success: int = 200
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether the call may move something, and so needs an idempotency key."""
+        return self.method == "POST"
+
+
+class Matched(Struct, frozen=True):
+    """A request of which we know what it asks: operation, path parameters, decoded command."""
+
+    verified: Verified
+    operation: Operation
+    parameters: tuple[str, ...]
+    command: Struct
+
+
+class Claimed(Struct, frozen=True):
+    """A request that nobody else is serving, as far as Redis knows; PostgreSQL decides.
+
+    `token` names our claim in Redis and is None when Redis could not be asked.
+    """
+
+    matched: Matched
+    key: str
+    fingerprint: bytes
+    token: bytes | None
+
+    @property
+    def merchant(self) -> Merchant:
+        """Who asks."""
+        return self.matched.verified.merchant
+
+    @property
+    def at(self) -> datetime:
+        """When the request came."""
+        return self.matched.verified.received.at
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One try at one channel; `id` without its prefix is the number that the channel hears."""
+
+    id: str
+    payment_id: str
+    merchant: int
+    channel: str
+    channel_number: int
+    amount: int
+    currency: str
+    expires_at: datetime
+    channel_transaction: str | None = None
+
+
+class Routed(Struct, frozen=True):
+    """A new payment with the channel that was chosen and the attempt that will be made."""
+
+    claimed: Claimed
+    standing: Standing
+    attempt: Attempt
+    payer: Payer | None
+    return_url: str | None
+
+
+class Heard(Struct, frozen=True):
+    """What PostgreSQL remembers of an idempotency key that was used before.
+
+    `payment_id` is the payment that the first request made; when that request was `refused`, the
+    payment that has its reference.
+    """
+
+    fingerprint: bytes
+    operation: str
+    payment_id: str
+    refused: bool
+
+
+class ReferenceTaken(Struct, frozen=True):
+    """The merchant's own order number belongs to this other payment already."""
+
+    payment_id: str
+
+
+class Opened(Struct, frozen=True):
+    """A payment and its attempt that are durable: now the outside world may hear of it."""
+
+    standing: Standing
+    attempt: Attempt
+
+
+class Answered(Struct, frozen=True):
+    """A payment with what the channel said; UNKNOWN when it said nothing."""
+
+    opened: Opened
+    outcome: Outcome
+    at: datetime
+
+
+class Posted(Struct, frozen=True):
+    """A payment of which state, journal and event are durable together.
+
+    `body` is the payment as JSON, encoded once for the answer and the event.
+    """
+
+    standing: Standing
+    body: bytes
+
+
+class Answer(Struct, frozen=True):
+    """What the caller gets: HTTP status, the body's exact bytes, and whether it was said before."""
+
+    status: int
+    body: bytes
+    replayed: bool = False

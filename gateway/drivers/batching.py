@@ -1,0 +1,95 @@
+"""The one primitive by which everything leaves the process: submit one item, await its own result.
+
+There is no timer.  Whatever has gathered while the previous flush was under way is the next batch,
+so a lone item goes at once and a flood shares its round trips.
+"""
+
+import asyncio
+import collections
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from gateway.domain.errors import FloodgateError, Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items and hands them to `flush`, at most `flights_max` batches at a time.
+
+    `flush` gives one result per item, in order; an exception in a result's place belongs to that
+    item alone.  When `flush` itself raises one of our own errors (a part is away) it is every
+    item's answer; when it raises anything else the batch is halved and tried again, so that one
+    poisoned item never fails its neighbours.  The queue is bounded: `Overloaded` when it is full.
+    """
+
+    def __init__(
+        self,
+        flush: Flush[Item, Result],
+        *,
+        items_max: int,
+        queue_items_max: int,
+        flights_max: int = 1,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
+        self._flush = flush
+        self._items_max = items_max
+        self._queue_items_max = queue_items_max
+        self._flights_max = flights_max
+        self._observe = observe
+        self._waiting: collections.deque[tuple[Item, asyncio.Future[Result]]] = collections.deque()
+        self._flights: set[asyncio.Task[None]] = set()
+
+    @property
+    def depth(self) -> int:
+        """How many items wait for a flush."""
+        return len(self._waiting)
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Queue one item; the future resolves to its own result."""
+        if len(self._waiting) >= self._queue_items_max:
+            raise Overloaded("a queue is full")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._flights) < self._flights_max:
+            flight = asyncio.ensure_future(self._fly())
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
+        return future
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued or under way."""
+        while self._flights:
+            await asyncio.wait(self._flights)
+
+    async def _fly(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), self._items_max)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            if self._observe is not None:
+                self._observe(count)
+            await self._deliver(batch)
+
+    async def _deliver(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        results: Sequence[Result | BaseException]
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except FloodgateError as error:
+            results = [error] * len(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is answered to somebody
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._deliver(batch[:middle])
+                await self._deliver(batch[middle:])
+                return
+            results = [error]
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():  # the waiter was cancelled; its item was carried out all the same
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

@@ -1,0 +1,17 @@
+"""The one place that reads the wall clock and mints ids from it."""
+
+from datetime import UTC, datetime
+
+from gateway.domain import identity
+
+
+class Clock:
+    """Wall-clock time, always aware UTC; tests wind their own by overriding `now`."""
+
+    def now(self) -> datetime:
+        """Say what time it is."""
+        return datetime.now(UTC)
+
+    def mint(self, prefix: str, merchant: int) -> str:
+        """Make a new time-ordered id of this merchant."""
+        return identity.mint(prefix, merchant, int(self.now().timestamp() * 1000))

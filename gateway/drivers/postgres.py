@@ -1,0 +1,116 @@
+"""PostgreSQL behind two verbs: `read`, and `write` for statements that may safely run twice.
+
+Every foreign error is mapped here.  A write that may have been sent and was not answered is tried
+again, because all our writes are keyed by ids made by us and a second run changes nothing; when
+trying again does not help, the caller gets `InDoubt` and must not answer that nothing happened.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from gateway.domain.errors import InDoubt, Unavailable
+
+# Serialisation, deadlock, lock not available, connection and shutdown classes, I/O error, and
+# XX000, under which a distributed engine reports any of them.
+_TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
+_NEVER_CONNECTED: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+
+Row = asyncpg.Record
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(error.sqlstate)
+        return state in _TRANSIENT_STATES or state.startswith(("08", "53"))
+    return isinstance(error, OSError | asyncpg.InterfaceError | TimeoutError)
+
+
+class Postgres:
+    """A pool of connections to one PostgreSQL.
+
+    `statement_cache` is 0 behind a pooler that does not track prepared statements.
+    """
+
+    def __init__(self, url: str, *, connections: int, statement_cache: int = 200) -> None:
+        self._url = url
+        self._connections = connections
+        self._statement_cache = statement_cache
+        self._pool: asyncpg.Pool[Row] | None = None
+
+    async def open(self) -> None:
+        """Connect all connections at once, so that the first payments do not pay for it."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=self._connections,
+                max_size=self._connections,
+                statement_cache_size=self._statement_cache,
+                command_timeout=10,
+                server_settings={"application_name": "floodgate", "jit": "off"},
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Unavailable("PostgreSQL cannot be reached") from error
+
+    async def close(self) -> None:
+        """Close every connection; what still runs is waited for, but not for ever."""
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), timeout=5)
+            except TimeoutError:
+                self._pool.terminate()
+
+    async def read(self, sql: str, *arguments: Any, seconds: float = 5.0) -> Sequence[Row]:
+        """Run a statement that changes nothing; `Unavailable` when it cannot be answered."""
+        return await self._run(sql, arguments, seconds, Unavailable("PostgreSQL does not answer"))
+
+    async def write(self, sql: str, *arguments: Any, seconds: float = 10.0) -> Sequence[Row]:
+        """Run a statement that may run twice; `InDoubt` when its fate stays unknown."""
+        return await self._run(sql, arguments, seconds, InDoubt("a write was not answered"))
+
+    async def _run(
+        self, sql: str, arguments: Sequence[Any], seconds: float, lost: Exception
+    ) -> Sequence[Row]:
+        assert self._pool is not None, "open() comes first"
+        deadline = asyncio.get_running_loop().time() + seconds
+        failure: Exception = Unavailable("PostgreSQL cannot be reached")
+        wait = 0.005
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise failure
+            try:
+                connection = await self._pool.acquire(timeout=left)
+            except (*_NEVER_CONNECTED, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                wait = min(wait * 2, 0.25)
+                continue
+            try:
+                rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=left)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                if not _is_transient(error):
+                    raise
+                failure = lost
+                failure.__cause__ = error
+            else:
+                return rows
+            finally:
+                await self._give_back(connection)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            wait = min(wait * 2, 0.25)
+
+    async def _give_back(self, connection: Any) -> None:
+        assert self._pool is not None
+        try:
+            await self._pool.release(connection, timeout=2)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection.terminate()
+
+    @property
+    def raw(self) -> "asyncpg.Pool[Row]":
+        """The pool itself, for the few places that listen or stream."""
+        assert self._pool is not None, "open() comes first"
+        return self._pool

@@ -1,0 +1,199 @@
+"""The merchants' door on the wire: bytes in, `flow.entry.enter`, bytes out.
+
+Served by aiohttp's low-level server without its router, which would cost more than the whole
+verification of a signature.  Whatever goes wrong leaves as a problem document with a code.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.domain import limits
+from gateway.domain.errors import InDoubt, Overloaded, Problem, Unavailable
+from gateway.domain.problem import answer_of
+from gateway.domain.stages import Answer, Received
+from gateway.drivers import telemetry
+from gateway.faces.api.pages import Page, Pages
+from gateway.flow.desk import Desk
+from gateway.flow.entry import enter
+
+logger: Final = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
+_BODY_SECONDS: Final = 10
+_SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's protocol, with its own errors written as ours: they would show what was sent."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it repeats the bytes that could not be read
+    ) -> web.StreamResponse:
+        """Answer bytes that are no HTTP request with 400, and anything else with 500."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        client_error = status < HTTPStatus.INTERNAL_SERVER_ERROR
+        if not client_error:
+            logger.error("a request failed outside the flow", exc_info=exc)
+        code = "request_malformed" if client_error else "internal_error"
+        request_id = _request_id()
+        response = _refusal(Problem(code, "This cannot be served."), request_id)
+        response.force_close()
+        return response
+
+
+class ApiServer(web.Server):
+    """One worker's server; pass it to `loop.create_server`."""
+
+    def __init__(self, desk: Desk, pages: Pages) -> None:
+        super().__init__(self._serve, request_factory=self._request)
+        self._desk = desk
+        self._pages = pages
+        self.draining = False
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol of one connection."""
+        return _Protocol(
+            self,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off
+            auto_decompress=False,
+            keepalive_timeout=75,
+        )
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: Any,
+        protocol: RequestHandler,
+        writer: Any,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            self._loop,
+            client_max_size=limits.BODY_BYTES_MAX,
+        )
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        page = self._pages.find(path)
+        if page is not None and request.method in {"GET", "HEAD"}:
+            response = await _show(page)
+        else:
+            response = await self._signed(request, path)
+        if self.draining:
+            response.force_close()
+        return response
+
+    async def _signed(self, request: web.BaseRequest, path: str) -> web.Response:
+        request_id = _request_id()
+        operation = "none"
+        began = time.perf_counter()
+        try:
+            received = await self._receive(request, path, request_id)
+            operation = f"{request.method} {path.split('/')[2][:24]}"
+            response = _response(await enter(received, self._desk), request_id)
+        except Problem as problem:
+            response = _refusal(problem, request_id)
+        except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
+            response = _refusal(_unforeseen(error, request_id), request_id)
+        if response.status != HTTPStatus.NOT_FOUND:  # unknown paths would be unbounded labels
+            telemetry.REQUESTS.labels(operation, response.status).inc()
+            telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
+        return response
+
+    async def _receive(self, request: web.BaseRequest, path: str, request_id: str) -> Received:
+        if self._pages.find(path) is not None:
+            raise Problem("method_not_allowed", "Only for reading.", extra={"allow": "GET, HEAD"})
+        if not path.startswith("/v1/"):
+            raise Problem("not_found", "There is no such path.")
+        return Received(
+            method=request.method,
+            target=request.raw_path,
+            headers=request.raw_headers,
+            body=await _body(request),
+            at=self._desk.clock.now(),
+            request_id=request_id,
+        )
+
+
+async def _show(page: Callable[[], Awaitable[Page]]) -> web.Response:
+    shown = await page()
+    return web.Response(
+        body=shown.body, status=shown.status, headers={"Content-Type": shown.content_type}
+    )
+
+
+def _unforeseen(error: Exception, request_id: str) -> Problem:
+    if isinstance(error, Overloaded):
+        return Problem("overloaded", "Too much is waiting; nothing was begun.")
+    if isinstance(error, Unavailable):
+        return Problem("unavailable", "A part we need is away; nothing was begun.")
+    if isinstance(error, InDoubt):
+        logger.error("%s: a write stayed in doubt", request_id)
+        return Problem(
+            "internal_error",
+            "It is not known whether this was begun; send it again with the same key to learn.",
+        )
+    logger.error("%s: %s", request_id, type(error).__name__, exc_info=error)
+    return Problem("internal_error", "This was not foreseen; it is safe to send it again.")
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """Read the body within its limits of size and time."""
+    if "Content-Encoding" in request.headers:
+        raise Problem("encoding_unsupported", "Send the body as it is.")
+    too_large = Problem("body_too_large", f"At most {limits.BODY_BYTES_MAX} bytes.")
+    if (request.content_length or 0) > limits.BODY_BYTES_MAX:
+        raise too_large
+    if not request.body_exists:
+        return b""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large from None
+    except (TimeoutError, web.RequestPayloadError):
+        raise Problem("request_malformed", "The body did not arrive.") from None
+
+
+def _refusal(problem: Problem, request_id: str) -> web.Response:
+    response = _response(answer_of(problem, request_id), request_id)
+    if problem.code in _SOON:
+        response.headers["Retry-After"] = "1"
+    if "allow" in problem.extra:
+        response.headers["Allow"] = str(problem.extra["allow"])
+    return response
+
+
+def _response(answer: Answer, request_id: str) -> web.Response:
+    refused = answer.status >= HTTPStatus.BAD_REQUEST
+    headers = {"Content-Type": _PROBLEM if refused else _JSON, "Request-Id": request_id}
+    if answer.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+
+def _request_id() -> str:
+    return f"req_{os.urandom(12).hex()}"

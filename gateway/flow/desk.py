@@ -1,0 +1,29 @@
+"""What lies on the desk of whoever serves a payment: one service per step."""
+
+from msgspec import Struct
+
+from gateway.channels.service import Channels
+from gateway.drivers.clock import Clock
+from gateway.events.feed import Feed
+from gateway.idempotency.service import Idempotency
+from gateway.ledger.lists import Reader
+from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.service import Ledger
+from gateway.match.service import Match
+from gateway.routing.service import Routing
+from gateway.verify.service import Verify
+
+
+class Desk(Struct, frozen=True):
+    """The steps in the order in which a request meets them, and what they read from."""
+
+    verify: Verify
+    match: Match
+    idempotency: Idempotency
+    routing: Routing
+    channels: Channels
+    ledger: Ledger
+    recovery: RecoveryQueue
+    reader: Reader
+    feed: Feed
+    clock: Clock

@@ -1,0 +1,69 @@
+"""A new payment: through whom, make it durable, ask the channel, post what it said."""
+
+import logging
+from typing import Final
+
+import msgspec
+
+from gateway.domain.errors import InDoubt, Problem, Unavailable
+from gateway.domain.payment import Certainty
+from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted, ReferenceTaken
+from gateway.flow.desk import Desk
+from gateway.ledger.codec import encode_payment
+
+logger: Final = logging.getLogger(__name__)
+
+CREATED: Final = 201
+
+
+async def pay(claimed: Claimed, desk: Desk) -> Answer:
+    """Take a payment; what is not known at the end is `processing` and never an error."""
+    routed = desk.routing.choose(claimed)
+    opened = await desk.ledger.open(routed)
+    if isinstance(opened, Heard):
+        return await _recall(claimed, opened, desk)
+    if isinstance(opened, ReferenceTaken):
+        raise _reference_exists(opened.payment_id)
+    answered = await desk.channels.ask(opened)
+    posted = await _post(answered, desk)
+    if posted is None:
+        return Answer(CREATED, _not_posted_yet(opened))
+    return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+
+
+async def _post(answered: Answered, desk: Desk) -> Posted | None:
+    """Post an outcome; None when the database is away: the worker will ask the channel again."""
+    try:
+        return await desk.ledger.post(answered)
+    except (Unavailable, InDoubt) as error:
+        logger.warning("an outcome could not be posted yet: %s", error)
+        return None
+
+
+def _not_posted_yet(opened: Opened) -> bytes:
+    """Show the payment as it durably is: opened, and of an outcome that nobody can prove."""
+    payment = opened.standing.payment
+    return encode_payment(msgspec.structs.replace(payment, certainty=Certainty.UNKNOWN))
+
+
+async def _recall(claimed: Claimed, heard: Heard, desk: Desk) -> Answer:
+    """Answer a key that PostgreSQL remembers and Redis does not: the payment as it now stands.
+
+    The claim is given back, because whoever began may still be at work and will keep the answer.
+    """
+    desk.idempotency.recall(claimed, heard)
+    if heard.refused:
+        raise _reference_exists(heard.payment_id)
+    standing = await desk.ledger.standing(claimed.merchant.number, heard.payment_id)
+    assert standing is not None, "PostgreSQL has just named it"
+    await desk.idempotency.release(claimed)
+    return Answer(CREATED, encode_payment(standing.payment), replayed=True)
+
+
+def _reference_exists(payment_id: str) -> Problem:
+    return Problem(
+        "reference_exists",
+        "Another payment has this reference.",
+        param="reference",
+        extra={"payment": payment_id},
+    )

@@ -1,0 +1,156 @@
+"""What a merchant may ask of us: payments, their history, balances, entries and events.
+
+Reading moves nothing and asks no channel; everything is within the caller's own merchant.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from gateway.domain.errors import Problem
+from gateway.domain.identity import is_id, uuid_of
+from gateway.domain.payment import Standing
+from gateway.domain.stages import Answer, Matched
+from gateway.flow.desk import Desk
+from gateway.flow.timeline import tell
+from gateway.ledger.chart import number_of
+from gateway.ledger.lists import Balance, Entry, PaymentFilter, entry_key
+from gateway.match.table import ListEntries, ListEvents, ListPayments
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _page(items: list[Any], next_cursor: str | None) -> Answer:
+    return Answer(200, _encode({"data": items, "next_cursor": next_cursor}))
+
+
+async def standing_of(matched: Matched, desk: Desk) -> Standing:
+    """Find the payment that the path names; Problem 404 when this merchant has none such."""
+    (payment_id,) = matched.parameters
+    standing = None
+    if is_id(payment_id, "pay"):
+        standing = await desk.ledger.standing(matched.verified.merchant.number, payment_id)
+    if standing is None:
+        raise Problem("payment_not_found", "This merchant has no payment with this id.")
+    return standing
+
+
+async def get_payment(matched: Matched, desk: Desk) -> Answer:
+    """Show one payment."""
+    standing = await standing_of(matched, desk)
+    return Answer(200, _encode(standing.payment))
+
+
+async def list_payments(matched: Matched, desk: Desk) -> Answer:
+    """List payments, newest first; one more than asked is read to know whether there are more."""
+    command = matched.command
+    assert isinstance(command, ListPayments)
+    if command.cursor is not None and not is_id(command.cursor, "pay"):
+        raise Problem("field_invalid", "This cursor was not given by us.", param="cursor")
+    wanted = PaymentFilter(
+        merchant=matched.verified.merchant.number,
+        reference=command.reference,
+        status=command.status,
+        created_after=_instant(command.created_after, "created_after"),
+        created_before=_instant(command.created_before, "created_before"),
+        below=uuid_of(command.cursor) if command.cursor is not None else None,
+    )
+    payments = await desk.reader.payments(wanted, command.limit + 1)
+    page = payments[: command.limit]
+    return _page(page, page[-1].id if len(payments) > len(page) else None)
+
+
+def _instant(text: str | None, param: str) -> datetime | None:
+    """Read an RFC 3339 time with its offset."""
+    if text is None:
+        return None
+    try:
+        instant = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise Problem("field_invalid", "It must be an RFC 3339 time with offset.", param=param)
+    return instant.astimezone(UTC)
+
+
+async def show_timeline(matched: Matched, desk: Desk) -> Answer:
+    """Tell everything that happened to a payment, in order."""
+    standing = await standing_of(matched, desk)
+    return _page(await tell(standing, desk), None)
+
+
+async def list_accounts(matched: Matched, desk: Desk) -> Answer:
+    """List the merchant's accounts with their balances."""
+    balances = await desk.reader.balances(matched.verified.merchant.number)
+    return _page([_show_balance(balance) for balance in balances], None)
+
+
+def _show_balance(balance: Balance) -> dict[str, Any]:
+    account = balance.account
+    net = balance.debits - balance.credits
+    return {
+        "object": "account",
+        "id": account.id,
+        "code": str(int(account.code)),
+        "name": account.name,
+        "channel": account.channel,
+        "currency": account.currency,
+        "normal_side": account.grows_by,
+        "debits": balance.debits,
+        "credits": balance.credits,
+        "balance": net if account.grows_by == "debit" else -net,
+    }
+
+
+async def list_entries(matched: Matched, desk: Desk) -> Answer:
+    """List the merchant's entries, newest first: each transfer from both of its sides."""
+    command = matched.command
+    assert isinstance(command, ListEntries)
+    if command.payment is not None and not is_id(command.payment, "pay"):
+        raise Problem("field_invalid", "This is no payment's id.", param="payment")
+    account = number_of(command.account) if command.account is not None else None
+    if command.account is not None and account is None:
+        raise Problem("field_invalid", "This is no account's id.", param="account")
+    below = entry_key(command.cursor) if command.cursor is not None else None
+    if command.cursor is not None and below is None:
+        raise Problem("field_invalid", "This cursor was not given by us.", param="cursor")
+    entries = await desk.reader.entries(
+        matched.verified.merchant.number,
+        account=account,
+        payment_id=command.payment,
+        below=below,
+        limit=command.limit + 1,
+    )
+    page = entries[: command.limit]
+    cursor = page[-1].key.cursor if len(entries) > len(page) else None
+    return _page([show_entry(entry) for entry in page], cursor)
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    """Show one side of a transfer."""
+    return {
+        "object": "entry",
+        "id": f"ent_{entry.key.cursor}",
+        "journal": f"jrn_{entry.key.journal}",
+        "kind": entry.kind.name.lower(),
+        "account": entry.account.id,
+        "account_name": entry.account.name,
+        "counter_account": entry.counter_account.id,
+        "direction": entry.direction,
+        "amount": entry.amount,
+        "currency": entry.currency,
+        "payment": entry.payment_id,
+        "created_at": entry.created_at,
+    }
+
+
+async def list_events(matched: Matched, desk: Desk) -> Answer:
+    """Read the feed, oldest first; `next_cursor` is the `after` of the next page."""
+    command = matched.command
+    assert isinstance(command, ListEvents)
+    events = await desk.feed.after(
+        matched.verified.merchant.number, command.after, command.limit + 1
+    )
+    page = events[: command.limit]
+    return _page(page, str(page[-1].sequence) if len(events) > len(page) else None)

@@ -1,0 +1,133 @@
+"""Claims and answers in Redis: quick, shared by all workers, and allowed to be lost at any time.
+
+One value per key, one script call for everything that gathered meanwhile::
+
+    P + fingerprint (32) + token (8)          the request is running; lives as long as the lease
+    D + fingerprint (32) + status (3) + body  the answer; lives for a day
+
+The hash tag is the whole idempotency key, so a big merchant spreads over a cluster.
+"""
+
+import enum
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.domain import limits
+from gateway.domain.errors import Unavailable
+from gateway.domain.stages import Answer
+from gateway.drivers.batching import Batcher
+from gateway.drivers.redis import Redis
+
+_LEASE_MS: Final = limits.CLAIM_LEASE_SECONDS * 1000
+_KEEP_MS: Final = limits.ANSWER_KEEP_SECONDS * 1000
+_FINGERPRINT: Final = slice(1, 33)
+
+_SCRIPT: Final = """
+local told = {}
+for i, key in ipairs(KEYS) do
+    local verb, value, life = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    told[i] = false
+    if verb == 'claim' then
+        told[i] = redis.call('GET', key)
+        if not told[i] then redis.call('SET', key, value, 'PX', life) end
+    elseif verb == 'finish' then
+        redis.call('SET', key, value, 'PX', life)
+    elseif redis.call('GET', key) == value then
+        redis.call('DEL', key)
+    end
+end
+return told
+"""
+
+
+class Verb(enum.Enum):
+    """What one item of the script does."""
+
+    CLAIM = b"claim"
+    FINISH = b"finish"
+    RELEASE = b"release"
+
+
+class Errand(Struct, frozen=True):
+    """One key's part of a script call."""
+
+    verb: Verb
+    key: bytes
+    value: bytes
+    life_ms: int
+
+
+class Remembered(Struct, frozen=True):
+    """What Redis holds of a key: the fingerprint, and the answer once there is one."""
+
+    fingerprint: bytes
+    answer: Answer | None
+
+
+class FastClaims:
+    """Claims of many requests that share one round trip."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._batcher: Batcher[Errand, bytes | None] = Batcher(
+            self._run,
+            items_max=limits.REDIS_BATCH_ITEMS_MAX,
+            queue_items_max=limits.QUEUE_ITEMS_MAX,
+        )
+
+    async def _run(self, errands: Sequence[Errand]) -> Sequence[bytes | None]:
+        arguments: list[bytes | int] = []
+        for errand in errands:
+            arguments += (errand.verb.value, errand.value, errand.life_ms)
+        return await self._redis.call(_SCRIPT, [errand.key for errand in errands], arguments)
+
+    async def claim(
+        self, merchant: int, key: str, fingerprint: bytes
+    ) -> tuple[bytes | None, Remembered | None]:
+        """Reserve a key, or learn what is remembered of it.
+
+        Gives our token and None when the key is ours now, None and what was found when it is not,
+        and None and None when Redis could not be asked.
+        """
+        if self._redis.is_away:
+            return None, None
+        token = os.urandom(8)
+        errand = Errand(Verb.CLAIM, _name(merchant, key), b"P" + fingerprint + token, _LEASE_MS)
+        try:
+            found = await self._batcher.submit(errand)
+        except Unavailable:
+            return None, None
+        return (token, None) if found is None else (None, _read(found))
+
+    async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
+        """Remember the answer, whoever held the claim: its content is durable already."""
+        value = b"D" + fingerprint + str(answer.status).encode() + answer.body
+        await self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
+
+    async def release(self, merchant: int, key: str, fingerprint: bytes, token: bytes) -> None:
+        """Give the claim back, if it is still ours: nothing was begun under it."""
+        value = b"P" + fingerprint + token
+        await self._try(Errand(Verb.RELEASE, _name(merchant, key), value, 0))
+
+    async def _try(self, errand: Errand) -> None:
+        if self._redis.is_away:
+            return
+        try:
+            await self._batcher.submit(errand)
+        except Unavailable:
+            # The lease ends by itself, and PostgreSQL remembers what matters.
+            return
+
+
+def _name(merchant: int, key: str) -> bytes:
+    return f"idem:{{{merchant}:{key}}}".encode()
+
+
+def _read(value: bytes) -> Remembered:
+    fingerprint = value[_FINGERPRINT]
+    if value[:1] == b"P":
+        return Remembered(fingerprint, None)
+    return Remembered(fingerprint, Answer(int(value[33:36]), value[36:], replayed=True))

@@ -1,0 +1,56 @@
+"""The idempotency step: claim a key before anything begins, settle it with the answer.
+
+Redis only makes it quick; the unique constraint in PostgreSQL decides (the ledger step meets it).
+"""
+
+from typing import Final
+
+from gateway.domain.errors import Problem
+from gateway.domain.stages import Answer, Claimed, Heard, Matched
+from gateway.idempotency.fast import FastClaims
+from gateway.idempotency.rules import fingerprint_of, key_of, refuse_reuse
+
+# Answers by which nothing was begun are not kept: fix the request and send it with the same key.
+_NOT_KEPT: Final = frozenset({400, 401, 404, 405, 413, 415, 429, 500, 503})
+
+
+class Idempotency:
+    """Who asks first does the work; who asks again hears the same."""
+
+    def __init__(self, fast: FastClaims) -> None:
+        self._fast = fast
+
+    async def claim(self, matched: Matched) -> Claimed | Answer:
+        """Claim the request's key, or give the answer that was given before."""
+        verified = matched.verified
+        key = key_of(verified.idempotency_key)
+        fingerprint = fingerprint_of(verified)
+        token, remembered = await self._fast.claim(verified.merchant.number, key, fingerprint)
+        if remembered is not None:
+            refuse_reuse(remembered.fingerprint, fingerprint)
+            if remembered.answer is None:
+                raise Problem(
+                    "request_in_progress", "A request with this key is still being served."
+                )
+            return remembered.answer
+        return Claimed(matched, key, fingerprint, token)
+
+    def recall(self, claimed: Claimed, heard: Heard) -> None:
+        """Check that PostgreSQL remembers the key for this very request; Problem 422 if not."""
+        refuse_reuse(heard.fingerprint, claimed.fingerprint)
+
+    async def settle(self, claimed: Claimed, answer: Answer) -> Answer:
+        """Keep the answer for whoever asks again, then give it."""
+        await self._fast.finish(claimed.merchant.number, claimed.key, claimed.fingerprint, answer)
+        return answer
+
+    async def release(self, claimed: Claimed) -> None:
+        """Give the claim back without an answer, so that the next try is served afresh."""
+        if claimed.token is not None:
+            await self._fast.release(
+                claimed.merchant.number, claimed.key, claimed.fingerprint, claimed.token
+            )
+
+    def keeps(self, status: int) -> bool:
+        """Tell whether an answer with this status is one to be repeated."""
+        return status not in _NOT_KEPT

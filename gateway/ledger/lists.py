@@ -1,0 +1,191 @@
+"""Reading the books: lists of payments, balances, entries and the history of one payment.
+
+Every list is a page by key (never by offset, never counted), within one merchant.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from gateway.domain import identity
+from gateway.domain.identity import uuid_of
+from gateway.domain.payment import Payment, Status
+from gateway.domain.posting import JournalKind
+from gateway.drivers.postgres import Postgres, Row
+from gateway.ledger.chart import Account, account_of
+from gateway.ledger.codec import read_standing
+
+_LIST: Final = """
+SELECT p.*, m.public_id AS merchant_public_id
+  FROM payment p JOIN merchant m ON m.id = p.merchant_id
+ WHERE p.merchant_id = $1"""
+_BALANCES: Final = """
+SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $1 ORDER BY account
+"""
+# Accounts of class 5 are the platform's own costs, which merchants are not shown.
+_ENTRIES: Final = """
+SELECT * FROM transfer
+ WHERE merchant_id = $1 AND debit_account < 50000000000"""
+_CAUSES: Final = "SELECT id FROM attempt WHERE merchant_id = $1 AND payment_id = $2"
+_ATTEMPTS: Final = "SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id"
+_SIGHTINGS: Final = """
+SELECT * FROM sighting WHERE merchant_id = $1 AND attempt_id = ANY($2::uuid[]) ORDER BY seen_at
+"""
+
+
+class Balance(Struct, frozen=True):
+    """One account with what was posted on each side, in minor units."""
+
+    account: Account
+    debits: int
+    credits: int
+
+
+class EntryKey(Struct, frozen=True, order=True):
+    """Where an entry stands in its merchant's books; later ones are greater."""
+
+    journal: str
+    leg: int
+    side: int
+
+    @property
+    def cursor(self) -> str:
+        """The key as a cursor of the API."""
+        return f"{self.journal}.{self.leg}.{self.side}"
+
+
+class Entry(Struct, frozen=True):
+    """One side of one transfer."""
+
+    key: EntryKey
+    account: Account
+    counter_account: Account
+    direction: str
+    amount: int
+    currency: str
+    payment_id: str
+    kind: JournalKind
+    created_at: datetime
+
+
+def entry_key(cursor: str) -> EntryKey | None:
+    """Read a cursor back; None when it is none of ours."""
+    parts = cursor.split(".")
+    if len(parts) != len(EntryKey.__struct_fields__) or len(parts[0]) != len(uuid_of("0" * 32)):
+        return None
+    try:
+        return EntryKey(f"{int(parts[0], 16):032x}", int(parts[1]), int(parts[2]))
+    except ValueError:
+        return None
+
+
+class PaymentFilter(Struct, frozen=True):
+    """Which payments of a merchant are wanted; `below` is the id before which the page begins."""
+
+    merchant: int
+    reference: str | None = None
+    status: Status | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    below: str | None = None
+
+
+class Reader:
+    """Reads of one merchant's books."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def payments(self, wanted: PaymentFilter, limit: int) -> list[Payment]:
+        """Give up to `limit` payments, newest first."""
+        conditions: list[tuple[str, Any]] = [
+            ("p.reference =", wanted.reference),
+            ("p.status =", wanted.status.value if wanted.status else None),
+            ("p.created_at >", wanted.created_after),
+            ("p.created_at <", wanted.created_before),
+            ("p.id <", wanted.below),
+        ]
+        sql = _LIST
+        arguments: list[Any] = [wanted.merchant]
+        for condition, value in conditions:
+            if value is not None:
+                arguments.append(value)
+                sql += f" AND {condition} ${len(arguments)}"
+        arguments.append(limit)
+        sql += f" ORDER BY p.id DESC LIMIT ${len(arguments)}"
+        rows = await self._postgres.read(sql, *arguments)
+        return [read_standing(row).payment for row in rows]
+
+    async def balances(self, merchant: int) -> list[Balance]:
+        """Give the accounts that the merchant may see."""
+        rows = await self._postgres.read(_BALANCES, merchant)
+        balances = [
+            Balance(account_of(row["account"]), row["debits_posted"], row["credits_posted"])
+            for row in rows
+        ]
+        return [balance for balance in balances if balance.account.is_shown]
+
+    async def entries(
+        self,
+        merchant: int,
+        *,
+        account: int | None,
+        payment_id: str | None,
+        below: EntryKey | None,
+        limit: int,
+    ) -> list[Entry]:
+        """Give up to `limit` entries, newest first."""
+        sql = _ENTRIES
+        arguments: list[Any] = [merchant, limit]
+        if account is not None:
+            arguments.append(account)
+            sql += f" AND ${len(arguments)} IN (debit_account, credit_account)"
+        if payment_id is not None:
+            arguments.append(await self._journals_of(merchant, payment_id))
+            sql += f" AND journal_id = ANY(${len(arguments)}::uuid[])"
+        if below is not None:
+            arguments += (below.journal, below.leg)
+            last = len(arguments)
+            sql += f" AND (journal_id, leg) <= (${last - 1}::uuid, ${last}::smallint)"
+        sql += " ORDER BY journal_id DESC, leg DESC LIMIT $2 + 1"
+        entries = [
+            entry
+            for row in await self._postgres.read(sql, *arguments)
+            for entry in _both_sides(row)
+            if below is None or entry.key < below
+            if account is None or entry.account.number == account
+        ]
+        return entries[:limit]
+
+    async def _journals_of(self, merchant: int, payment_id: str) -> list[str]:
+        causes = await self._postgres.read(_CAUSES, merchant, uuid_of(payment_id))
+        return [
+            identity.journal_uuid(cause["id"].hex, kind) for cause in causes for kind in JournalKind
+        ]
+
+    async def history(self, merchant: int, payment_id: str) -> tuple[Sequence[Row], Sequence[Row]]:
+        """Give the attempts of a payment and what channels said of them later."""
+        attempts = await self._postgres.read(_ATTEMPTS, merchant, uuid_of(payment_id))
+        ids = [row["id"].hex for row in attempts]
+        return attempts, await self._postgres.read(_SIGHTINGS, merchant, ids)
+
+
+def _both_sides(row: Row) -> tuple[Entry, Entry]:
+    debit, credit = account_of(row["debit_account"]), account_of(row["credit_account"])
+
+    def entry(side: int, direction: str, account: Account, counter: Account) -> Entry:
+        return Entry(
+            key=EntryKey(row["journal_id"].hex, row["leg"], side),
+            account=account,
+            counter_account=counter,
+            direction=direction,
+            amount=row["amount"],
+            currency=row["currency"],
+            payment_id=identity.public("pay", row["payment_id"].hex),
+            kind=JournalKind(row["kind"]),
+            created_at=row["created_at"],
+        )
+
+    return entry(1, "credit", credit, debit), entry(0, "debit", debit, credit)

@@ -1,0 +1,32 @@
+"""What the ledger needs from outside: books that take whole batches, and privacy."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.domain.payment import Standing
+from gateway.domain.stages import Attempt, Heard, Opened, Posted, ReferenceTaken, Routed
+from gateway.ledger.rules import Change
+
+
+class Privacy(Protocol):
+    """Encrypts personal data; `context` binds it to its row."""
+
+    def hide(self, plain: bytes, context: bytes) -> bytes: ...
+
+
+class Books(Protocol):
+    """The durable books: a batch is one commit, and each item has its own result.
+
+    `open_batch` gives `Opened`, or why not.  `post_batch` gives `Posted`, or None when the payment
+    is no longer of the version that the change was made for.
+    """
+
+    async def open_batch(
+        self, batch: Sequence[Routed]
+    ) -> Sequence[Opened | Heard | ReferenceTaken]: ...
+
+    async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]: ...
+
+    async def standing(self, merchant: int, payment_id: str) -> Standing | None: ...
+
+    async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None: ...

@@ -1,0 +1,139 @@
+"""The books in PostgreSQL: whole batches in, each item's own result out."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.domain import identity
+from gateway.domain.identity import uuid_of
+from gateway.domain.payment import Standing
+from gateway.domain.stages import Attempt, Heard, Opened, Posted, ReferenceTaken, Routed
+from gateway.drivers.clock import Clock
+from gateway.drivers.postgres import Postgres, Row
+from gateway.ledger import statements
+from gateway.ledger.codec import (
+    change_row,
+    columns,
+    encode_payment,
+    open_row,
+    read_attempt,
+    read_standing,
+)
+from gateway.ledger.ports import Privacy
+from gateway.ledger.rules import Change
+
+# The merchant's public id is joined in, because a payment shows it; merchants are a small table
+# that every node of a distributed engine holds.
+_ONE: Final = """
+SELECT p.*, m.public_id AS merchant_public_id
+  FROM payment p JOIN merchant m ON m.id = p.merchant_id
+ WHERE p.merchant_id = $1 AND p.id = $2
+"""
+_ATTEMPT: Final = """
+SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id DESC LIMIT 1
+"""
+
+OpenResult = Opened | Heard | ReferenceTaken
+
+
+class PostgresBooks:
+    """Writes batches with the statements of this room; one commit each."""
+
+    def __init__(self, postgres: Postgres, privacy: Privacy, clock: Clock) -> None:
+        self._postgres = postgres
+        self._privacy = privacy
+        self._clock = clock
+
+    async def open_batch(self, batch: Sequence[Routed]) -> Sequence[OpenResult]:
+        """Make new payments durable; say for each that was not opened why."""
+        rows = await self._postgres.write(
+            statements.OPEN, *columns(open_row(routed, self._privacy) for routed in batch)
+        )
+        opened = {row["payment_id"].hex for row in rows if row["opened"]}
+        left = [routed for routed in batch if uuid_of(routed.standing.payment.id) not in opened]
+        reasons = await self._why_not_opened(left) if left else {}
+        return [
+            reasons.get(routed.standing.payment.id) or Opened(routed.standing, routed.attempt)
+            for routed in batch
+        ]
+
+    async def _why_not_opened(self, left: Sequence[Routed]) -> dict[str, OpenResult]:
+        """Find what stood in the way; nothing did where our own first run had committed."""
+        rows = await self._postgres.read(
+            statements.WHY_NOT_OPENED,
+            *columns(
+                (
+                    routed.standing.merchant,
+                    routed.claimed.key,
+                    uuid_of(routed.standing.payment.id),
+                    routed.standing.payment.reference,
+                )
+                for routed in left
+            ),
+        )
+        reasons: dict[str, OpenResult] = {}
+        for row in rows:
+            payment_id = identity.public("pay", row["payment_id"].hex)
+            if row["own_id"] is not None:
+                continue
+            if row["resource_id"] is not None and row["resource_id"] != row["payment_id"]:
+                reasons[payment_id] = Heard(
+                    bytes(row["fingerprint"]),
+                    row["operation"],
+                    identity.public("pay", (row["made_id"] or row["other_id"]).hex),
+                    refused=row["made_id"] is None,
+                )
+            else:
+                reasons[payment_id] = ReferenceTaken(identity.public("pay", row["other_id"].hex))
+        return reasons
+
+    async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]:
+        """Make changes durable with their journals, balances and events."""
+        first_of_payment: dict[str, int] = {}
+        for index, change in enumerate(batch):
+            first_of_payment.setdefault(change.standing.payment.id, index)
+        chosen = sorted(first_of_payment.values())
+        bodies = {index: encode_payment(batch[index].standing.payment) for index in chosen}
+        event_ids = {
+            index: self._clock.mint("evt", batch[index].standing.merchant) for index in chosen
+        }
+        rows = await self._postgres.write(
+            statements.POST,
+            *columns(change_row(batch[index], event_ids[index], bodies[index]) for index in chosen),
+            sorted({batch[index].standing.merchant for index in chosen}),
+        )
+        posted = {row["payment_id"].hex for row in rows}
+        lost = [i for i in chosen if uuid_of(batch[i].standing.payment.id) not in posted]
+        found = await self._already_posted(batch, lost, event_ids) if lost else set()
+        return [
+            Posted(change.standing, bodies[index])
+            if index in bodies and (index not in lost or uuid_of(event_ids[index]) in found)
+            else None
+            for index, change in enumerate(batch)
+        ]
+
+    async def _already_posted(
+        self, batch: Sequence[Change], lost: Sequence[int], event_ids: dict[int, str]
+    ) -> set[str]:
+        """Find the changes that a first, unanswered run of the same statement had committed."""
+        rows = await self._postgres.read(
+            statements.ALREADY_POSTED,
+            *columns(
+                (
+                    batch[index].standing.merchant,
+                    uuid_of(batch[index].standing.payment.id),
+                    uuid_of(event_ids[index]),
+                )
+                for index in lost
+            ),
+        )
+        return {row["event_id"].hex for row in rows}
+
+    async def standing(self, merchant: int, payment_id: str) -> Standing | None:
+        """Read one payment as it now stands."""
+        rows = await self._postgres.read(_ONE, merchant, uuid_of(payment_id))
+        return read_standing(rows[0]) if rows else None
+
+    async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None:
+        """Read the latest attempt of a payment."""
+        rows: Sequence[Row] = await self._postgres.read(_ATTEMPT, merchant, uuid_of(payment_id))
+        return read_attempt(rows[0]) if rows else None

@@ -1,0 +1,105 @@
+"""Every signed call of the API as data: method, path, operation, and the command it carries.
+
+The match step, the OpenAPI document and the tests are all driven from this table.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from gateway.domain import limits
+from gateway.domain.payment import CreatePayment, Reference, Status
+from gateway.domain.stages import Operation
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that carries no command of its own."""
+
+
+PageLimit = Annotated[int, Meta(ge=1, le=limits.PAGE_ITEMS_MAX)]
+Cursor = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9a-z_.]+\Z")]
+Instant = Annotated[str, Meta(min_length=10, max_length=40)]
+
+
+class ListPayments(Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of `GET /v1/payments`."""
+
+    reference: Reference | None = None
+    status: Status | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+    cursor: Cursor | None = None
+
+
+class ListEntries(Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of `GET /v1/ledger/entries`."""
+
+    account: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    payment: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+    cursor: Cursor | None = None
+
+
+class ListEvents(Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of `GET /v1/events`; `after` is the last sequence already seen."""
+
+    after: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+
+
+OPERATIONS: Final = (
+    Operation(
+        "create_payment",
+        "POST",
+        "/v1/payments",
+        "Take a payment",
+        CreatePayment,
+        "body",
+        201,
+    ),
+    Operation(
+        "list_payments",
+        "GET",
+        "/v1/payments",
+        "List payments, newest first",
+        ListPayments,
+        "query",
+    ),
+    Operation("get_payment", "GET", "/v1/payments/{id}", "Show one payment", Nothing, "nothing"),
+    Operation(
+        "sync_payment", "POST", "/v1/payments/{id}/sync", "Ask the channel now", Nothing, "body"
+    ),
+    Operation(
+        "show_timeline",
+        "GET",
+        "/v1/payments/{id}/timeline",
+        "Tell everything that happened to a payment, in order",
+        Nothing,
+        "nothing",
+    ),
+    Operation(
+        "list_accounts",
+        "GET",
+        "/v1/ledger/accounts",
+        "List the merchant's accounts",
+        Nothing,
+        "nothing",
+    ),
+    Operation(
+        "list_entries",
+        "GET",
+        "/v1/ledger/entries",
+        "List the merchant's entries, newest first",
+        ListEntries,
+        "query",
+    ),
+    Operation(
+        "list_events",
+        "GET",
+        "/v1/events",
+        "Read the gap-free event feed, oldest first",
+        ListEvents,
+        "query",
+    ),
+)

@@ -1,0 +1,105 @@
+"""Merchants and their keys from the command line: a secret is made here and shown once."""
+
+import asyncio
+import base64
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.assembly import postgres_of
+from gateway.domain.errors import FloodgateError
+from gateway.domain.identity import is_id
+from gateway.drivers.clock import Clock
+from gateway.settings import Settings
+from gateway.verify import schemes
+from gateway.verify.store import PostgresKeyStore
+
+_SECRET_BYTES = 32
+_BPS_MAX = 10_000
+
+
+class KeyWish(Struct, frozen=True):
+    """The key that is wanted: its algorithm, and for asymmetric ones the merchant's public key."""
+
+    algorithm: str
+    public_key: str | None
+
+    def secret(self) -> bytes | None:
+        """Make the secret of an hmac key; refuse a public key that does not fit."""
+        if self.algorithm == schemes.HMAC:
+            if self.public_key is not None:
+                raise FloodgateError("hmac-sha256 has a secret and no public key")
+            return os.urandom(_SECRET_BYTES)
+        if self.public_key is None:
+            raise FloodgateError(f"{self.algorithm} needs --public-key FILE")
+        try:
+            schemes.verifier(self.algorithm, secret=None, public_key=self.public_key)
+        except ValueError as error:
+            raise FloodgateError(str(error)) from None
+        return None
+
+
+def add(settings: Settings, *, name: str, commission_bps: int, key: KeyWish) -> dict[str, Any]:
+    """Add a merchant with its first key; gives what the command prints."""
+    if not 0 <= commission_bps <= _BPS_MAX:
+        raise FloodgateError("the commission lies between 0 and 10000 basis points")
+    if not name.strip() or not name.isprintable():
+        raise FloodgateError("a merchant needs a name that can be printed")
+    secret = key.secret()
+
+    async def adding(store: PostgresKeyStore) -> dict[str, Any]:
+        now = Clock().now()
+        merchant = await store.add_merchant(name=name, commission_bps=commission_bps, at=now)
+        return await _add_key(store, merchant.id, key, secret)
+
+    return _with_store(settings, adding)
+
+
+def rotate(settings: Settings, *, merchant: str, key: KeyWish) -> dict[str, Any]:
+    """Add a key beside the old ones, which stay valid until they are revoked."""
+    secret = key.secret()
+    return _with_store(settings, lambda store: _add_key(store, merchant, key, secret))
+
+
+def revoke(settings: Settings, *, key_id: str) -> None:
+    """Revoke a key; a key that does not exist is an error."""
+
+    async def revoking(store: PostgresKeyStore) -> dict[str, Any]:
+        if not is_id(key_id, "key") or not await store.revoke_key(key_id, Clock().now()):
+            raise FloodgateError("there is no such key")
+        return {}
+
+    _with_store(settings, revoking)
+
+
+async def _add_key(
+    store: PostgresKeyStore, merchant_id: str, key: KeyWish, secret: bytes | None
+) -> dict[str, Any]:
+    merchant = await store.find_merchant(merchant_id) if is_id(merchant_id, "mer") else None
+    if merchant is None:
+        raise FloodgateError("there is no such merchant")
+    key_id = await store.add_key(
+        merchant,
+        algorithm=key.algorithm,
+        secret=secret,
+        public_key=key.public_key,
+        at=Clock().now(),
+    )
+    shown = base64.b64encode(secret).decode() if secret is not None else None
+    return {"merchant": merchant_id, "key_id": key_id, "secret": shown}
+
+
+def _with_store(
+    settings: Settings, act: Callable[[PostgresKeyStore], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    async def acting() -> dict[str, Any]:
+        postgres = postgres_of(settings, connections=1)
+        await postgres.open()
+        try:
+            return await act(PostgresKeyStore(postgres, vault=None))
+        finally:
+            await postgres.close()
+
+    return asyncio.run(acting())

@@ -1,0 +1,108 @@
+"""The environment or a TOML file, read once into one frozen Settings; nothing else reads it."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateway.domain import limits
+from gateway.domain.errors import FloodgateError
+
+PREFIX: Final = "FLOODGATE_"
+_SECRETS: Final = frozenset({"master_key", "simulator_secret"})
+_URLS: Final = frozenset({"database_url", "redis_url"})
+# Read by other parts before there are settings: where they stand, and which twin of native runs.
+_NOT_SETTINGS: Final = frozenset({"config", "pure"})
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting with its default; the names are those of the environment in lower case.
+
+    `public_url` is how merchants reach us, as the signature covers it; `public_names` lists further
+    authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
+    call to an acquirer.
+    """
+
+    database_url: str = ""
+    redis_url: str = ""
+    simulator_url: str = ""
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    public_url: str = ""
+    public_names: str = ""
+    master_key: str = ""
+    simulator_secret: str = "simulator-secret-for-loopback-only"
+    channel_seconds: Annotated[float, Meta(gt=0, le=20)] = limits.CHANNEL_ANSWER_SECONDS
+    database_connections: Annotated[int, Meta(ge=2, le=500)] = 6
+    statement_cache: Annotated[int, Meta(ge=0)] = 200
+    metrics_dir: str = ""
+    pg_bin: str = ""
+    redis_bin: str = ""
+    log_level: str = "WARNING"
+
+    def __repr__(self) -> str:
+        return f"Settings({self.masked()})"
+
+    def masked(self) -> dict[str, Any]:
+        """Give every effective setting; secrets and the passwords inside URLs are masked."""
+        shown = msgspec.structs.asdict(self)
+        for name in _SECRETS:
+            shown[name] = "***" if shown[name] else ""
+        for name in _URLS:
+            shown[name] = _without_password(shown[name])
+        return shown
+
+    def environment(self) -> dict[str, str]:
+        """Write the settings as environment variables for a child process."""
+        return {
+            PREFIX + name.upper(): str(value)
+            for name, value in msgspec.structs.asdict(self).items()
+            if value != ""
+        }
+
+
+class SettingsWrong(FloodgateError):
+    """A setting is unknown or has a wrong value; the sentence names it and not its value."""
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment over the TOML file that `FLOODGATE_CONFIG` names, if it does."""
+    environment = os.environ if environment is None else environment
+    given: dict[str, Any] = {}
+    config = environment.get(PREFIX + "CONFIG")
+    if config:
+        try:
+            given |= tomllib.loads(Path(config).read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise SettingsWrong(
+                f"the file of FLOODGATE_CONFIG cannot be read: {type(error).__name__}"
+            ) from None
+    given |= {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
+    for name in _NOT_SETTINGS:
+        given.pop(name, None)
+    unknown = sorted(set(given) - set(Settings.__struct_fields__))
+    if unknown:
+        names = ", ".join(PREFIX + name.upper() for name in unknown)
+        raise SettingsWrong(f"unknown setting: {names}")
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsWrong(f"a setting has a wrong value: {error}") from None
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}:***{at}{place}" if colon else url

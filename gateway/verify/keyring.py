@@ -1,0 +1,75 @@
+"""The keys in memory, read again every second, so that verifying needs no I/O.
+
+A key that is added is served, and one that is revoked refused, on every worker within the five
+seconds of the contract; a notification from PostgreSQL only makes it quicker.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.domain import limits
+from gateway.domain.errors import FloodgateError
+from gateway.domain.stages import Merchant
+from gateway.verify.ports import KeyStore, StoredKey
+from gateway.verify.schemes import Verifier, verifier
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Key(Struct, frozen=True):
+    """A live key, ready to verify."""
+
+    merchant: Merchant
+    algorithm: str
+    verifier: Verifier
+
+
+class Keyring:
+    """All live keys by their id."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+        self._keys: dict[str, Key] = {}
+        self._stored: dict[str, StoredKey] = {}
+        self._wake = asyncio.Event()
+
+    def find(self, key_id: str) -> Key | None:
+        """Look up a live key."""
+        return self._keys.get(key_id)
+
+    def merchant(self, number: int) -> Merchant | None:
+        """Look up a merchant that has a live key."""
+        return next((k.merchant for k in self._keys.values() if k.merchant.number == number), None)
+
+    async def refresh(self) -> None:
+        """Read every live key; keys that did not change keep their prepared verifier."""
+        stored = {key.id: key for key in await self._store.live_keys()}
+        keys = {}
+        for key_id, key in stored.items():
+            if self._stored.get(key_id) == key:
+                keys[key_id] = self._keys[key_id]
+                continue
+            made = verifier(key.algorithm, secret=key.secret, public_key=key.public_key)
+            keys[key_id] = Key(key.merchant, key.algorithm, made)
+        self._stored, self._keys = stored, keys
+
+    def wake(self) -> None:
+        """Ask for a refresh at once."""
+        self._wake.set()
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever; a database that is away leaves the keys as they were."""
+        while True:
+            try:
+                async with asyncio.timeout(limits.KEYRING_REFRESH_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self.refresh()
+            except FloodgateError as error:
+                logger.warning("the keys could not be read again: %s", error)

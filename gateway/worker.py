@@ -1,0 +1,87 @@
+"""The two long-running processes of ours: a gateway worker on the port, and the background worker.
+
+SIGTERM drains: nothing new is accepted, what began is finished and made durable, exit 0.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+
+from gateway import assembly
+from gateway.channels.simulator import server as simulator
+from gateway.channels.simulator.server import SimulatorConfig
+from gateway.domain import limits
+from gateway.faces.api.server import ApiServer
+from gateway.flow.resume import keep_resuming
+from gateway.settings import Settings
+
+logger: Final = logging.getLogger(__name__)
+
+_BACKLOG: Final = 4096
+
+
+@contextlib.asynccontextmanager
+async def until_told_to_stop() -> AsyncIterator[asyncio.Event]:
+    """Give an event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    yield stop
+
+
+def _listening_socket(settings: Settings) -> socket.socket:
+    """Bind the port in a way that lets several workers share it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((settings.host.strip("[]"), settings.port))
+    return listening
+
+
+async def serve(settings: Settings) -> None:
+    """Serve the API until told to stop, then drain."""
+    async with (
+        until_told_to_stop() as stop,
+        assembly.house(settings) as home,
+        assembly.fresh_keys(home),
+    ):
+        api = assembly.server_of(home)
+        server = await asyncio.get_running_loop().create_server(
+            api, sock=_listening_socket(settings), backlog=_BACKLOG
+        )
+        await stop.wait()
+        await _drain(server, api)
+
+
+async def _drain(server: asyncio.AbstractServer, api: ApiServer) -> None:
+    """Stop accepting, let running requests end, close what is idle."""
+    api.draining = True
+    server.close()
+    api.pre_shutdown()
+    await api.shutdown(limits.DRAIN_SECONDS)
+
+
+async def work(settings: Settings) -> None:
+    """Run the background worker until told to stop: recovery of unknown outcomes and expiry."""
+    async with until_told_to_stop() as stop, assembly.house(settings) as home:
+        resuming = asyncio.create_task(keep_resuming(home.desk))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({resuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if resuming.done():
+            resuming.result()  # it never ends by itself, so this raises what ended it
+        resuming.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await resuming
+
+
+async def simulate(config: SimulatorConfig) -> None:
+    """Run the simulated acquirer until told to stop."""
+    async with until_told_to_stop() as stop, simulator.running(config):
+        await stop.wait()
