@@ -10,6 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 from gateway.channels.courier import Courier
+from gateway.channels.notices import NoticeBox
 from gateway.channels.port import Channel
 from gateway.channels.registry import Registry
 from gateway.channels.service import Channels
@@ -30,6 +31,8 @@ from gateway.idempotency.service import Idempotency
 from gateway.ledger import proofs
 from gateway.ledger.lists import Reader
 from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.refund_store import PostgresRefundBooks
+from gateway.ledger.refunds import RefundLedger
 from gateway.ledger.service import Ledger
 from gateway.ledger.store import PostgresBooks
 from gateway.match.service import Match
@@ -134,13 +137,16 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
         keyring = Keyring(store)
         await keyring.refresh()
+        books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
-            PostgresBooks(postgres, vault, clock),
+            books,
             CHANNEL_FEES,
             observe_open=telemetry.BATCH_ITEMS.labels("open").observe,
             observe_post=telemetry.BATCH_ITEMS.labels("post").observe,
         )
         leaving.push_async_callback(ledger.drain)
+        refunds = RefundLedger(books, PostgresRefundBooks(postgres, clock))
+        leaving.push_async_callback(refunds.drain)
         courier = Courier(outbound, clock, seconds=settings.channel_seconds)
         desk = Desk(
             verify=Verify(
@@ -152,7 +158,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             idempotency=Idempotency(FastClaims(redis)),
             routing=Routing(_candidates(registry), clock),
             channels=Channels(registry, courier, clock),
+            notices=NoticeBox(postgres, clock),
             ledger=ledger,
+            refunds=refunds,
             recovery=RecoveryQueue(postgres),
             reader=Reader(postgres),
             feed=Feed(postgres),
@@ -220,7 +228,7 @@ async def prove_everything(settings: Settings) -> list[proofs.Proof]:
         proved = await proofs.prove(postgres)
         if settings.simulator_url:
             before = await _simulator_books(settings)
-            ours = await proofs.our_attempts(postgres, SimulatorChannel.name)
+            ours = await proofs.our_books(postgres, SimulatorChannel.name)
             proved.append(proofs.compare(before, ours, await _simulator_books(settings)))
     finally:
         await postgres.close()

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> int:
     for name in ("database_url", "redis_url", "master_key"):
         if not getattr(settings, name):
             raise SettingsWrong(f"FLOODGATE_{name.upper()} is needed")
+    _refuse_taken_port(settings)
     with stops_on_signals(), Supervisor() as supervisor:
         supervisor.start(*_gateways(settings))
         print(f"ready http://{settings.host}:{settings.port}", flush=True)
@@ -46,6 +48,7 @@ def serve(settings: Settings) -> int:
 def dev(settings: Settings, *, data: Path, demo: bool) -> int:
     """Run everything here, on a data folder, until a signal; no child outlives this."""
     _say(f"Floodgate: starting PostgreSQL, Redis, acquirer and gateway on {data}")
+    _refuse_taken_port(settings)
     compiled = "yes" if signature.COMPILED and routes.COMPILED else "no"
     _say(f"  native code compiled: {compiled}")
     with (
@@ -73,18 +76,32 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
         supervisor.watch()
 
 
+def _refuse_taken_port(settings: Settings) -> None:
+    """Refuse a port where somebody listens: our workers share theirs, so nobody else would."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host.strip("[]"), settings.port))
+        except OSError as error:
+            raise LaunchError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+            ) from None
+
+
 def _with_servers(
     settings: Settings, servers: Servers, supervisor: Supervisor
 ) -> tuple[Settings, str]:
     """Start those servers for which no URL is configured; gives the owner's URL for migrations."""
-    owner_url = settings.database_url
+    owner_url, children = settings.database_url, []
     if not settings.database_url:
-        supervisor.start(servers.postgres())
+        children.append(servers.postgres())
         owner_url = servers.owner_url
         settings = replace(settings, database_url=servers.app_url)
     if not settings.redis_url:
-        supervisor.start(servers.redis())
+        children.append(servers.redis())
         settings = replace(settings, redis_url=servers.redis_url)
+    supervisor.start(*children)
     return settings, owner_url
 
 

@@ -1,12 +1,12 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
 from gateway.channels.courier import Courier
-from gateway.channels.port import Ask, Verb
+from gateway.channels.notices import KeptNotice
+from gateway.channels.port import Ask, Notice, Verb
 from gateway.channels.registry import Registry
 from gateway.domain.identity import uuid_of
-from gateway.domain.outcome import Outcome
 from gateway.domain.payment import CardMethod, Method
-from gateway.domain.stages import Answered, Attempt, Opened
+from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
 
 
@@ -17,6 +17,15 @@ class Channels:
         self._registry = registry
         self._courier = courier
         self._clock = clock
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a channel of this name."""
+        return any(channel.name == name for channel in self._registry)
+
+    def read_notice(self, kept: KeptNotice) -> Notice:
+        """Verify and read a notice as of when it came; raises `NoticeRefused`."""
+        channel = self._registry.named(kept.channel)
+        return channel.read_notice(kept.headers, kept.body, kept.received_at)
 
     async def ask(self, opened: Opened) -> Answered:
         """Ask for the money of a new attempt."""
@@ -30,22 +39,43 @@ class Channels:
         """Ask that an attempt can never succeed any more."""
         return await self._answer(opened, Verb.CLOSE)
 
+    async def capture(self, opened: Opened) -> Answered:
+        """Ask for the money of an authorization: the attempt says how much."""
+        return await self._answer(opened, Verb.CAPTURE)
+
+    async def refund(self, opened: RefundOpened) -> RefundAnswered:
+        """Ask that money goes back; asked again under the same number it goes back once."""
+        return await self._answer_refund(opened, Verb.REFUND)
+
+    async def query_refund(self, opened: RefundOpened) -> RefundAnswered:
+        """Ask what became of a refund; this moves nothing."""
+        return await self._answer_refund(opened, Verb.QUERY_REFUND)
+
+    async def _answer_refund(self, opened: RefundOpened, verb: Verb) -> RefundAnswered:
+        standing = opened.standing
+        ask = Ask(
+            verb=verb,
+            number=uuid_of(standing.attempt_id),
+            amount=standing.refund.amount,
+            currency=standing.refund.currency,
+            refund_number=uuid_of(standing.refund.id),
+        )
+        outcome = await self._courier.ask(self._registry.named(standing.channel), ask)
+        return RefundAnswered(opened, outcome, self._clock.now())
+
     async def _answer(self, opened: Opened, verb: Verb) -> Answered:
         standing, attempt = opened.standing, opened.attempt
         ask = Ask(
             verb=verb,
             number=uuid_of(attempt.id),
-            amount=attempt.amount,
+            amount=attempt.expected,
             currency=attempt.currency,
             method=_words_of(standing.payment.method),
             capture=standing.capture,
             expires_at=attempt.expires_at,
         )
-        outcome = await self._carry(attempt, ask)
+        outcome = await self._courier.ask(self._registry.named(attempt.channel), ask)
         return Answered(opened, outcome, self._clock.now())
-
-    async def _carry(self, attempt: Attempt, ask: Ask) -> Outcome:
-        return await self._courier.ask(self._registry.named(attempt.channel), ask)
 
 
 def _words_of(method: Method) -> dict[str, str]:

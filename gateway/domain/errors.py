@@ -38,6 +38,7 @@ PROBLEMS: Final[Mapping[str, Kind]] = MappingProxyType(
         "field_invalid": Kind(400, "A field has a wrong value", "same_key"),
         "idempotency_key_missing": Kind(400, "The Idempotency-Key is missing", "same_key"),
         "idempotency_key_invalid": Kind(400, "The Idempotency-Key is not usable", "new_key"),
+        "notice_refused": Kind(400, "The notice cannot be believed", "never"),
         "not_found": Kind(404, "There is nothing here", "never"),
         "payment_not_found": Kind(404, "There is no such payment", "never"),
         "refund_not_found": Kind(404, "There is no such refund", "never"),

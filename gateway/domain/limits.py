@@ -23,6 +23,7 @@ PAGE_ITEMS_DEFAULT = 20
 CARD_OPEN_SECONDS = 60
 QR_OPEN_SECONDS = 30 * 60
 EXPIRY_SECONDS_MAX = 7 * 24 * 3600
+AUTHORIZATION_SECONDS = 7 * 24 * 3600
 
 # Idempotency in Redis (contract section 3): the lease outlives the longest request.
 CLAIM_LEASE_SECONDS = 10
@@ -49,12 +50,40 @@ QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
 QUERY_LEASE_SECONDS = 15
 QUERY_BATCH_ITEMS_MAX = 64
+NOTICE_LEFT_SECONDS = 5
+
+# Webhooks: the waits before each of the twelve tries, then dead letter.
+WEBHOOK_TRY_WAIT_SECONDS = (
+    *(0, 5, 30, 2 * 60, 5 * 60, 30 * 60),
+    *(2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600),
+)
+WEBHOOK_JITTER_SHARE = 0.2
+WEBHOOK_ANSWER_SECONDS = 15.0
+WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
+WEBHOOK_LEASE_SECONDS = 60
+WEBHOOK_FLIGHTS_MAX = 1024
+WEBHOOK_ENDPOINT_FLIGHTS_MAX = 32
+WEBHOOK_LOOK_AHEAD_ITEMS_MAX = 1000
+WEBHOOK_REFRESH_SECONDS = 1
+WEBHOOK_ENDPOINTS_MAX = 16
+WEBHOOK_EVENT_TYPES_MAX = 32
+WEBHOOK_SECRET_BYTES = 32
+WEBHOOK_ROTATION_SECONDS = 24 * 3600
+WEBHOOK_REDELIVERY_ITEMS_MAX = 10_000
+
+# After so many failures in a row an endpoint is left alone, the longer the longer it fails.
+WEBHOOK_BREAKER_FAILURES = 5
+WEBHOOK_PAUSE_SECONDS_MIN = 5
+WEBHOOK_PAUSE_SECONDS_MAX = 300
+WEBHOOK_RETRY_AFTER_SECONDS_MAX = 3600
+WEBHOOK_RETRY_AFTER_CHARS_MAX = 64
 
 # Stopping: SIGTERM finishes what began within this time.
 DRAIN_SECONDS = 25
 
 assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive the call it guards"
 assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive the query it guards"
+assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
 assert KEYRING_REFRESH_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX * LEDGER_FLIGHTS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds the flights"

@@ -15,13 +15,13 @@ from msgspec import Meta, Struct
 from gateway.domain import limits
 from gateway.domain.outcome import Failure, NextAction
 
-_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*\Z"
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*\Z"
 # A token is a word, never a card number: digits-only text is refused by the pattern.
 _TOKEN: Final = r"^tok_[a-z0-9_]{1,60}\Z"
 _URL: Final = r"^https?://[^\x00-\x20\x7f]+\Z"
 
 Reference = Annotated[
-    str, Meta(min_length=1, max_length=limits.REFERENCE_CHARS_MAX, pattern=_PRINTABLE)
+    str, Meta(min_length=1, max_length=limits.REFERENCE_CHARS_MAX, pattern=PRINTABLE)
 ]
 
 
@@ -41,19 +41,19 @@ Method = CardMethod | QrMethod
 class Payer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Personal data of the payer, for risk checks; it is never shown, logged or answered."""
 
-    id: Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)] | None = None
-    ip: Annotated[str, Meta(max_length=45, pattern=_PRINTABLE)] | None = None
-    device: Annotated[str, Meta(max_length=128, pattern=_PRINTABLE)] | None = None
-    name: Annotated[str, Meta(max_length=128, pattern=_PRINTABLE)] | None = None
+    id: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)] | None = None
+    ip: Annotated[str, Meta(max_length=45, pattern=PRINTABLE)] | None = None
+    device: Annotated[str, Meta(max_length=128, pattern=PRINTABLE)] | None = None
+    name: Annotated[str, Meta(max_length=128, pattern=PRINTABLE)] | None = None
 
     def __repr__(self) -> str:
         return "Payer(…)"
 
 
 MetadataKey = Annotated[
-    str, Meta(min_length=1, max_length=limits.METADATA_KEY_CHARS_MAX, pattern=_PRINTABLE)
+    str, Meta(min_length=1, max_length=limits.METADATA_KEY_CHARS_MAX, pattern=PRINTABLE)
 ]
-MetadataValue = Annotated[str, Meta(max_length=limits.METADATA_VALUE_CHARS_MAX, pattern=_PRINTABLE)]
+MetadataValue = Annotated[str, Meta(max_length=limits.METADATA_VALUE_CHARS_MAX, pattern=PRINTABLE)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=limits.METADATA_PAIRS_MAX)]
 
 
@@ -66,12 +66,18 @@ class CreatePayment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     method: Method
     capture: Literal["automatic", "manual"] = "automatic"
     description: (
-        Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX, pattern=_PRINTABLE)] | None
+        Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX, pattern=PRINTABLE)] | None
     ) = None
     payer: Payer | None = None
     metadata: Metadata = {}
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     return_url: Annotated[str, Meta(max_length=limits.URL_CHARS_MAX, pattern=_URL)] | None = None
+
+
+class CapturePayment(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/payments/{id}/capture`; without `amount` all of it is taken."""
+
+    amount: Annotated[int, Meta(ge=1, le=limits.AMOUNT_MINOR_MAX)] | None = None
 
 
 class Status(enum.Enum):
@@ -132,11 +138,15 @@ class Standing(Struct, frozen=True, kw_only=True):
     version: int
     capture: bool
     commission_bps: int
+    channel_fee: int = 0
+    fee_refunded: int = 0
+    channel_fee_refunded: int = 0
 
 
 class Fact(enum.Enum):
-    """What can happen to a payment, said by a channel or proved by a close."""
+    """What can happen to a payment, said by a channel, proved by a close, or decided by us."""
 
+    CAPTURE_STARTED = "capture_started"
     CAPTURED = "captured"
     AUTHORIZED = "authorized"
     ACTION_REQUIRED = "action_required"
@@ -146,6 +156,7 @@ class Fact(enum.Enum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     CONFLICTED = "conflicted"
+    ADOPTED = "adopted"
 
 
 _OPEN_FACTS: Final = {
@@ -157,6 +168,9 @@ _OPEN_FACTS: Final = {
     Fact.CONFLICTED: Status.REQUIRES_REVIEW,
 }
 
+# Success that comes after the end is recorded all the same: money moved.
+_ENDED_FACTS: Final = {Fact.CAPTURED: Status.REQUIRES_REVIEW}
+
 TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
     {
         Status.PROCESSING: _OPEN_FACTS
@@ -167,6 +181,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
         },
         Status.REQUIRES_ACTION: _OPEN_FACTS,
         Status.REQUIRES_CAPTURE: {
+            Fact.CAPTURE_STARTED: Status.PROCESSING,
             Fact.CAPTURED: Status.SUCCEEDED,
             Fact.CANCELED: Status.CANCELED,
             Fact.EXPIRED: Status.EXPIRED,
@@ -177,15 +192,19 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
             Fact.AUTHORIZED: Status.REQUIRES_CAPTURE,
             Fact.DECLINED: Status.FAILED,
             Fact.CANCELED: Status.CANCELED,
+            Fact.ADOPTED: Status.SUCCEEDED,
         },
         Status.SUCCEEDED: {},
-        Status.FAILED: {},
-        Status.CANCELED: {},
-        Status.EXPIRED: {},
+        Status.FAILED: _ENDED_FACTS,
+        Status.CANCELED: _ENDED_FACTS,
+        Status.EXPIRED: _ENDED_FACTS,
     }
 )
 
 OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
+CANCELABLE: Final = OPEN | {Status.REQUIRES_CAPTURE}
+# Of these the channel may still have something to say that changes them.
+ASKABLE: Final = CANCELABLE | {Status.REQUIRES_REVIEW}
 
 
 def after(status: Status, fact: Fact) -> Status | None:

@@ -19,6 +19,8 @@ class JournalKind(enum.IntEnum):
     REFUND_DONE = 3
     REFUND_FAILED = 4
     LATE_SUCCESS = 5
+    REFUND_RETURNED = 6
+    ADOPTION = 7
 
 
 class Transfer(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gateway.domain.outcome import Outcome
 from gateway.domain.payment import Payer, Standing
+from gateway.domain.refund import RefundStanding
 
 
 class Received(Struct, frozen=True):
@@ -77,6 +78,14 @@ class Matched(Struct, frozen=True):
     command: Struct
 
 
+class KeyUse(Struct, frozen=True):
+    """How an idempotency key was used: for which operation, with which fingerprint."""
+
+    key: str
+    fingerprint: bytes
+    operation: str
+
+
 class Claimed(Struct, frozen=True):
     """A request that nobody else is serving, as far as Redis knows; PostgreSQL decides.
 
@@ -98,6 +107,11 @@ class Claimed(Struct, frozen=True):
         """When the request came."""
         return self.matched.verified.received.at
 
+    @property
+    def use(self) -> KeyUse:
+        """What PostgreSQL remembers of the key."""
+        return KeyUse(self.key, self.fingerprint, self.matched.operation.name)
+
 
 class Attempt(Struct, frozen=True, kw_only=True):
     """One try at one channel; `id` without its prefix is the number that the channel hears."""
@@ -111,6 +125,18 @@ class Attempt(Struct, frozen=True, kw_only=True):
     currency: str
     expires_at: datetime
     channel_transaction: str | None = None
+    capture_amount: int | None = None
+    cancel_wished: bool = False
+
+    @property
+    def expected(self) -> int:
+        """What the channel should book through this attempt, in minor units."""
+        return self.capture_amount if self.capture_amount is not None else self.amount
+
+    @property
+    def is_capturing(self) -> bool:
+        """Tell whether a capture was asked: then the attempt must not be closed any more."""
+        return self.capture_amount is not None
 
 
 class Routed(Struct, frozen=True):
@@ -126,20 +152,20 @@ class Routed(Struct, frozen=True):
 class Heard(Struct, frozen=True):
     """What PostgreSQL remembers of an idempotency key that was used before.
 
-    `payment_id` is the payment that the first request made; when that request was `refused`, the
-    payment that has its reference.
+    `resource` is what the first request made or changed, as 32 hex digits; when that request was
+    `refused`, what has its reference.
     """
 
     fingerprint: bytes
     operation: str
-    payment_id: str
-    refused: bool
+    resource: str
+    refused: bool = False
 
 
 class ReferenceTaken(Struct, frozen=True):
-    """The merchant's own order number belongs to this other payment already."""
+    """The merchant's own number belongs to another payment or refund already (32 hex digits)."""
 
-    payment_id: str
+    resource: str
 
 
 class Opened(Struct, frozen=True):
@@ -164,6 +190,36 @@ class Posted(Struct, frozen=True):
     """
 
     standing: Standing
+    body: bytes
+
+
+class RefundWish(Struct, frozen=True):
+    """A refund that may be made durable, planned for what the payment had refunded at that time."""
+
+    use: KeyUse
+    before: Standing
+    standing: RefundStanding
+    at: datetime
+
+
+class RefundOpened(Struct, frozen=True):
+    """A refund that is durable, its amount reserved: now the channel may hear of it."""
+
+    standing: RefundStanding
+
+
+class RefundAnswered(Struct, frozen=True):
+    """A refund with what the channel said of it."""
+
+    opened: RefundOpened
+    outcome: Outcome
+    at: datetime
+
+
+class RefundPosted(Struct, frozen=True):
+    """A refund of which state, journal and event are durable together; `body` is its JSON."""
+
+    standing: RefundStanding
     body: bytes
 
 

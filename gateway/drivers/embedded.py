@@ -138,7 +138,7 @@ class Servers:
         }
         return replace(
             child,
-            argv=[*child.argv, *(word for pair in settings.items() for word in _option(*pair))],
+            argv=[*child.argv, *(word for k, v in settings.items() for word in (f"--{k}", v))],
             ready=lambda _pid: _redis_is_ready(self._redis_socket),
             ready_seconds=_RECOVERY_SECONDS,
         )
@@ -178,10 +178,6 @@ class Servers:
     @property
     def _redis_socket(self) -> Path:
         return self._sockets / "redis.sock"
-
-
-def _option(name: str, value: str) -> tuple[str, str]:
-    return (f"--{name}", value)
 
 
 def _postgres_is_ready(pid_file: Path, pid: int) -> bool:

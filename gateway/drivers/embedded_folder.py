@@ -81,6 +81,7 @@ def claimed(data: Path) -> Iterator[Folder]:
 def sockets(folder: Folder) -> Iterator[Path]:
     """Make the private folder of the unix sockets; it goes when the context ends."""
     near = folder.home / "run"
+    shutil.rmtree(near, ignore_errors=True)  # what killed servers left would refuse new ones
     if len(os.fsencode(near / _LONGEST_SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX:
         place = folder.own("run")
     else:

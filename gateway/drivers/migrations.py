@@ -28,6 +28,12 @@ _TABLE: Final = """
     );
     GRANT SELECT ON public.schema_version TO PUBLIC;
 """
+# A query and not to_regclass(), which may answer from a cache that is older than our lock.
+_HAS_TABLE: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_tables WHERE schemaname = 'public' AND tablename = 'schema_version'
+    )
+"""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]"
 
@@ -89,7 +95,7 @@ async def pending(
     """The migrations that are still to be applied; MigrationRefused when an applied one changed."""
     if migrations is None:
         migrations = read_migrations()
-    if await connection.fetchval("SELECT to_regclass('public.schema_version')") is None:
+    if not await connection.fetchval(_HAS_TABLE):
         return migrations
     rows = await connection.fetch("SELECT version, sha256 FROM public.schema_version")
     done = {row["version"]: row["sha256"] for row in rows}

@@ -6,6 +6,7 @@ trying again does not help, the caller gets `InDoubt` and must not answer that n
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,6 +21,7 @@ _TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03"
 _NEVER_CONNECTED: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 
 Row = asyncpg.Record
+logger: Final = logging.getLogger(__name__)
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -95,6 +97,7 @@ class Postgres:
                     raise
                 failure = lost
                 failure.__cause__ = error
+                logger.warning("PostgreSQL failed (%s); trying again", type(error).__name__)
             else:
                 return rows
             finally:

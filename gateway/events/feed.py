@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.domain import identity
 from gateway.domain.identity import uuid_of
 from gateway.drivers.postgres import Postgres, Row
+from gateway.events.rules import with_sequence
 
 _AFTER: Final = """
 SELECT sequence, id, type, created_at, data FROM event
@@ -22,7 +23,10 @@ SELECT sequence, id, type, created_at, data FROM event
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One event as the API shows it; `data` is the object as it stood, byte for byte."""
+    """One event as the API shows it.
+
+    `data` is the object as it stood, with its sequence: byte for byte what a webhook delivers.
+    """
 
     object: Literal["event"] = "event"
     id: str
@@ -54,7 +58,7 @@ def _events(rows: Sequence[Row]) -> list[Event]:
             sequence=row["sequence"],
             type=row["type"],
             created_at=row["created_at"],
-            data=msgspec.Raw(row["data"]),
+            data=msgspec.Raw(with_sequence(row["data"], row["sequence"])),
         )
         for row in rows
     ]

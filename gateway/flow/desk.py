@@ -2,12 +2,14 @@
 
 from msgspec import Struct
 
+from gateway.channels.notices import NoticeBox
 from gateway.channels.service import Channels
 from gateway.drivers.clock import Clock
 from gateway.events.feed import Feed
 from gateway.idempotency.service import Idempotency
 from gateway.ledger.lists import Reader
 from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.refunds import RefundLedger
 from gateway.ledger.service import Ledger
 from gateway.match.service import Match
 from gateway.routing.service import Routing
@@ -22,7 +24,9 @@ class Desk(Struct, frozen=True):
     idempotency: Idempotency
     routing: Routing
     channels: Channels
+    notices: NoticeBox
     ledger: Ledger
+    refunds: RefundLedger
     recovery: RecoveryQueue
     reader: Reader
     feed: Feed

@@ -6,12 +6,14 @@ from typing import Final
 from gateway.domain.errors import FloodgateError, Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched, Received
-from gateway.flow import pay, query, resume
+from gateway.flow import capture, close, pay, query, refund, resume
 from gateway.flow.desk import Desk
 
 _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
     "get_payment": query.get_payment,
     "list_payments": query.list_payments,
+    "get_refund": refund.get_refund,
+    "list_refunds": refund.list_refunds,
     "show_timeline": query.show_timeline,
     "list_accounts": query.list_accounts,
     "list_entries": query.list_entries,
@@ -19,6 +21,9 @@ _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
 }
 _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "create_payment": pay.pay,
+    "capture_payment": capture.capture,
+    "cancel_payment": close.cancel,
+    "refund_payment": refund.refund,
     "sync_payment": resume.sync,
 }
 

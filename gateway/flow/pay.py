@@ -6,10 +6,12 @@ from typing import Final
 import msgspec
 
 from gateway.domain.errors import InDoubt, Problem, Unavailable
+from gateway.domain.identity import public
 from gateway.domain.payment import Certainty
 from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted, ReferenceTaken
+from gateway.flow import query
 from gateway.flow.desk import Desk
-from gateway.ledger.codec import encode_payment
+from gateway.ledger.codec import encode
 
 logger: Final = logging.getLogger(__name__)
 
@@ -20,10 +22,12 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     """Take a payment; what is not known at the end is `processing` and never an error."""
     routed = desk.routing.choose(claimed)
     opened = await desk.ledger.open(routed)
+    if isinstance(opened, Heard) and not opened.refused:
+        return await query.recall(claimed, opened, desk)
     if isinstance(opened, Heard):
-        return await _recall(claimed, opened, desk)
-    if isinstance(opened, ReferenceTaken):
-        raise _reference_exists(opened.payment_id)
+        desk.idempotency.recall(claimed, opened)
+    if isinstance(opened, Heard | ReferenceTaken):
+        raise _reference_exists(public("pay", opened.resource))
     answered = await desk.channels.ask(opened)
     posted = await _post(answered, desk)
     if posted is None:
@@ -43,21 +47,7 @@ async def _post(answered: Answered, desk: Desk) -> Posted | None:
 def _not_posted_yet(opened: Opened) -> bytes:
     """Show the payment as it durably is: opened, and of an outcome that nobody can prove."""
     payment = opened.standing.payment
-    return encode_payment(msgspec.structs.replace(payment, certainty=Certainty.UNKNOWN))
-
-
-async def _recall(claimed: Claimed, heard: Heard, desk: Desk) -> Answer:
-    """Answer a key that PostgreSQL remembers and Redis does not: the payment as it now stands.
-
-    The claim is given back, because whoever began may still be at work and will keep the answer.
-    """
-    desk.idempotency.recall(claimed, heard)
-    if heard.refused:
-        raise _reference_exists(heard.payment_id)
-    standing = await desk.ledger.standing(claimed.merchant.number, heard.payment_id)
-    assert standing is not None, "PostgreSQL has just named it"
-    await desk.idempotency.release(claimed)
-    return Answer(CREATED, encode_payment(standing.payment), replayed=True)
+    return encode(msgspec.structs.replace(payment, certainty=Certainty.UNKNOWN))
 
 
 def _reference_exists(payment_id: str) -> Problem:

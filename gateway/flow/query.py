@@ -3,15 +3,16 @@
 Reading moves nothing and asks no channel; everything is within the caller's own merchant.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from gateway.domain.errors import Problem
-from gateway.domain.identity import is_id, uuid_of
+from gateway.domain.identity import is_id, public, uuid_of
 from gateway.domain.payment import Standing
-from gateway.domain.stages import Answer, Matched
+from gateway.domain.stages import Answer, Claimed, Heard, Matched
 from gateway.flow.desk import Desk
 from gateway.flow.timeline import tell
 from gateway.ledger.chart import number_of
@@ -21,19 +22,43 @@ from gateway.match.table import ListEntries, ListEvents, ListPayments
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def _page(items: list[Any], next_cursor: str | None) -> Answer:
+def page(items: Sequence[Any], next_cursor: str | None) -> Answer:
+    """Write one page of a list."""
     return Answer(200, _encode({"data": items, "next_cursor": next_cursor}))
 
 
 async def standing_of(matched: Matched, desk: Desk) -> Standing:
     """Find the payment that the path names; Problem 404 when this merchant has none such."""
-    (payment_id,) = matched.parameters
-    standing = None
-    if is_id(payment_id, "pay"):
-        standing = await desk.ledger.standing(matched.verified.merchant.number, payment_id)
+    payment_id = payment_id_of(matched)
+    standing = await desk.ledger.standing(matched.verified.merchant.number, payment_id)
     if standing is None:
-        raise Problem("payment_not_found", "This merchant has no payment with this id.")
+        raise _no_payment()
     return standing
+
+
+def payment_id_of(matched: Matched) -> str:
+    """Read the payment's id out of the path; Problem 404 when it is none."""
+    (payment_id,) = matched.parameters
+    if not is_id(payment_id, "pay"):
+        raise _no_payment()
+    return payment_id
+
+
+def _no_payment() -> Problem:
+    return Problem("payment_not_found", "This merchant has no payment with this id.")
+
+
+async def recall(claimed: Claimed, heard: Heard, desk: Desk) -> Answer:
+    """Answer a key that PostgreSQL remembers and Redis does not: the payment as it now stands.
+
+    The claim is given back, because whoever began may still be at work and will keep the answer.
+    """
+    desk.idempotency.recall(claimed, heard)
+    standing = await desk.ledger.standing(claimed.merchant.number, public("pay", heard.resource))
+    assert standing is not None, "PostgreSQL has just named it"
+    await desk.idempotency.release(claimed)
+    success = claimed.matched.operation.success
+    return Answer(success, _encode(standing.payment), replayed=True)
 
 
 async def get_payment(matched: Matched, desk: Desk) -> Answer:
@@ -57,8 +82,8 @@ async def list_payments(matched: Matched, desk: Desk) -> Answer:
         below=uuid_of(command.cursor) if command.cursor is not None else None,
     )
     payments = await desk.reader.payments(wanted, command.limit + 1)
-    page = payments[: command.limit]
-    return _page(page, page[-1].id if len(payments) > len(page) else None)
+    shown = payments[: command.limit]
+    return page(shown, shown[-1].id if len(payments) > len(shown) else None)
 
 
 def _instant(text: str | None, param: str) -> datetime | None:
@@ -77,13 +102,13 @@ def _instant(text: str | None, param: str) -> datetime | None:
 async def show_timeline(matched: Matched, desk: Desk) -> Answer:
     """Tell everything that happened to a payment, in order."""
     standing = await standing_of(matched, desk)
-    return _page(await tell(standing, desk), None)
+    return page(await tell(standing, desk), None)
 
 
 async def list_accounts(matched: Matched, desk: Desk) -> Answer:
     """List the merchant's accounts with their balances."""
     balances = await desk.reader.balances(matched.verified.merchant.number)
-    return _page([_show_balance(balance) for balance in balances], None)
+    return page([_show_balance(balance) for balance in balances], None)
 
 
 def _show_balance(balance: Balance) -> dict[str, Any]:
@@ -122,9 +147,9 @@ async def list_entries(matched: Matched, desk: Desk) -> Answer:
         below=below,
         limit=command.limit + 1,
     )
-    page = entries[: command.limit]
-    cursor = page[-1].key.cursor if len(entries) > len(page) else None
-    return _page([show_entry(entry) for entry in page], cursor)
+    shown = entries[: command.limit]
+    cursor = shown[-1].key.cursor if len(entries) > len(shown) else None
+    return page([show_entry(entry) for entry in shown], cursor)
 
 
 def show_entry(entry: Entry) -> dict[str, Any]:
@@ -152,5 +177,5 @@ async def list_events(matched: Matched, desk: Desk) -> Answer:
     events = await desk.feed.after(
         matched.verified.merchant.number, command.after, command.limit + 1
     )
-    page = events[: command.limit]
-    return _page(page, str(page[-1].sequence) if len(events) > len(page) else None)
+    shown = events[: command.limit]
+    return page(shown, str(shown[-1].sequence) if len(events) > len(shown) else None)

@@ -7,19 +7,24 @@ the channel; only the channel's word that it can no longer succeed ends the paym
 import asyncio
 import logging
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
 from gateway.domain.outcome import Verdict
-from gateway.domain.payment import OPEN
+from gateway.domain.payment import ASKABLE, OPEN
 from gateway.domain.recovery import next_query_at
-from gateway.domain.stages import Answer, Answered, Claimed, Opened
-from gateway.flow import query
+from gateway.domain.refund import RefundStatus
+from gateway.domain.stages import Answer, Answered, Claimed, Opened, RefundOpened
+from gateway.flow import late, query
+from gateway.flow.capture import ask_for_capture
+from gateway.flow.close import close_at_channel
 from gateway.flow.desk import Desk
-from gateway.ledger.codec import encode_payment
-from gateway.ledger.recovery import Due
+from gateway.flow.notice import serve_left_notices
+from gateway.flow.refund import ask_about_refund
+from gateway.ledger.codec import encode
+from gateway.ledger.recovery import Due, DueRefund
 
 logger: Final = logging.getLogger(__name__)
 
@@ -32,23 +37,24 @@ _IDLE_SECONDS: Final = 0.25
 
 async def sync(claimed: Claimed, desk: Desk) -> Answer:
     """Ask the channel about a payment now, because its merchant wants to know."""
+    payment_id = query.payment_id_of(claimed.matched)
+    opened = await desk.ledger.opened(claimed.merchant.number, payment_id)
+    if opened.standing.payment.status in ASKABLE:
+        await ask_again(opened, desk, queries=0, source="sync")
     standing = await query.standing_of(claimed.matched, desk)
-    merchant, payment_id = standing.merchant, standing.payment.id
-    if standing.payment.status in OPEN:
-        attempt = await desk.ledger.attempt_of(merchant, payment_id)
-        assert attempt is not None, "a payment is opened together with its attempt"
-        await ask_again(Opened(standing, attempt), desk, queries=0, source="sync")
-        standing = await query.standing_of(claimed.matched, desk)
-    answer = Answer(200, encode_payment(standing.payment))
-    return await desk.idempotency.settle(claimed, answer)
+    return await desk.idempotency.settle(claimed, Answer(200, encode(standing.payment)))
 
 
 async def ask_again(opened: Opened, desk: Desk, *, queries: int, source: str) -> None:
-    """Query an open attempt, close it when its time is over, and post what the channel said."""
+    """Query an attempt, close it when its time is over, and post what the channel said."""
+    if late.is_late(opened.standing):
+        await late.settle(opened, desk)
+        return
     answered = await desk.channels.query(opened)
-    over = answered.at >= opened.attempt.expires_at
-    if over and answered.outcome.verdict in _NOT_YET:
-        answered = await _close(opened, desk)
+    if answered.outcome.verdict is Verdict.AUTHORIZED and opened.attempt.is_capturing:
+        answered = await ask_for_capture(opened, desk)
+    elif _is_over(answered):
+        answered = await close_at_channel(opened, desk)
     posted = await desk.ledger.post(answered)
     due_at = None
     if posted.standing.payment.status in OPEN:
@@ -56,12 +62,17 @@ async def ask_again(opened: Opened, desk: Desk, *, queries: int, source: str) ->
     await desk.recovery.saw(answered, source, due_at)
 
 
-async def _close(opened: Opened, desk: Desk) -> Answered:
-    """Close at the channel; the payer may have paid in between, so ask once more if it refused."""
-    closed = await desk.channels.close(opened)
-    if closed.outcome.verdict is Verdict.CLOSED:
-        return closed
-    return await desk.channels.query(opened)
+def _is_over(answered: Answered) -> bool:
+    """Tell whether an attempt must be closed now: still open, and its time has passed."""
+    attempt, verdict = answered.opened.attempt, answered.outcome.verdict
+    if attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
+        return False
+    if attempt.cancel_wished:
+        return True
+    if verdict is Verdict.AUTHORIZED:
+        held = timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+        return answered.at >= answered.opened.standing.payment.created_at + held
+    return answered.at >= attempt.expires_at
 
 
 def _due(now: datetime, expires_at: datetime, queries: int) -> datetime:
@@ -71,15 +82,21 @@ def _due(now: datetime, expires_at: datetime, queries: int) -> datetime:
 
 
 async def keep_resuming(desk: Desk) -> None:
-    """Serve the recovery queue for ever; whatever fails is due again when its lease ends."""
+    """Serve the recovery queues for ever; whatever fails is due again when its lease ends."""
     while True:
+        now = desk.clock.now()
         try:
-            taken = await desk.recovery.take(desk.clock.now(), limits.QUERY_BATCH_ITEMS_MAX)
+            attempts = await desk.recovery.take(now, limits.QUERY_BATCH_ITEMS_MAX)
+            refunds = await desk.recovery.take_refunds(now, limits.QUERY_BATCH_ITEMS_MAX)
+            await serve_left_notices(desk, limits.QUERY_BATCH_ITEMS_MAX)
         except FloodgateError as error:
             logger.warning("the recovery queue cannot be read: %s", error)
-            taken = []
-        if taken:
-            await asyncio.gather(*(_resume(due, desk) for due in taken))
+            attempts, refunds = [], []
+        if attempts or refunds:
+            await asyncio.gather(
+                *(_resume(due, desk) for due in attempts),
+                *(_resume_refund(due, desk) for due in refunds),
+            )
         else:
             await asyncio.sleep(_IDLE_SECONDS)
 
@@ -87,8 +104,20 @@ async def keep_resuming(desk: Desk) -> None:
 async def _resume(due: Due, desk: Desk) -> None:
     attempt = due.attempt
     try:
-        standing = await desk.ledger.standing(attempt.merchant, attempt.payment_id)
-        assert standing is not None, "a payment is opened together with its attempt"
-        await ask_again(Opened(standing, attempt), desk, queries=due.queries, source="query")
+        opened = await desk.ledger.opened(attempt.merchant, attempt.payment_id)
+        await ask_again(opened, desk, queries=due.queries, source="query")
     except FloodgateError as error:
         logger.warning("attempt %s could not be resumed yet: %s", attempt.id, error)
+
+
+async def _resume_refund(due: DueRefund, desk: Desk) -> None:
+    try:
+        standing = await desk.refunds.standing(due.merchant, due.refund_id)
+        assert standing is not None, "a refund that was opened does not vanish"
+        posted = await desk.refunds.post(await ask_about_refund(RefundOpened(standing), desk))
+        if posted.standing.refund.status is RefundStatus.PROCESSING:
+            jitter = random.uniform(-1, 1)  # noqa: S311 - nothing secret hangs on it
+            due_at = next_query_at(desk.clock.now(), due.queries, jitter)
+            await desk.recovery.refund_later(posted.standing, due_at)
+    except FloodgateError as error:
+        logger.warning("refund %s could not be resumed yet: %s", due.refund_id, error)

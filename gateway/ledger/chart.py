@@ -6,12 +6,14 @@ account belongs to one merchant; the platform's figures are sums over merchants.
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from gateway.domain import channel as channels
 from gateway.domain.money import CURRENCY_OF_NUMERIC, NUMERIC_CODES
+from gateway.domain.posting import Journal, JournalKind, Transfer
 
 
 class Code(enum.IntEnum):
@@ -101,3 +103,19 @@ def number_of(account_id: str) -> int | None:
         return account.number if account.id == account_id else None
     except (ValueError, KeyError):
         return None
+
+
+def journal(
+    kind: JournalKind, cause: str, currency: str, movements: Sequence[tuple[Account, Account, int]]
+) -> Journal:
+    """Write a journal of movements (debit, credit, amount), leaving out those of nothing."""
+    return Journal(
+        kind,
+        cause,
+        currency,
+        tuple(
+            Transfer(debit.number, credit.number, amount)
+            for debit, credit, amount in movements
+            if amount > 0
+        ),
+    )

@@ -9,10 +9,13 @@ from gateway.domain import channel as channels
 from gateway.domain import identity
 from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Certainty, Payment, Reply, Standing, Status, Words
+from gateway.domain.posting import Journal
 from gateway.domain.recovery import silence_ends_at
-from gateway.domain.stages import Attempt, Routed
+from gateway.domain.refund import Refund, RefundStanding, RefundStatus
+from gateway.domain.stages import Attempt, KeyUse, RefundWish, Routed
 from gateway.drivers.postgres import Row
 from gateway.ledger.ports import Privacy
+from gateway.ledger.refund_rules import RefundChange, accepted_journal
 from gateway.ledger.rules import Change
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -23,9 +26,9 @@ _LEGS_MAX: Final = 3
 _NO_LEG: Final = (None, None, None)
 
 
-def encode_payment(payment: Payment) -> bytes:
-    """Write a payment as the JSON that answers and events carry."""
-    return _encode(payment)
+def encode(resource: Payment | Refund) -> bytes:
+    """Write a payment or a refund as the JSON that answers and events carry."""
+    return _encode(resource)
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -43,9 +46,7 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         payer = privacy.hide(_encode(routed.payer), payment_uuid.encode())
     return (
         routed.standing.merchant,
-        claimed.key,
-        claimed.fingerprint,
-        claimed.matched.operation.name,
+        *_use_columns(claimed.use),
         payment_uuid,
         payment.reference,
         payment.amount,
@@ -62,39 +63,131 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
     )
 
 
+def _use_columns(use: KeyUse | None) -> tuple[Any, ...]:
+    return (None, None, None) if use is None else msgspec.structs.astuple(use)
+
+
+def _journal_columns(journal: Journal | None, currency: str) -> tuple[Any, ...]:
+    if journal is None:
+        return (None, None, currency, *(_NO_LEG * _LEGS_MAX))
+    legs = [leg for transfer in journal.transfers for leg in msgspec.structs.astuple(transfer)]
+    rest = _NO_LEG * (_LEGS_MAX - len(journal.transfers))
+    return (journal.uuid, int(journal.kind), currency, *legs, *rest)
+
+
 def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
     """Write one change as the row that the POST statement takes."""
-    payment, outcome, journal = change.standing.payment, change.outcome, change.journal
+    standing, outcome, attempt = change.standing, change.outcome, change.attempt
+    payment = standing.payment
     reply = None
     if payment.next_action is not None or payment.failure is not None:
         reply = _encode(Reply(payment.next_action, payment.failure))
-    transfers = journal.transfers if journal is not None else ()
-    legs = [leg for transfer in transfers for leg in msgspec.structs.astuple(transfer)]
+    payment_uuid = uuid_of(payment.id)
     return (
-        change.standing.merchant,
-        uuid_of(payment.id),
-        change.standing.version,
+        standing.merchant,
+        payment_uuid,
+        payment_uuid,
+        standing.version,
         payment.status.value,
         payment.certainty.value if payment.certainty is not None else None,
         payment.amount_authorized,
         payment.amount_captured,
-        payment.amount_refunded,
         payment.fee,
+        standing.channel_fee,
         reply,
         change.at,
         uuid_of(event_id),
         change.event_type,
         body,
-        uuid_of(change.attempt.id),
+        uuid_of(attempt.id),
         outcome.verdict.value,
         outcome.channel_transaction,
         outcome.code,
         change.due_at,
-        journal.uuid if journal is not None else None,
-        int(journal.kind) if journal is not None else None,
-        payment.currency,
-        *legs,
-        *(_NO_LEG * (_LEGS_MAX - len(transfers))),
+        attempt.capture_amount,
+        *_use_columns(change.use),
+        *_journal_columns(change.journal, payment.currency),
+    )
+
+
+def refund_row(wish: RefundWish) -> tuple[Any, ...]:
+    """Write one new refund as the row that the REFUND statement takes."""
+    standing, before = wish.standing, wish.before
+    refund, journal = standing.refund, accepted_journal(wish.standing)
+    return (
+        standing.merchant,
+        *_use_columns(wish.use),
+        uuid_of(refund.id),
+        uuid_of(refund.payment),
+        uuid_of(standing.attempt_id),
+        refund.reference,
+        refund.amount,
+        refund.reason,
+        standing.channel,
+        standing.from_suspense,
+        standing.commission_back,
+        standing.channel_fee_back,
+        before.payment.amount_refunded,
+        before.fee_refunded,
+        before.channel_fee_refunded,
+        before.version,
+        wish.at,
+        silence_ends_at(wish.at),
+        *_journal_columns(journal, refund.currency),
+    )
+
+
+def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple[Any, ...]:
+    """Write one change of a refund as the row that the REFUND_POST statement takes."""
+    standing, outcome = change.standing, change.outcome
+    refund = standing.refund
+    freed = (refund.amount, standing.commission_back, standing.channel_fee_back)
+    return (
+        standing.merchant,
+        uuid_of(refund.id),
+        uuid_of(refund.payment),
+        standing.version,
+        refund.status.value,
+        refund.certainty.value if refund.certainty is not None else None,
+        _encode(Reply(failure=refund.failure)) if refund.failure is not None else None,
+        change.at,
+        uuid_of(event_id),
+        change.event_type,
+        body,
+        outcome.channel_transaction,
+        outcome.code,
+        change.due_at,
+        *(freed if change.frees else (0, 0, 0)),
+        *_journal_columns(change.journal, refund.currency),
+    )
+
+
+def read_refund(row: Row) -> RefundStanding:
+    """Read a refund and what only we know of it from a row of `refund` with its merchant."""
+    reply = _decode_reply(row["reply"]) if row["reply"] is not None else _NO_REPLY
+    refund = Refund(
+        id=identity.public("re", row["id"].hex),
+        payment=identity.public("pay", row["payment_id"].hex),
+        merchant=identity.public("mer", row["merchant_public_id"].hex),
+        reference=row["reference"],
+        amount=row["amount"],
+        currency=row["currency"],
+        status=RefundStatus(row["status"]),
+        certainty=Certainty(row["certainty"]) if row["certainty"] is not None else None,
+        reason=row["reason"],
+        failure=reply.failure,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+    return RefundStanding(
+        refund=refund,
+        merchant=row["merchant_id"],
+        version=row["version"],
+        attempt_id=identity.public("att", row["attempt_id"].hex),
+        channel=row["channel"],
+        from_suspense=row["from_suspense"],
+        commission_back=row["commission_back"],
+        channel_fee_back=row["channel_fee_back"],
     )
 
 
@@ -130,6 +223,9 @@ def read_standing(row: Row) -> Standing:
         version=row["version"],
         capture=row["capture"],
         commission_bps=row["commission_bps"],
+        channel_fee=row["channel_fee"],
+        fee_refunded=row["fee_refunded"],
+        channel_fee_refunded=row["channel_fee_refunded"],
     )
 
 
@@ -145,4 +241,6 @@ def read_attempt(row: Row) -> Attempt:
         currency=row["currency"],
         expires_at=row["expires_at"],
         channel_transaction=row["channel_transaction"],
+        capture_amount=row["capture_amount"],
+        cancel_wished=row["cancel_wished"],
     )

@@ -28,11 +28,18 @@ SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $
 _ENTRIES: Final = """
 SELECT * FROM transfer
  WHERE merchant_id = $1 AND debit_account < 50000000000"""
-_CAUSES: Final = "SELECT id FROM attempt WHERE merchant_id = $1 AND payment_id = $2"
+_CAUSES: Final = """
+SELECT id FROM attempt WHERE merchant_id = $1 AND payment_id = $2
+UNION ALL
+SELECT id FROM refund WHERE merchant_id = $1 AND payment_id = $2
+"""
 _ATTEMPTS: Final = "SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id"
 _SIGHTINGS: Final = """
 SELECT * FROM sighting WHERE merchant_id = $1 AND attempt_id = ANY($2::uuid[]) ORDER BY seen_at
 """
+
+
+_LATE_SUCCESS: Final = "SELECT late_success FROM merchant WHERE id = $1"
 
 
 class Balance(Struct, frozen=True):
@@ -117,6 +124,12 @@ class Reader:
         sql += f" ORDER BY p.id DESC LIMIT ${len(arguments)}"
         rows = await self._postgres.read(sql, *arguments)
         return [read_standing(row).payment for row in rows]
+
+    async def late_success_policy(self, merchant: int) -> str:
+        """Say what this merchant wants done with money that comes late: review, adopt, refund."""
+        rows = await self._postgres.read(_LATE_SUCCESS, merchant)
+        policy: str = rows[0]["late_success"]
+        return policy
 
     async def balances(self, merchant: int) -> list[Balance]:
         """Give the accounts that the merchant may see."""

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.domain.payment import Standing
-from gateway.domain.stages import Attempt, Heard, Opened, Posted, ReferenceTaken, Routed
+from gateway.domain.refund import RefundStanding
+from gateway.domain.stages import (
+    Attempt,
+    Claimed,
+    Heard,
+    Opened,
+    Posted,
+    ReferenceTaken,
+    RefundOpened,
+    RefundPosted,
+    RefundWish,
+    Routed,
+)
+from gateway.ledger.refund_rules import RefundChange
 from gateway.ledger.rules import Change
 
 
@@ -27,6 +40,29 @@ class Books(Protocol):
 
     async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]: ...
 
+    async def heard(self, claimed: Claimed) -> Heard | None: ...
+
+    async def begin_cancel(self, claimed: Claimed, attempt: Attempt) -> bool: ...
+
+    async def opened(self, merchant: int, attempt_id: str) -> Opened | None: ...
+
     async def standing(self, merchant: int, payment_id: str) -> Standing | None: ...
 
     async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None: ...
+
+
+class RefundBooks(Protocol):
+    """The durable books of refunds, in batches like those of payments.
+
+    `refund_batch` gives None for a refund that was planned on what is no longer so.
+    """
+
+    async def refund_batch(
+        self, batch: Sequence[RefundWish]
+    ) -> Sequence[RefundOpened | Heard | ReferenceTaken | None]: ...
+
+    async def post_batch(self, batch: Sequence[RefundChange]) -> Sequence[RefundPosted | None]: ...
+
+    async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None: ...
+
+    async def refunds_of(self, merchant: int, payment_id: str) -> list[RefundStanding]: ...

@@ -70,18 +70,41 @@ _QUESTIONS: Final = (
     ),
     _Question(
         "d",
-        "every succeeded capture has exactly one journal, and every journal its cause",
-        "SELECT count(*) FROM payment WHERE amount_captured > 0",
+        "every succeeded capture and refund has exactly one journal, and every journal its cause",
+        """
+        SELECT (SELECT count(*) FROM payment WHERE amount_captured > 0)
+             + (SELECT count(*) FROM refund)
+        """,
         """
         SELECT merchant_id, 'pay_' || replace(payment_id::text, '-', '') AS what
           FROM (SELECT merchant_id, id AS payment_id, amount_captured FROM payment
                  WHERE amount_captured > 0) AS paid
           FULL JOIN (SELECT merchant_id, payment_id, count(DISTINCT journal_id) AS journals,
                             sum(amount) FILTER (WHERE debit_account / 10000000 = 1121) AS gross
-                       FROM transfer WHERE kind = 1 GROUP BY merchant_id, payment_id) AS booked
+                       FROM transfer WHERE kind IN (1, 5)
+                      GROUP BY merchant_id, payment_id) AS booked
                USING (merchant_id, payment_id)
          WHERE booked.journals IS DISTINCT FROM 1
             OR booked.gross IS DISTINCT FROM paid.amount_captured
+        UNION ALL
+        SELECT merchant_id, 're_' || what
+          FROM (SELECT merchant_id, left(replace(id::text, '-', ''), 31) AS what, amount, status
+                  FROM refund) AS asked
+          FULL JOIN (SELECT merchant_id, left(replace(journal_id::text, '-', ''), 31) AS what,
+                            sum(amount) FILTER (WHERE kind = 2) AS accepted,
+                            sum(amount) FILTER (WHERE kind = 3
+                                AND credit_account / 10000000 = 1121) AS done,
+                            sum(amount) FILTER (WHERE kind IN (4, 6)
+                                AND debit_account / 10000000 IN (1121, 2222)) AS undone
+                       FROM transfer WHERE kind IN (2, 3, 4, 6)
+                      GROUP BY merchant_id, left(replace(journal_id::text, '-', ''), 31)) AS booked
+               USING (merchant_id, what)
+         WHERE booked.accepted IS DISTINCT FROM asked.amount
+            OR asked.status = 'succeeded' AND booked.done IS DISTINCT FROM asked.amount
+            OR asked.status = 'succeeded' AND booked.undone IS NOT NULL
+            OR asked.status = 'failed' AND booked.undone IS DISTINCT FROM asked.amount
+            OR asked.status NOT IN ('succeeded', 'failed') AND
+               coalesce(booked.done, booked.undone) IS NOT NULL
         """,
     ),
     _Question(
@@ -102,8 +125,13 @@ _QUESTIONS: Final = (
         "no payment has more refunded than captured",
         "SELECT count(*) FROM payment WHERE amount_refunded > 0",
         """
-        SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what FROM payment
-         WHERE amount_refunded > amount_captured OR amount_captured > amount
+        SELECT merchant_id, 'pay_' || replace(p.id::text, '-', '') AS what
+          FROM payment p
+          LEFT JOIN (SELECT merchant_id, payment_id AS id, sum(amount) AS refunded
+                       FROM refund WHERE status <> 'failed'
+                      GROUP BY merchant_id, payment_id) AS given USING (merchant_id, id)
+         WHERE p.amount_refunded > p.amount_captured OR p.amount_captured > p.amount
+            OR p.amount_refunded <> coalesce(given.refunded, 0)
         """,
     ),
     _Question(
@@ -111,12 +139,13 @@ _QUESTIONS: Final = (
         "every state change has its event, and no merchant's sequence has a gap",
         "SELECT count(*) FROM event",
         """
-        SELECT merchant_id, 'pay_' || replace(p.id::text, '-', '') AS what
-          FROM payment p
-          FULL JOIN (SELECT merchant_id, payment_id AS id, count(*) AS events,
+        SELECT merchant_id, 'id ' || replace(id::text, '-', '') AS what
+          FROM (SELECT merchant_id, id, version FROM payment
+                UNION ALL SELECT merchant_id, id, version FROM refund) AS p
+          FULL JOIN (SELECT merchant_id, resource_id AS id, count(*) AS events,
                             count(DISTINCT version) AS versions, max(version) AS latest
-                       FROM event WHERE resource_id = payment_id
-                      GROUP BY merchant_id, payment_id) AS told USING (merchant_id, id)
+                       FROM event GROUP BY merchant_id, resource_id) AS told
+               USING (merchant_id, id)
          WHERE coalesce(told.events, 0) <> p.version OR told.versions <> p.version
             OR told.latest <> p.version OR p.id IS NULL
         UNION ALL
@@ -132,13 +161,16 @@ _QUESTIONS: Final = (
 )
 
 _OURS: Final = """
-SELECT a.id, a.merchant_id, a.status, p.status IN ('processing', 'requires_action') AS open,
-       (SELECT sum(amount) FROM transfer t
-         WHERE t.merchant_id = a.merchant_id AND t.payment_id = a.payment_id
-           AND t.kind = 1 AND t.journal_id >= a.id
-           AND t.debit_account / 10000000 = 1121) AS captured
+SELECT a.id, p.status IN ('processing', 'requires_action', 'requires_review') AS open,
+       coalesce((SELECT sum(amount) FROM transfer t
+                  WHERE t.merchant_id = a.merchant_id AND t.payment_id = a.payment_id
+                    AND t.kind IN (1, 5) AND t.debit_account / 10000000 = 1121), 0) AS moved
   FROM attempt a JOIN payment p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
  WHERE a.channel = $1
+UNION ALL
+SELECT r.id, r.status IN ('processing', 'requires_review'),
+       CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END
+  FROM refund r WHERE r.channel = $1
 """
 
 
@@ -170,19 +202,25 @@ class Booking(Struct, frozen=True):
     kind: str
     number: str
     amount: int
+    refund_number: str | None = None
+
+    @property
+    def ours(self) -> str:
+        """Our number of what was booked: the refund's, or the attempt's."""
+        return self.refund_number or self.number
 
 
-class OurAttempt(Struct, frozen=True):
-    """One attempt as our books have it: what was captured through it, and whether it is open."""
+class Moved(Struct, frozen=True):
+    """What our books have of one attempt or refund, and whether that may still change."""
 
-    captured: int
+    amount: int
     open: bool
 
 
-async def our_attempts(postgres: Postgres, channel: str) -> dict[str, OurAttempt]:
-    """Read every attempt at a channel by the number that the channel knows."""
+async def our_books(postgres: Postgres, channel: str) -> dict[str, Moved]:
+    """Read what we booked through a channel, by the numbers that it knows."""
     rows = await postgres.read(_OURS, channel, seconds=600)
-    return {row["id"].hex: OurAttempt(int(row["captured"] or 0), open=row["open"]) for row in rows}
+    return {row["id"].hex: Moved(int(row["moved"]), open=row["open"]) for row in rows}
 
 
 def read_books(lines: bytes) -> list[Booking]:
@@ -192,45 +230,36 @@ def read_books(lines: bytes) -> list[Booking]:
 
 
 def compare(
-    before: Sequence[Booking], ours: Mapping[str, OurAttempt], afterwards: Sequence[Booking]
+    before: Sequence[Booking], ours: Mapping[str, Moved], afterwards: Sequence[Booking]
 ) -> Proof:
-    """Hold the acquirer's books beside ours, payment by payment.
+    """Hold the acquirer's books beside ours, payment by payment and refund by refund.
 
     Their books are read before and after ours, because both sides may be at work: what they had
     before must be known to us, and what we have must be known to them afterwards.
     """
-    taken_before, taken_afterwards = _taken(before), _taken(afterwards)
-    twice = [
-        n for n, c in Counter(b.number for b in before if b.kind == "payment").items() if c > 1
-    ]
-    against = [f"{number}: booked twice" for number in twice]
+    counted = Counter(booking.ours for booking in before)
+    against = [f"{number}: booked twice" for number, count in counted.items() if count > 1]
     unknown = []
-    for number, amount in taken_before.items():
-        mine = ours.get(number)
+    for booking in before:
+        mine = ours.get(booking.ours)
+        said = f"{booking.ours}: they booked a {booking.kind} of {booking.amount}"
         if mine is None:
-            against.append(f"{number}: they took {amount}, we know nothing of it")
-        elif mine.open:
-            unknown.append(f"{number}: they took {amount}, we are still asking")
-        elif mine.captured != amount:
-            against.append(f"{number}: they took {amount}, we booked {mine.captured}")
+            against.append(f"{said}, we know nothing of it")
+        elif mine.amount != booking.amount and mine.open:
+            unknown.append(f"{said}, we are still asking")
+        elif mine.amount != booking.amount:
+            against.append(f"{said}, we booked {mine.amount}")
+    known = {booking.ours for booking in afterwards}
     against += [
-        f"{number}: we booked {mine.captured}, they took nothing"
+        f"{number}: we booked {mine.amount}, they booked nothing"
         for number, mine in ours.items()
-        if mine.captured and number not in taken_afterwards
+        if mine.amount and number not in known
     ]
     return Proof(
         "g",
         "the simulator's books equal ours, payment by payment",
         holds=not against,
-        examined=len(taken_before),
+        examined=len(before),
         counterexamples=against[:_COUNTEREXAMPLES_MAX],
         notes=unknown[:_COUNTEREXAMPLES_MAX],
     )
-
-
-def _taken(books: Sequence[Booking]) -> dict[str, int]:
-    taken: Counter[str] = Counter()
-    for booking in books:
-        if booking.kind == "payment":
-            taken[booking.number] += booking.amount
-    return dict(taken)

@@ -10,10 +10,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateway.domain import limits
+from gateway.domain import identity, limits
 from gateway.domain.identity import uuid_of
+from gateway.domain.refund import RefundStanding
 from gateway.domain.stages import Answered, Attempt
-from gateway.drivers.postgres import Postgres
+from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.codec import read_attempt
 
 _MERCHANTS: Final = "SELECT id FROM merchant"
@@ -36,6 +37,33 @@ UPDATE attempt SET due_at = $7
 """
 
 
+_SAW_NOTICE: Final = """
+INSERT INTO sighting (merchant_id, attempt_id, seen_at, source, verdict, code)
+VALUES ($1, $2, $3, 'notice', $4, $5) ON CONFLICT DO NOTHING
+"""
+_SETTLED: Final = "UPDATE attempt SET due_at = NULL WHERE merchant_id = $1 AND id = $2"
+_TAKE_REFUNDS: Final = """
+UPDATE refund SET due_at = $3, queries = queries + 1
+ WHERE merchant_id = ANY($1::bigint[])
+   AND (merchant_id, id) IN (
+       SELECT merchant_id, id FROM refund
+        WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
+        ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+RETURNING merchant_id, id, queries
+"""
+_REFUND_LATER: Final = """
+UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL
+"""
+
+
+class DueRefund(Struct, frozen=True):
+    """A refund that somebody must ask about, and how often that was tried, this time included."""
+
+    merchant: int
+    refund_id: str
+    queries: int
+
+
 class Due(Struct, frozen=True):
     """An attempt that somebody must ask about, and how often that was tried, this time included."""
 
@@ -51,10 +79,43 @@ class RecoveryQueue:
 
     async def take(self, now: datetime, limit: int) -> list[Due]:
         """Lease up to `limit` attempts that are due."""
+        rows = await self._take(_TAKE, now, limit)
+        return [Due(read_attempt(row), row["queries"]) for row in rows]
+
+    async def take_refunds(self, now: datetime, limit: int) -> list[DueRefund]:
+        """Lease up to `limit` refunds that are due."""
+        rows = await self._take(_TAKE_REFUNDS, now, limit)
+        return [
+            DueRefund(row["merchant_id"], identity.public("re", row["id"].hex), row["queries"])
+            for row in rows
+        ]
+
+    async def _take(self, sql: str, now: datetime, limit: int) -> Sequence[Row]:
         merchants = [row["id"] for row in await self._postgres.read(_MERCHANTS)]
         lease_ends = now + timedelta(seconds=limits.QUERY_LEASE_SECONDS)
-        rows = await self._postgres.write(_TAKE, merchants, now, lease_ends, limit)
-        return [Due(read_attempt(row), row["queries"]) for row in rows]
+        return await self._postgres.write(sql, merchants, now, lease_ends, limit)
+
+    async def saw_notice(self, answered: Answered) -> None:
+        """Keep what a channel said by itself; when to ask again is as it was posted."""
+        attempt, outcome = answered.opened.attempt, answered.outcome
+        await self._postgres.write(
+            _SAW_NOTICE,
+            attempt.merchant,
+            uuid_of(attempt.id),
+            answered.at,
+            outcome.verdict.value,
+            outcome.code,
+        )
+
+    async def settled(self, attempt: Attempt) -> None:
+        """Take an attempt out of the queue: nothing more is to be asked about it."""
+        await self._postgres.write(_SETTLED, attempt.merchant, uuid_of(attempt.id))
+
+    async def refund_later(self, standing: RefundStanding, due_at: datetime) -> None:
+        """Say when to ask about a refund again; one that is settled meanwhile stays so."""
+        await self._postgres.write(
+            _REFUND_LATER, standing.merchant, uuid_of(standing.refund.id), due_at
+        )
 
     async def saw(self, answered: Answered, source: str, due_at: datetime | None) -> None:
         """Keep what the channel said, and say when to ask again if anything is still open."""

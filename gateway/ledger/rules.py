@@ -2,19 +2,19 @@
 
 import random
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from gateway.domain import money
+from gateway.domain import limits, money
 from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.payment import Certainty, Fact, Payment, Standing, Status, after
-from gateway.domain.posting import Journal, JournalKind, Transfer
-from gateway.domain.recovery import next_query_at
-from gateway.domain.stages import Attempt
-from gateway.ledger.chart import FEES, Account, Code
+from gateway.domain.payment import OPEN, Certainty, Fact, Standing, Status, after
+from gateway.domain.posting import Journal, JournalKind
+from gateway.domain.recovery import next_query_at, silence_ends_at
+from gateway.domain.stages import Attempt, KeyUse
+from gateway.ledger.chart import FEES, Account, Code, journal
 
 _FACTS: Final[Mapping[Verdict, Fact]] = {
     Verdict.SUCCEEDED: Fact.CAPTURED,
@@ -26,13 +26,13 @@ _FACTS: Final[Mapping[Verdict, Fact]] = {
     Verdict.NOT_FOUND: Fact.UNKNOWN,
     Verdict.UNKNOWN: Fact.UNKNOWN,
 }
-_STILL_OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, kw_only=True):
     """One change of a payment with all that becomes durable together with it.
 
     `standing` is the payment after the change; the change applies only to the version before it.
+    `use` is the idempotency key of the request that asked for it, where it is not durable yet.
     """
 
     standing: Standing
@@ -42,14 +42,22 @@ class Change(Struct, frozen=True):
     journal: Journal | None
     at: datetime
     due_at: datetime | None
+    use: KeyUse | None = None
 
 
-def fact_of(attempt: Attempt, outcome: Outcome) -> Fact:
-    """Say what an outcome is a fact of; another amount or currency is a conflict, never money."""
-    said = (outcome.amount, outcome.currency)
-    asked = (attempt.amount, attempt.currency)
-    if any(word is not None and word != own for word, own in zip(said, asked, strict=True)):
+def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Fact:
+    """Say what an outcome is a fact of; another amount or currency is a conflict, never money.
+
+    A close that the merchant wished, or before the payment's time is over, is a cancellation; any
+    other one an expiry.
+    """
+    authorized = outcome.verdict is Verdict.AUTHORIZED
+    asked = attempt.amount if authorized else attempt.expected
+    if outcome.amount not in {None, asked} or outcome.currency not in {None, attempt.currency}:
         return Fact.CONFLICTED
+    early = attempt.cancel_wished or at < standing.payment.expires_at
+    if outcome.verdict is Verdict.CLOSED and early:
+        return Fact.CANCELED
     return _FACTS[outcome.verdict]
 
 
@@ -61,81 +69,173 @@ def consequence(
     A fact that the table of states refuses brings nothing: the payment stays as it is.
     """
     before = standing.payment
-    fact = fact_of(attempt, outcome)
+    fact = fact_of(standing, attempt, outcome, at)
     status = after(before.status, fact)
-    if status is None:
+    if status is None or (fact is Fact.CAPTURED and before.amount_captured):
         return None
-    payment = _next_payment(standing, fact, status, outcome, at)
-    told_before = standing.version > 0
-    if told_before and (payment.status, payment.certainty) == (before.status, before.certainty):
-        return None
-    due_at = next_query_at(at, 0, random.uniform(-1, 1)) if status in _STILL_OPEN else None  # noqa: S311 - jitter
-    return Change(
-        standing=msgspec.structs.replace(standing, payment=payment, version=standing.version + 1),
-        attempt=attempt,
-        outcome=outcome,
-        event_type=f"payment.{status.value}",
-        journal=capture_journal(payment, attempt, channel_fee_bps)
-        if fact is Fact.CAPTURED
-        else None,
-        at=at,
-        due_at=due_at,
-    )
-
-
-def _next_payment(
-    standing: Standing, fact: Fact, status: Status, outcome: Outcome, at: datetime
-) -> Payment:
-    before = standing.payment
-    moved = {
-        Fact.CAPTURED: {
-            "amount_authorized": before.amount,
-            "amount_captured": before.amount,
-            "fee": money.share(before.amount, standing.commission_bps),
-        },
-        Fact.AUTHORIZED: {"amount_authorized": before.amount},
-        Fact.CANCELED: {"amount_authorized": 0},
-        Fact.EXPIRED: {"amount_authorized": 0},
-    }.get(fact, {})
-    certainty = None
-    if status is Status.PROCESSING:
-        certainty = Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
-    return msgspec.structs.replace(
-        before,
-        status=status,
-        certainty=certainty,
+    late = fact is Fact.CAPTURED and status is Status.REQUIRES_REVIEW
+    next_standing = _next_standing(standing, fact, status, attempt)
+    payment = replace(
+        next_standing.payment,
+        certainty=_certainty(status, fact),
         next_action=outcome.next_action if status is Status.REQUIRES_ACTION else None,
         failure=outcome.failure if status is Status.FAILED else None,
         updated_at=at,
-        **moved,
+    )
+    told_before = standing.version > 0
+    if told_before and (payment.status, payment.certainty) == (before.status, before.certainty):
+        return None
+    booked = None
+    if fact is Fact.CAPTURED:
+        channel_fee = money.share(payment.amount_captured, channel_fee_bps)
+        next_standing = replace(next_standing, channel_fee=channel_fee)
+        write = late_journal if late else capture_journal
+        booked = write(replace(next_standing, payment=payment), attempt)
+    return Change(
+        standing=replace(next_standing, payment=payment, version=standing.version + 1),
+        attempt=attempt,
+        outcome=outcome,
+        event_type="payment.late_success" if late else f"payment.{status.value}",
+        journal=booked,
+        at=at,
+        # Late money is due at once: the worker carries out what the merchant wants done with it.
+        due_at=at if late else _due_at(status, at),
     )
 
 
-def capture_journal(payment: Payment, attempt: Attempt, channel_fee_bps: int) -> Journal:
-    """Write the journal of a capture.
-
-    The channel owes us the amount; the merchant gets it less our commission, and what the channel
-    will keep is accrued as cost against the receivable.  Movements of nothing are left out.
-    """
-    currency, channel = payment.currency, attempt.channel
-    receivable = Account(Code.CHANNEL_RECEIVABLE, currency, channel).number
-    channel_fee = money.share(payment.amount_captured, channel_fee_bps)
-    movements = (
-        (
-            receivable,
-            Account(Code.MERCHANT_PENDING, currency).number,
-            payment.amount_captured - payment.fee,
-        ),
-        (receivable, Account(Code.COMMISSION_INCOME, currency).number, payment.fee),
-        (
-            Account(Code.CHANNEL_FEE_COST, currency, channel).number,
-            Account(Code.CHANNEL_RECEIVABLE, currency, channel, FEES).number,
-            channel_fee,
-        ),
+def begin_capture(standing: Standing, attempt: Attempt, amount: int, at: datetime) -> Change | None:
+    """Note down that a capture of this amount is about to be asked; None when it may not be."""
+    status = after(standing.payment.status, Fact.CAPTURE_STARTED)
+    if status is None or not 0 < amount <= standing.payment.amount_authorized:
+        return None
+    payment = replace(standing.payment, status=status, certainty=Certainty.PENDING, updated_at=at)
+    return Change(
+        standing=replace(standing, payment=payment, version=standing.version + 1),
+        attempt=replace(attempt, capture_amount=amount),
+        outcome=Outcome(Verdict.PENDING, code="capture_started"),
+        event_type=f"payment.{status.value}",
+        journal=None,
+        at=at,
+        due_at=silence_ends_at(at),
     )
-    return Journal(
+
+
+def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
+    """Take money that came late as the order's money after all; None when there is none."""
+    status = after(standing.payment.status, Fact.ADOPTED)
+    if status is None or not standing.payment.amount_captured:
+        return None
+    payment = replace(
+        standing.payment,
+        status=status,
+        fee=money.share(standing.payment.amount_captured, standing.commission_bps),
+        updated_at=at,
+    )
+    adopted = replace(standing, payment=payment, version=standing.version + 1)
+    return Change(
+        standing=adopted,
+        attempt=attempt,
+        outcome=Outcome(Verdict.SUCCEEDED, code="adopted"),
+        event_type=f"payment.{status.value}",
+        journal=adoption_journal(adopted, attempt),
+        at=at,
+        due_at=None,
+    )
+
+
+def _next_standing(standing: Standing, fact: Fact, status: Status, attempt: Attempt) -> Standing:
+    """Move the amounts as the fact says; late money earns no commission until it is adopted."""
+    payment = standing.payment
+    if fact is Fact.CAPTURED:
+        earned = status is Status.SUCCEEDED
+        payment = replace(
+            payment,
+            amount_authorized=payment.amount_authorized or payment.amount,
+            amount_captured=attempt.expected,
+            fee=money.share(attempt.expected, standing.commission_bps) if earned else 0,
+        )
+    elif fact is Fact.AUTHORIZED:
+        payment = replace(payment, amount_authorized=payment.amount)
+    elif fact in {Fact.CANCELED, Fact.EXPIRED}:
+        payment = replace(payment, amount_authorized=0)
+    return replace(standing, payment=replace(payment, status=status))
+
+
+def _certainty(status: Status, fact: Fact) -> Certainty | None:
+    if status is not Status.PROCESSING:
+        return None
+    return Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
+
+
+def _due_at(status: Status, at: datetime) -> datetime | None:
+    """Say when somebody must ask again: soon while it is open, and before a hold lapses."""
+    if status in OPEN:
+        return next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
+    if status is Status.REQUIRES_CAPTURE:
+        return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+    return None
+
+
+def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account, int]:
+    """Accrue what the channel will keep as cost, against what it owes us."""
+    currency, channel = standing.payment.currency, attempt.channel
+    return (
+        Account(Code.CHANNEL_FEE_COST, currency, channel),
+        Account(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
+        standing.channel_fee,
+    )
+
+
+def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """The channel owes us the amount; the merchant gets it less our commission."""
+    payment = standing.payment
+    receivable = Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
+    pending = Account(Code.MERCHANT_PENDING, payment.currency)
+    commission = Account(Code.COMMISSION_INCOME, payment.currency)
+    return journal(
         JournalKind.CAPTURE,
         attempt.id,
-        currency,
-        tuple(Transfer(*movement) for movement in movements if movement[2] > 0),
+        payment.currency,
+        (
+            (receivable, pending, payment.amount_captured - payment.fee),
+            (receivable, commission, payment.fee),
+            _channel_fee(standing, attempt),
+        ),
+    )
+
+
+def late_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """The channel owes us money for an order that had ended: it waits in suspense."""
+    payment = standing.payment
+    return journal(
+        JournalKind.LATE_SUCCESS,
+        attempt.id,
+        payment.currency,
+        (
+            (
+                Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel),
+                Account(Code.SUSPENSE_LONG, payment.currency),
+                payment.amount_captured,
+            ),
+            _channel_fee(standing, attempt),
+        ),
+    )
+
+
+def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """Money leaves suspense for the merchant, less our commission."""
+    payment = standing.payment
+    suspense = Account(Code.SUSPENSE_LONG, payment.currency)
+    return journal(
+        JournalKind.ADOPTION,
+        attempt.id,
+        payment.currency,
+        (
+            (
+                suspense,
+                Account(Code.MERCHANT_PENDING, payment.currency),
+                payment.amount_captured - payment.fee,
+            ),
+            (suspense, Account(Code.COMMISSION_INCOME, payment.currency), payment.fee),
+        ),
     )

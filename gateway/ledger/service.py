@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from gateway.domain import limits
-from gateway.domain.payment import Standing
-from gateway.domain.stages import Answered, Attempt, Heard, Opened, Posted, ReferenceTaken, Routed
+from gateway.domain.errors import Problem
+from gateway.domain.payment import CANCELABLE, Standing
+from gateway.domain.stages import (
+    Answered,
+    Claimed,
+    Heard,
+    Opened,
+    Posted,
+    ReferenceTaken,
+    Routed,
+)
 from gateway.drivers.batching import Batcher
-from gateway.ledger.codec import encode_payment
+from gateway.ledger.codec import encode
 from gateway.ledger.ports import Books
-from gateway.ledger.rules import Change, consequence
+from gateway.ledger.rules import Change, adopt, begin_capture, consequence
 
 
 class Ledger:
@@ -62,7 +73,7 @@ class Ledger:
                 channel_fee_bps=self._channel_fees.get(attempt.channel, 0),
             )
             if change is None:
-                return Posted(standing, encode_payment(standing.payment))
+                return Posted(standing, encode(standing.payment))
             posted = await self._posting.submit(change)
             if posted is not None:
                 return posted
@@ -70,13 +81,78 @@ class Ledger:
             assert again is not None, "a payment that was opened does not vanish"
             standing = again
 
+    async def begin_capture(self, claimed: Claimed, amount: int | None) -> Opened | Heard:
+        """Make durable that a capture is about to be asked, or learn that it was before.
+
+        `Problem` 409 when the payment does not wait for a capture of this amount.
+        """
+        (payment_id,) = claimed.matched.parameters
+        while True:
+            heard = await self._books.heard(claimed)
+            if heard is not None:
+                return heard
+            opened = await self.opened(claimed.merchant.number, payment_id)
+            payment = opened.standing.payment
+            change = begin_capture(
+                opened.standing,
+                opened.attempt,
+                payment.amount_authorized if amount is None else amount,
+                claimed.at,
+            )
+            if change is None:
+                raise Problem(
+                    "state_conflict",
+                    f"A payment that is {payment.status.value} has not this much to capture.",
+                )
+            change = replace(change, use=claimed.use)
+            if await self._posting.submit(change) is not None:
+                return Opened(change.standing, change.attempt)
+
+    async def begin_cancel(self, claimed: Claimed) -> Opened | Heard:
+        """Make durable that a payment is to be closed, or learn that it was asked before.
+
+        `Problem` 409 when there is nothing left to close.
+        """
+        (payment_id,) = claimed.matched.parameters
+        heard = await self._books.heard(claimed)
+        if heard is not None:
+            return heard
+        opened = await self.opened(claimed.merchant.number, payment_id)
+        if opened.standing.payment.status not in CANCELABLE or opened.attempt.is_capturing:
+            raise Problem(
+                "state_conflict",
+                f"A payment that is {opened.standing.payment.status.value} cannot be canceled.",
+            )
+        if not await self._books.begin_cancel(claimed, opened.attempt):
+            heard = await self._books.heard(claimed)
+            assert heard is not None, "somebody has just used this key"
+            return heard
+        return replace(opened, attempt=replace(opened.attempt, cancel_wished=True))
+
+    async def adopt(self, opened: Opened) -> Posted | None:
+        """Take late money as the order's money; None when there is none to take any more."""
+        change = adopt(opened.standing, opened.attempt, opened.standing.payment.updated_at)
+        return await self._posting.submit(change) if change is not None else None
+
+    async def opened(self, merchant: int, payment_id: str) -> Opened:
+        """Read a payment with its latest attempt; `Problem` 404 when there is none."""
+        standing = await self._books.standing(merchant, payment_id)
+        attempt = await self._books.attempt_of(merchant, payment_id)
+        if standing is None or attempt is None:
+            raise Problem("payment_not_found", "This merchant has no payment with this id.")
+        return Opened(standing, attempt)
+
+    async def by_attempt(self, merchant: int, attempt_id: str) -> Opened | None:
+        """Read an attempt with its payment; None when there is no such attempt."""
+        return await self._books.opened(merchant, attempt_id)
+
+    async def heard(self, claimed: Claimed) -> Heard | None:
+        """Look up what PostgreSQL remembers of a request's key."""
+        return await self._books.heard(claimed)
+
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""
         return await self._books.standing(merchant, payment_id)
-
-    async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None:
-        """Read the latest attempt of a payment."""
-        return await self._books.attempt_of(merchant, payment_id)
 
     async def drain(self) -> None:
         """Wait until every queued batch is durable."""

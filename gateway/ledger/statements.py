@@ -3,23 +3,100 @@
 Each statement takes one array per column, is its own transaction, and may run twice: what the first
 run wrote is found by its ids and nothing is written again.  Keys are inserted in order, so that two
 batches never wait for each other in a circle; times and ids come from the application.
+
+`x IN (SELECT …)` inside a CASE keeps the planner from turning the look-up into a nested loop over
+the batch: it becomes one hash of the set.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+Columns = Sequence[tuple[str, str]]
+
+
+def _input(columns: Columns) -> str:
+    """Write the batch as a table: one array parameter per column."""
+    arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(columns, start=1))
+    names = ", ".join(name for name, _ in columns)
+    return f"input AS (SELECT * FROM unnest({arrays}) AS t ({names}))"
+
+
+def _merchants(columns: Columns) -> str:
+    """Name the parameter after the columns: each merchant of the batch once.
+
+    It tells an engine that is spread over nodes which of them to ask.
+    """
+    return f"${len(columns) + 1}::bigint[]"
+
+
+_KEY: Final[Columns] = (("key", "text"), ("fingerprint", "bytea"), ("operation", "text"))
+_LEGS: Final[Columns] = tuple(
+    (f"{side}_{leg}", "bigint") for leg in range(3) for side in ("debit", "credit", "amount")
+)
+_EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
+
+# What every posting does once its item is `moved`: transfers, balances folded once per account,
+# the merchant's next sequences, events.
+_POSTED: Final = """
+posted AS (
+    INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,
+                          credit_account, amount, currency, created_at)
+    SELECT m.merchant_id, m.journal_id, leg.n, m.payment_id, m.kind, leg.debit, leg.credit,
+           leg.amount, m.currency, m.at
+      FROM moved m CROSS JOIN LATERAL (VALUES
+           (0::smallint, m.debit_0, m.credit_0, m.amount_0),
+           (1::smallint, m.debit_1, m.credit_1, m.amount_1),
+           (2::smallint, m.debit_2, m.credit_2, m.amount_2)) AS leg (n, debit, credit, amount)
+     WHERE leg.amount IS NOT NULL
+    RETURNING merchant_id, debit_account, credit_account, amount
+), folded AS (
+    INSERT INTO account AS a (merchant_id, account, debits_posted, credits_posted)
+    SELECT merchant_id, account, sum(debit), sum(credit)
+      FROM (SELECT merchant_id, debit_account AS account, amount AS debit, 0 AS credit FROM posted
+            UNION ALL
+            SELECT merchant_id, credit_account, 0, amount FROM posted) AS side
+     GROUP BY merchant_id, account ORDER BY merchant_id, account
+    ON CONFLICT (merchant_id, account) DO UPDATE
+       SET debits_posted = a.debits_posted + EXCLUDED.debits_posted,
+           credits_posted = a.credits_posted + EXCLUDED.credits_posted
+)"""
+_TOLD: Final = """
+numbered AS (
+    INSERT INTO feed AS f (merchant_id, last_sequence)
+    SELECT merchant_id, count(*) FROM moved GROUP BY merchant_id ORDER BY merchant_id
+    ON CONFLICT (merchant_id) DO UPDATE SET last_sequence = f.last_sequence + EXCLUDED.last_sequence
+    RETURNING merchant_id, last_sequence
+), told AS (
+    INSERT INTO event (merchant_id, sequence, id, type, payment_id, resource_id, version,
+                       created_at, data)
+    SELECT m.merchant_id,
+           n.last_sequence + 1
+               - row_number() OVER (PARTITION BY m.merchant_id ORDER BY m.event_id DESC),
+           m.event_id, m.event_type, m.payment_id, m.resource_id, m.version, m.at, m.event_data
+      FROM moved m JOIN numbered n ON n.merchant_id = m.merchant_id
+)"""
+
 # A new payment: its idempotency key, the payment and its first attempt.  Gives a row for each key
-# that was free, saying whether the payment was opened (its reference was free as well).  The CASE
-# keeps the planner from turning the look-up into a nested loop: it becomes one hash of the set.
-OPEN: Final = """
-WITH input AS (
-    SELECT * FROM unnest(
-        $1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::text[], $7::bigint[],
-        $8::text[], $9::integer[], $10::boolean[], $11::text[], $12::bytea[], $13::bytea[],
-        $14::uuid[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[]
-    ) AS t (merchant_id, key, fingerprint, operation, payment_id, reference, amount, currency,
-            commission_bps, capture, channel, words, payer, attempt_id, created_at, expires_at,
-            due_at)
-), claimed AS (
+# that was free, saying whether the payment was opened (its reference was free as well).
+OPEN_COLUMNS: Final[Columns] = (
+    ("merchant_id", "bigint"),
+    *_KEY,
+    ("payment_id", "uuid"),
+    ("reference", "text"),
+    ("amount", "bigint"),
+    ("currency", "text"),
+    ("commission_bps", "integer"),
+    ("capture", "boolean"),
+    ("channel", "text"),
+    ("words", "bytea"),
+    ("payer", "bytea"),
+    ("attempt_id", "uuid"),
+    ("created_at", "timestamptz"),
+    ("expires_at", "timestamptz"),
+    ("due_at", "timestamptz"),
+)
+OPEN: Final = f"""
+WITH {_input(OPEN_COLUMNS)}, claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, payment_id, created_at
       FROM input ORDER BY merchant_id, key
@@ -64,72 +141,60 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 """
 
 # A change of a payment: state, attempt, journal, balances and event, all or nothing for each item.
-# An item whose payment is no longer of the expected version is left out; the rest goes on.
-# $32 names each merchant once, for an engine that must know which nodes to ask.
-POST: Final = """
-WITH input AS (
-    SELECT * FROM unnest(
-        $1::bigint[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::bigint[],
-        $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[], $11::timestamptz[], $12::uuid[],
-        $13::text[], $14::bytea[], $15::uuid[], $16::text[], $17::text[], $18::text[],
-        $19::timestamptz[], $20::uuid[], $21::smallint[], $22::text[], $23::bigint[],
-        $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[],
-        $30::bigint[], $31::bigint[]
-    ) AS t (merchant_id, payment_id, version, status, certainty, amount_authorized,
-            amount_captured, amount_refunded, fee, reply, at, event_id, event_type, event_data,
-            attempt_id, attempt_status, channel_transaction, code, due_at, journal_id, kind,
-            currency, debit_0, credit_0, amount_0, debit_1, credit_1, amount_1,
-            debit_2, credit_2, amount_2)
-), moved AS (
+# An item whose payment is no longer of the expected version, or whose idempotency key was used, is
+# left out; the rest goes on.
+POST_COLUMNS: Final[Columns] = (
+    ("merchant_id", "bigint"),
+    ("payment_id", "uuid"),
+    ("resource_id", "uuid"),
+    ("version", "integer"),
+    ("status", "text"),
+    ("certainty", "text"),
+    ("amount_authorized", "bigint"),
+    ("amount_captured", "bigint"),
+    ("fee", "bigint"),
+    ("channel_fee", "bigint"),
+    ("reply", "bytea"),
+    ("at", "timestamptz"),
+    *_EVENT,
+    ("attempt_id", "uuid"),
+    ("attempt_status", "text"),
+    ("channel_transaction", "text"),
+    ("code", "text"),
+    ("due_at", "timestamptz"),
+    ("capture_amount", "bigint"),
+    *_KEY,
+    ("journal_id", "uuid"),
+    ("kind", "smallint"),
+    ("currency", "text"),
+    *_LEGS,
+)
+POST: Final = f"""
+WITH {_input(POST_COLUMNS)}, moved AS (
     UPDATE payment p
        SET status = i.status, certainty = i.certainty, amount_authorized = i.amount_authorized,
-           amount_captured = i.amount_captured, amount_refunded = i.amount_refunded, fee = i.fee,
+           amount_captured = i.amount_captured, fee = i.fee, channel_fee = i.channel_fee,
            reply = i.reply, updated_at = i.at, version = i.version
       FROM input i
      WHERE p.merchant_id = i.merchant_id AND p.id = i.payment_id
-       AND p.version = i.version - 1 AND p.merchant_id = ANY($32::bigint[])
+       AND p.version = i.version - 1 AND p.merchant_id = ANY({_merchants(POST_COLUMNS)})
+       AND (i.key IS NULL OR NOT EXISTS (
+            SELECT FROM idempotency_key k WHERE k.merchant_id = i.merchant_id AND k.key = i.key))
     RETURNING i.*
+), keyed AS (
+    INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
+    SELECT merchant_id, key, fingerprint, operation, payment_id, at
+      FROM moved WHERE key IS NOT NULL ORDER BY merchant_id, key
+    ON CONFLICT (merchant_id, key) DO NOTHING
 ), tried AS (
     UPDATE attempt a
        SET status = m.attempt_status, code = m.code, answered_at = m.at, due_at = m.due_at,
-           channel_transaction = coalesce(m.channel_transaction, a.channel_transaction)
+           channel_transaction = coalesce(m.channel_transaction, a.channel_transaction),
+           capture_amount = coalesce(m.capture_amount, a.capture_amount)
       FROM moved m
-     WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id AND a.merchant_id = ANY($32::bigint[])
-), posted AS (
-    INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,
-                          credit_account, amount, currency, created_at)
-    SELECT m.merchant_id, m.journal_id, leg.n, m.payment_id, m.kind, leg.debit, leg.credit,
-           leg.amount, m.currency, m.at
-      FROM moved m CROSS JOIN LATERAL (VALUES
-           (0::smallint, m.debit_0, m.credit_0, m.amount_0),
-           (1::smallint, m.debit_1, m.credit_1, m.amount_1),
-           (2::smallint, m.debit_2, m.credit_2, m.amount_2)) AS leg (n, debit, credit, amount)
-     WHERE leg.amount IS NOT NULL
-    RETURNING merchant_id, debit_account, credit_account, amount
-), numbered AS (
-    INSERT INTO feed AS f (merchant_id, last_sequence)
-    SELECT merchant_id, count(*) FROM moved GROUP BY merchant_id ORDER BY merchant_id
-    ON CONFLICT (merchant_id) DO UPDATE SET last_sequence = f.last_sequence + EXCLUDED.last_sequence
-    RETURNING merchant_id, last_sequence
-), told AS (
-    INSERT INTO event (merchant_id, sequence, id, type, payment_id, resource_id, version,
-                       created_at, data)
-    SELECT m.merchant_id,
-           n.last_sequence + 1
-               - row_number() OVER (PARTITION BY m.merchant_id ORDER BY m.event_id DESC),
-           m.event_id, m.event_type, m.payment_id, m.payment_id, m.version, m.at, m.event_data
-      FROM moved m JOIN numbered n ON n.merchant_id = m.merchant_id
-), folded AS (
-    INSERT INTO account AS a (merchant_id, account, debits_posted, credits_posted)
-    SELECT merchant_id, account, sum(debit), sum(credit)
-      FROM (SELECT merchant_id, debit_account AS account, amount AS debit, 0 AS credit FROM posted
-            UNION ALL
-            SELECT merchant_id, credit_account, 0, amount FROM posted) AS side
-     GROUP BY merchant_id, account ORDER BY merchant_id, account
-    ON CONFLICT (merchant_id, account) DO UPDATE
-       SET debits_posted = a.debits_posted + EXCLUDED.debits_posted,
-           credits_posted = a.credits_posted + EXCLUDED.credits_posted
-)
+     WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id
+       AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
+), {_POSTED}, {_TOLD}
 SELECT payment_id, version FROM moved
 """
 
@@ -139,4 +204,144 @@ SELECT w.event_id
   FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS w (merchant_id, payment_id, event_id)
   JOIN event e ON e.merchant_id = w.merchant_id AND e.payment_id = w.payment_id
               AND e.id = w.event_id
+"""
+
+# The merchant wants the payment closed: from now on recovery closes it, whoever dies.
+BEGIN_CANCEL: Final = """
+WITH claimed AS (
+    INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (merchant_id, key) DO NOTHING
+    RETURNING merchant_id
+), hurried AS (
+    UPDATE attempt SET cancel_wished = true, due_at = $8
+     WHERE merchant_id = $1 AND id = $7 AND EXISTS (SELECT FROM claimed)
+)
+SELECT merchant_id FROM claimed
+"""
+HEARD: Final = """
+SELECT fingerprint, operation, resource_id FROM idempotency_key WHERE merchant_id = $1 AND key = $2
+"""
+
+# A new refund: its key, its amount reserved on the payment, the refund, and the journal by which
+# the merchant gives the money up.  It is made only on what the payment had refunded when it was
+# planned, so that concurrent refunds never share a remainder.  A key that is ours already (this
+# very refund was refused before) may go on.
+REFUND_COLUMNS: Final[Columns] = (
+    ("merchant_id", "bigint"),
+    *_KEY,
+    ("refund_id", "uuid"),
+    ("payment_id", "uuid"),
+    ("attempt_id", "uuid"),
+    ("reference", "text"),
+    ("amount", "bigint"),
+    ("reason", "text"),
+    ("channel", "text"),
+    ("from_suspense", "boolean"),
+    ("commission_back", "bigint"),
+    ("channel_fee_back", "bigint"),
+    ("refunded_before", "bigint"),
+    ("fee_refunded_before", "bigint"),
+    ("channel_fee_refunded_before", "bigint"),
+    ("version_before", "integer"),
+    ("at", "timestamptz"),
+    ("due_at", "timestamptz"),
+    ("journal_id", "uuid"),
+    ("kind", "smallint"),
+    ("currency", "text"),
+    *_LEGS,
+)
+REFUND: Final = f"""
+WITH {_input(REFUND_COLUMNS)}, claimed AS (
+    INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
+    SELECT merchant_id, key, fingerprint, operation, refund_id, at
+      FROM input ORDER BY merchant_id, key
+    ON CONFLICT (merchant_id, key) DO NOTHING
+    RETURNING resource_id
+), mine AS (
+    SELECT resource_id FROM claimed
+    UNION ALL
+    SELECT k.resource_id FROM input i
+      JOIN idempotency_key k ON k.merchant_id = i.merchant_id AND k.key = i.key
+     WHERE k.resource_id = i.refund_id
+), moved AS (
+    UPDATE payment p
+       SET amount_refunded = p.amount_refunded + i.amount, updated_at = i.at,
+           fee_refunded = p.fee_refunded + i.commission_back,
+           channel_fee_refunded = p.channel_fee_refunded + i.channel_fee_back
+      FROM input i
+     WHERE p.merchant_id = i.merchant_id AND p.id = i.payment_id
+       AND p.merchant_id = ANY({_merchants(REFUND_COLUMNS)}) AND p.version = i.version_before
+       AND p.amount_refunded = i.refunded_before AND p.fee_refunded = i.fee_refunded_before
+       AND p.channel_fee_refunded = i.channel_fee_refunded_before
+       AND p.amount_refunded + i.amount <= p.amount_captured
+       AND i.refund_id IN (SELECT resource_id FROM mine)
+       AND NOT EXISTS (SELECT FROM refund r
+                        WHERE r.merchant_id = i.merchant_id AND r.reference = i.reference)
+    RETURNING i.*
+), made AS (
+    INSERT INTO refund (merchant_id, id, payment_id, attempt_id, reference, amount, currency,
+                        reason, channel, status, certainty, from_suspense, commission_back,
+                        channel_fee_back, version, created_at, updated_at, due_at)
+    SELECT merchant_id, refund_id, payment_id, attempt_id, reference, amount, currency, reason,
+           channel, 'processing', 'pending', from_suspense, commission_back, channel_fee_back, 0,
+           at, at, due_at
+      FROM moved
+), {_POSTED}
+SELECT refund_id FROM moved
+"""
+WHY_NOT_REFUNDED: Final = """
+SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
+       other.id AS other_id
+  FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[])
+       AS w (merchant_id, key, refund_id, reference)
+  LEFT JOIN idempotency_key k ON k.merchant_id = w.merchant_id AND k.key = w.key
+  LEFT JOIN refund own ON own.merchant_id = w.merchant_id AND own.id = w.refund_id
+  LEFT JOIN refund other ON other.merchant_id = w.merchant_id AND other.reference = w.reference
+"""
+
+# A change of a refund; when it failed, what it had reserved on the payment is free again.
+REFUND_POST_COLUMNS: Final[Columns] = (
+    ("merchant_id", "bigint"),
+    ("resource_id", "uuid"),
+    ("payment_id", "uuid"),
+    ("version", "integer"),
+    ("status", "text"),
+    ("certainty", "text"),
+    ("reply", "bytea"),
+    ("at", "timestamptz"),
+    *_EVENT,
+    ("channel_transaction", "text"),
+    ("code", "text"),
+    ("due_at", "timestamptz"),
+    ("amount_freed", "bigint"),
+    ("fee_freed", "bigint"),
+    ("channel_fee_freed", "bigint"),
+    ("journal_id", "uuid"),
+    ("kind", "smallint"),
+    ("currency", "text"),
+    *_LEGS,
+)
+REFUND_POST: Final = f"""
+WITH {_input(REFUND_POST_COLUMNS)}, moved AS (
+    UPDATE refund r
+       SET status = i.status, certainty = i.certainty, reply = i.reply, updated_at = i.at,
+           version = i.version,
+           channel_transaction = coalesce(i.channel_transaction, r.channel_transaction),
+           code = i.code, due_at = i.due_at
+      FROM input i
+     WHERE r.merchant_id = i.merchant_id AND r.id = i.resource_id AND r.version = i.version - 1
+       AND r.merchant_id = ANY({_merchants(REFUND_POST_COLUMNS)})
+    RETURNING i.*
+), freed AS (
+    UPDATE payment p
+       SET amount_refunded = p.amount_refunded - f.amount, updated_at = f.at,
+           fee_refunded = p.fee_refunded - f.fee,
+           channel_fee_refunded = p.channel_fee_refunded - f.channel_fee
+      FROM (SELECT merchant_id, payment_id, sum(amount_freed) AS amount, sum(fee_freed) AS fee,
+                   sum(channel_fee_freed) AS channel_fee, max(at) AS at
+              FROM moved WHERE amount_freed > 0 GROUP BY merchant_id, payment_id) AS f
+     WHERE p.merchant_id = f.merchant_id AND p.id = f.payment_id
+       AND p.merchant_id = ANY({_merchants(REFUND_POST_COLUMNS)})
+), {_POSTED}, {_TOLD}
+SELECT resource_id FROM moved
 """

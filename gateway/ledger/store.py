@@ -6,14 +6,23 @@ from typing import Final
 from gateway.domain import identity
 from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Standing
-from gateway.domain.stages import Attempt, Heard, Opened, Posted, ReferenceTaken, Routed
+from gateway.domain.recovery import silence_ends_at
+from gateway.domain.stages import (
+    Attempt,
+    Claimed,
+    Heard,
+    Opened,
+    Posted,
+    ReferenceTaken,
+    Routed,
+)
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger import statements
 from gateway.ledger.codec import (
     change_row,
     columns,
-    encode_payment,
+    encode,
     open_row,
     read_attempt,
     read_standing,
@@ -31,6 +40,7 @@ SELECT p.*, m.public_id AS merchant_public_id
 _ATTEMPT: Final = """
 SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id DESC LIMIT 1
 """
+_BY_ID: Final = "SELECT * FROM attempt WHERE merchant_id = $1 AND id = $2"
 
 OpenResult = Opened | Heard | ReferenceTaken
 
@@ -79,11 +89,11 @@ class PostgresBooks:
                 reasons[payment_id] = Heard(
                     bytes(row["fingerprint"]),
                     row["operation"],
-                    identity.public("pay", (row["made_id"] or row["other_id"]).hex),
+                    (row["made_id"] or row["other_id"] or row["resource_id"]).hex,
                     refused=row["made_id"] is None,
                 )
             else:
-                reasons[payment_id] = ReferenceTaken(identity.public("pay", row["other_id"].hex))
+                reasons[payment_id] = ReferenceTaken(row["other_id"].hex)
         return reasons
 
     async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]:
@@ -92,7 +102,7 @@ class PostgresBooks:
         for index, change in enumerate(batch):
             first_of_payment.setdefault(change.standing.payment.id, index)
         chosen = sorted(first_of_payment.values())
-        bodies = {index: encode_payment(batch[index].standing.payment) for index in chosen}
+        bodies = {index: encode(batch[index].standing.payment) for index in chosen}
         event_ids = {
             index: self._clock.mint("evt", batch[index].standing.merchant) for index in chosen
         }
@@ -127,6 +137,38 @@ class PostgresBooks:
             ),
         )
         return {row["event_id"].hex for row in rows}
+
+    async def heard(self, claimed: Claimed) -> Heard | None:
+        """Look up what PostgreSQL remembers of a key."""
+        rows = await self._postgres.read(statements.HEARD, claimed.merchant.number, claimed.key)
+        if not rows:
+            return None
+        row = rows[0]
+        return Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)
+
+    async def begin_cancel(self, claimed: Claimed, attempt: Attempt) -> bool:
+        """Note down that an attempt is to be closed; False when the key was used before."""
+        rows = await self._postgres.write(
+            statements.BEGIN_CANCEL,
+            attempt.merchant,
+            claimed.key,
+            claimed.fingerprint,
+            claimed.matched.operation.name,
+            uuid_of(attempt.payment_id),
+            claimed.at,
+            uuid_of(attempt.id),
+            silence_ends_at(claimed.at),
+        )
+        return bool(rows)
+
+    async def opened(self, merchant: int, attempt_id: str) -> Opened | None:
+        """Read an attempt with its payment."""
+        rows = await self._postgres.read(_BY_ID, merchant, uuid_of(attempt_id))
+        if not rows:
+            return None
+        attempt = read_attempt(rows[0])
+        standing = await self.standing(merchant, attempt.payment_id)
+        return Opened(standing, attempt) if standing is not None else None
 
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""

@@ -3,12 +3,12 @@
 from typing import Any
 
 import msgspec
-from native.routes import RouteTable
 
 from gateway.domain.errors import Problem
 from gateway.domain.stages import Matched, Operation, Verified
 from gateway.match.rules import decode_body, decode_query, refuse_unfit
 from gateway.match.table import OPERATIONS
+from native.routes import RouteTable
 
 
 class _Call:

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from gateway.domain import limits
-from gateway.domain.payment import CreatePayment, Reference, Status
+from gateway.domain.payment import CapturePayment, CreatePayment, Reference, Status
+from gateway.domain.refund import CreateRefund
 from gateway.domain.stages import Operation
 
 
@@ -67,6 +68,40 @@ OPERATIONS: Final = (
         "query",
     ),
     Operation("get_payment", "GET", "/v1/payments/{id}", "Show one payment", Nothing, "nothing"),
+    Operation(
+        "capture_payment",
+        "POST",
+        "/v1/payments/{id}/capture",
+        "Take money that is authorized, all of it or a part",
+        CapturePayment,
+        "body",
+    ),
+    Operation(
+        "cancel_payment",
+        "POST",
+        "/v1/payments/{id}/cancel",
+        "End a payment that is open or authorized",
+        Nothing,
+        "body",
+    ),
+    Operation(
+        "refund_payment",
+        "POST",
+        "/v1/payments/{id}/refunds",
+        "Give back a part or all of a payment",
+        CreateRefund,
+        "body",
+        201,
+    ),
+    Operation(
+        "list_refunds",
+        "GET",
+        "/v1/payments/{id}/refunds",
+        "List the refunds of a payment, oldest first",
+        Nothing,
+        "nothing",
+    ),
+    Operation("get_refund", "GET", "/v1/refunds/{id}", "Show one refund", Nothing, "nothing"),
     Operation(
         "sync_payment", "POST", "/v1/payments/{id}/sync", "Ask the channel now", Nothing, "body"
     ),

@@ -24,12 +24,14 @@ from gateway.drivers import telemetry
 from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
+from gateway.flow.notice import take_notice
 
 logger: Final = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
 _BODY_SECONDS: Final = 10
+_NOTICES: Final = "/notices/"
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
@@ -109,9 +111,14 @@ class ApiServer(web.Server):
         operation = "none"
         began = time.perf_counter()
         try:
-            received = await self._receive(request, path, request_id)
-            operation = f"{request.method} {path.split('/')[2][:24]}"
-            response = _response(await enter(received, self._desk), request_id)
+            if request.method == "POST" and path.startswith(_NOTICES):
+                operation = "notice"
+                answer = await self._notice(request, path.removeprefix(_NOTICES))
+            else:
+                received = await self._receive(request, path, request_id)
+                operation = f"{request.method} {path.split('/')[2][:24]}"
+                answer = await enter(received, self._desk)
+            response = _response(answer, request_id)
         except Problem as problem:
             response = _refusal(problem, request_id)
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
@@ -120,6 +127,11 @@ class ApiServer(web.Server):
             telemetry.REQUESTS.labels(operation, response.status).inc()
             telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
         return response
+
+    async def _notice(self, request: web.BaseRequest, channel: str) -> Answer:
+        """Take a channel's notice; it is signed by the channel, so the flow verifies it there."""
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return await take_notice(channel, headers, await _body(request), self._desk)
 
     async def _receive(self, request: web.BaseRequest, path: str, request_id: str) -> Received:
         if self._pages.find(path) is not None:

@@ -1,0 +1,39 @@
+# Everything happens in .venv, which is made again when what it was made from has changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(READY)  ## make .venv, install, compile native/
+
+run: $(READY)  ## run everything here and make a demo payment; Ctrl-C stops it
+	@exec $(BIN)/floodgate dev --demo
+
+test: $(READY)  ## run the tests
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+check: $(READY)  ## lint, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## run the micro benchmarks
+	$(BIN)/pytest -q bench/micro --benchmark-only
+
+$(READY): $(MADE_FROM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=python3.11'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'venv is missing: apt-get install python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' \
+		2>/dev/null || { echo 'Python.h is missing: apt-get install python3-dev gcc'; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
+	@touch $@
+
+.PHONY: help install run test check bench

@@ -1,0 +1,22 @@
+"""What merchants can be told of: the closed list of event types, for ledger, match and events."""
+
+from typing import Final, Literal
+
+EventType = Literal[
+    "payment.processing",
+    "payment.requires_action",
+    "payment.requires_capture",
+    "payment.succeeded",
+    "payment.failed",
+    "payment.canceled",
+    "payment.expired",
+    "payment.requires_review",
+    "payment.late_success",
+    "refund.processing",
+    "refund.succeeded",
+    "refund.failed",
+    "refund.requires_review",
+]
+
+# What a webhook endpoint asks for that wants to hear of everything, also of types yet to come.
+EVERY_TYPE: Final = "*"

@@ -1,0 +1,11 @@
+"""What the events step needs of others: somebody who keeps signing keys unreadable at rest."""
+
+from typing import Protocol
+
+
+class Secrets(Protocol):
+    """Encrypts what lies in the database; `context` must be given again to read it."""
+
+    def hide(self, plain: bytes, context: bytes) -> bytes: ...
+
+    def reveal(self, hidden: bytes, context: bytes) -> bytes: ...

@@ -1,0 +1,51 @@
+"""Money that comes after the end of its payment: recorded already, now done with as wanted.
+
+It waits in suspense.  The merchant's policy says whether people look at it, whether it is taken
+after all, or whether it goes back to the payer.
+"""
+
+import hashlib
+
+from gateway.domain.payment import Standing, Status
+from gateway.domain.refund import Refund
+from gateway.domain.stages import KeyUse, Opened, RefundOpened
+from gateway.flow.desk import Desk
+
+
+def is_late(standing: Standing) -> bool:
+    """Tell whether this is late money that nobody has decided about."""
+    payment = standing.payment
+    return payment.status is Status.REQUIRES_REVIEW and payment.amount_captured > 0
+
+
+async def settle(opened: Opened, desk: Desk) -> None:
+    """Do with late money as its merchant wants; done twice it has no further effect."""
+    standing = opened.standing
+    policy = await desk.reader.late_success_policy(standing.merchant)
+    if policy == "adopt":
+        await desk.ledger.adopt(opened)
+    elif policy == "refund" and not standing.payment.amount_refunded:
+        await _give_back(opened, desk)
+    await desk.recovery.settled(opened.attempt)
+
+
+async def _give_back(opened: Opened, desk: Desk) -> None:
+    payment, merchant = opened.standing.payment, opened.standing.merchant
+    now = desk.clock.now()
+    # No merchant's key has a space, so this one cannot meet theirs.
+    key = f"late success {payment.id}"
+    use = KeyUse(key, hashlib.sha256(key.encode()).digest(), "late_refund")
+    refund = Refund(
+        id=desk.clock.mint("re", merchant),
+        payment=payment.id,
+        merchant=payment.merchant,
+        reference=f"late-{payment.id}",
+        amount=payment.amount_captured,
+        currency=payment.currency,
+        reason="The payment had ended before the money came.",
+        created_at=now,
+        updated_at=now,
+    )
+    made = await desk.refunds.open(use, refund, opened.attempt)
+    if isinstance(made, RefundOpened):
+        await desk.refunds.post(await desk.channels.refund(made))

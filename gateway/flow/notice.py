@@ -1,0 +1,81 @@
+"""A channel calls back: keep its words, verify them, match the attempt, post what it means.
+
+A notice addresses an attempt, never a payment, and is weighed by the same rules as an answer, so
+duplicates, reordering and a notice that is quicker than the answer need nothing of their own.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.channels.notices import KeptNotice
+from gateway.channels.port import Notice, NoticeRefused
+from gateway.domain.errors import FloodgateError, Problem
+from gateway.domain.identity import merchant_number, public
+from gateway.domain.stages import Answer, Answered, RefundAnswered, RefundOpened
+from gateway.flow.desk import Desk
+
+logger: Final = logging.getLogger(__name__)
+
+_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
+_TAKEN: Final = Answer(200, b'{"status":"taken"}')
+
+
+async def take_notice(channel: str, headers: Mapping[str, str], body: bytes, desk: Desk) -> Answer:
+    """Serve one notice; whatever happens after it is kept, it is not lost."""
+    if not desk.channels.has(channel):
+        raise Problem("not_found", "There is no such channel.")
+    notice = await desk.notices.keep(channel, headers, body)
+    return await serve_notice(notice, desk)
+
+
+async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
+    """Read and post a notice that is durable; `Problem` 400 when it is not the channel's."""
+    try:
+        notice = desk.channels.read_notice(kept)
+    except NoticeRefused as refusal:
+        await desk.notices.done(kept, f"refused: {refusal.reason}")
+        raise Problem("notice_refused", "This notice cannot be believed.") from None
+    result = await _post(notice, kept, desk)
+    await desk.notices.done(kept, result)
+    return _TAKEN
+
+
+async def _post(notice: Notice, kept: KeptNotice, desk: Desk) -> str:
+    """Post what a verified notice says; gives the word under which it is filed."""
+    if _NUMBER.fullmatch(notice.number) is None:
+        return "unmatched"
+    merchant = merchant_number(notice.number)
+    if notice.refund_number is not None:
+        return await _post_refund(notice, merchant, kept, desk)
+    opened = await desk.ledger.by_attempt(merchant, public("att", notice.number))
+    if opened is None or opened.attempt.channel != kept.channel:
+        return "unmatched"
+    answered = Answered(opened, notice.outcome, kept.received_at)
+    posted = await desk.ledger.post(answered)
+    await desk.recovery.saw_notice(answered)
+    return "posted" if posted.standing.version > opened.standing.version else "nothing new"
+
+
+async def _post_refund(notice: Notice, merchant: int, kept: KeptNotice, desk: Desk) -> str:
+    number = notice.refund_number
+    if number is None or _NUMBER.fullmatch(number) is None:
+        return "unmatched"
+    standing = await desk.refunds.standing(merchant, public("re", number))
+    if standing is None or standing.channel != kept.channel:
+        return "unmatched"
+    answered = RefundAnswered(RefundOpened(standing), notice.outcome, kept.received_at)
+    posted = await desk.refunds.post(answered)
+    return "posted" if posted.standing.version > standing.version else "nothing new"
+
+
+async def serve_left_notices(desk: Desk, limit: int) -> None:
+    """Serve notices whose worker died between keeping and posting them."""
+    for kept in await desk.notices.left(limit):
+        try:
+            await serve_notice(kept, desk)
+        except Problem:
+            continue  # it is filed as refused
+        except FloodgateError as error:
+            logger.warning("notice %s could not be served yet: %s", kept.id, error)

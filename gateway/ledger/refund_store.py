@@ -1,0 +1,129 @@
+"""The books of refunds in PostgreSQL: whole batches in, each item's own result out."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.domain.identity import uuid_of
+from gateway.domain.refund import Refund, RefundStanding
+from gateway.domain.stages import Heard, ReferenceTaken, RefundOpened, RefundPosted, RefundWish
+from gateway.drivers.clock import Clock
+from gateway.drivers.postgres import Postgres
+from gateway.ledger import statements
+from gateway.ledger.codec import columns, encode, read_refund, refund_change_row, refund_row
+from gateway.ledger.refund_rules import RefundChange
+
+_REFUND: Final = """
+SELECT r.*, m.public_id AS merchant_public_id
+  FROM refund r JOIN merchant m ON m.id = r.merchant_id
+ WHERE r.merchant_id = $1"""
+
+RefundResult = RefundOpened | Heard | ReferenceTaken | None
+
+
+class PostgresRefundBooks:
+    """Writes batches of refunds with the statements of this room; one commit each."""
+
+    def __init__(self, postgres: Postgres, clock: Clock) -> None:
+        self._postgres = postgres
+        self._clock = clock
+
+    async def refund_batch(self, batch: Sequence[RefundWish]) -> Sequence[RefundResult]:
+        """Make new refunds durable; at most one of each payment, the others must plan again."""
+        first_of_payment: dict[str, RefundWish] = {}
+        for wish in batch:
+            first_of_payment.setdefault(wish.standing.refund.payment, wish)
+        chosen = list(first_of_payment.values())
+        rows = await self._postgres.write(
+            statements.REFUND,
+            *columns(refund_row(wish) for wish in chosen),
+            sorted({wish.standing.merchant for wish in chosen}),
+        )
+        made = {row["refund_id"].hex for row in rows}
+        left = [wish for wish in chosen if uuid_of(wish.standing.refund.id) not in made]
+        reasons = await self._why_not_refunded(left) if left else {}
+        results: list[RefundResult] = []
+        for wish in batch:
+            is_chosen = first_of_payment[wish.standing.refund.payment] is wish
+            reason = reasons.get(uuid_of(wish.standing.refund.id))
+            done = is_chosen and uuid_of(wish.standing.refund.id) not in reasons
+            results.append(RefundOpened(wish.standing) if done else reason)
+        return results
+
+    async def _why_not_refunded(self, left: Sequence[RefundWish]) -> dict[str, RefundResult]:
+        """Find what stood in the way; refunds that our own first run had made are left out."""
+        rows = await self._postgres.read(
+            statements.WHY_NOT_REFUNDED,
+            *columns(
+                (
+                    wish.standing.merchant,
+                    wish.use.key,
+                    uuid_of(wish.standing.refund.id),
+                    wish.standing.refund.reference,
+                )
+                for wish in left
+            ),
+        )
+        reasons: dict[str, RefundResult] = {}
+        for row in rows:
+            if row["own_id"] is not None:
+                continue
+            reason: RefundResult = None
+            if row["resource_id"] is not None and row["resource_id"] != row["refund_id"]:
+                reason = Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)
+            elif row["other_id"] is not None:
+                reason = ReferenceTaken(row["other_id"].hex)
+            reasons[row["refund_id"].hex] = reason
+        return reasons
+
+    async def post_batch(self, batch: Sequence[RefundChange]) -> Sequence[RefundPosted | None]:
+        """Make changes of refunds durable with their journals, balances and events."""
+        first_of_refund: dict[str, int] = {}
+        for index, change in enumerate(batch):
+            first_of_refund.setdefault(change.standing.refund.id, index)
+        chosen = sorted(first_of_refund.values())
+        bodies = {index: encode(batch[index].standing.refund) for index in chosen}
+        events = {
+            index: self._clock.mint("evt", batch[index].standing.merchant) for index in chosen
+        }
+        rows = await self._postgres.write(
+            statements.REFUND_POST,
+            *columns(refund_change_row(batch[i], events[i], bodies[i]) for i in chosen),
+            sorted({batch[index].standing.merchant for index in chosen}),
+        )
+        posted = {row["resource_id"].hex for row in rows}
+        posted |= await self._already_posted(
+            [
+                (batch[i].standing.merchant, batch[i].standing.refund, events[i])
+                for i in chosen
+                if uuid_of(batch[i].standing.refund.id) not in posted
+            ]
+        )
+        return [
+            RefundPosted(change.standing, bodies[index])
+            if index in bodies and uuid_of(change.standing.refund.id) in posted
+            else None
+            for index, change in enumerate(batch)
+        ]
+
+    async def _already_posted(self, lost: Sequence[tuple[int, Refund, str]]) -> set[str]:
+        """Find those of which our own first, unanswered run had committed the event."""
+        if not lost:
+            return set()
+        rows = await self._postgres.read(
+            statements.ALREADY_POSTED,
+            *columns((m, uuid_of(r.payment), uuid_of(event)) for m, r, event in lost),
+        )
+        found = {row["event_id"].hex for row in rows}
+        return {uuid_of(refund.id) for _, refund, event in lost if uuid_of(event) in found}
+
+    async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None:
+        """Read one refund as it now stands."""
+        rows = await self._postgres.read(_REFUND + " AND r.id = $2", merchant, uuid_of(refund_id))
+        return read_refund(rows[0]) if rows else None
+
+    async def refunds_of(self, merchant: int, payment_id: str) -> list[RefundStanding]:
+        """Read every refund of a payment, oldest first."""
+        rows = await self._postgres.read(
+            _REFUND + " AND r.payment_id = $2 ORDER BY r.id", merchant, uuid_of(payment_id)
+        )
+        return [read_refund(row) for row in rows]

@@ -1,0 +1,335 @@
+"""The cases that every channel must pass, written against a rig so that the next one reuses them.
+
+A rig is a channel with its simulated acquirer behind real sockets.  A new channel writes a rig, and
+a test class that inherits `ChannelContract` and gives it the fixture `rig`.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import pytest
+from aiohttp import web
+
+from gateway.channels.courier import Courier
+from gateway.channels.port import Ask, Channel, Notice, NoticeRefused, Verb
+from gateway.domain.outcome import Outcome, Verdict, checked
+
+AMOUNT = 1999
+CURRENCY = "CNY"
+
+
+@dataclass(frozen=True)
+class RawNotice:
+    """A notice as it came; header names in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Rig(Protocol):
+    """A channel, a courier with time enough, and the view behind the acquirer's counter."""
+
+    channel: Channel
+    courier: Courier
+
+    def method(self, case: str) -> Mapping[str, str]:
+        """The payment method that makes the acquirer behave so; `pytest.skip` if none does."""
+        ...
+
+    def at(self, base_url: str) -> Channel:
+        """The same channel with another acquirer's address."""
+        ...
+
+    async def booked(self, number: str) -> list[tuple[str, int]]:
+        """What the acquirer truly booked: (`payment` or `refund`, amount), in order."""
+        ...
+
+    async def pay(self, outcome: Outcome) -> None:
+        """Play the payer who follows the outcome's next action."""
+        ...
+
+    async def next_notice(self) -> RawNotice:
+        """Wait for the next notice."""
+        ...
+
+
+def fresh() -> str:
+    return uuid.uuid4().hex
+
+
+def question(
+    verb: Verb, number: str, *, refund_number: str | None = None, amount: int = AMOUNT
+) -> Ask:
+    return Ask(verb, number, amount, CURRENCY, refund_number=refund_number)
+
+
+async def create(rig: Rig, case: str, number: str, *, capture: bool = True) -> Outcome:
+    ask = Ask(Verb.CREATE, number, AMOUNT, CURRENCY, rig.method(case), capture)
+    return await rig.courier.ask(rig.channel, ask)
+
+
+async def ask(rig: Rig, verb: Verb, number: str, *, amount: int = AMOUNT) -> Outcome:
+    return await rig.courier.ask(rig.channel, question(verb, number, amount=amount))
+
+
+async def refund(
+    rig: Rig, number: str, refund_number: str, amount: int, *, verb: Verb = Verb.REFUND
+) -> Outcome:
+    asked = question(verb, number, refund_number=refund_number, amount=amount)
+    return await rig.courier.ask(rig.channel, asked)
+
+
+def read(rig: Rig, raw: RawNotice) -> Notice:
+    return rig.channel.read_notice(raw.headers, raw.body, datetime.now(UTC))
+
+
+@asynccontextmanager
+async def answering(status: int, body: bytes) -> AsyncIterator[str]:
+    """An acquirer that says the same to everybody; gives its base URL."""
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        await request.read()
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    runner = web.ServerRunner(web.Server(handle, access_log=None))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class ChannelContract:
+    """What must hold between us and any acquirer, whatever goes wrong in between."""
+
+    async def test_the_same_number_takes_money_once(self, rig: Rig) -> None:
+        number = fresh()
+        first = await create(rig, "approved", number)
+        assert (first.verdict, first.amount, first.currency) == (
+            Verdict.SUCCEEDED,
+            AMOUNT,
+            CURRENCY,
+        )
+        assert first.channel_transaction
+        assert await create(rig, "approved", number) == first
+        assert await ask(rig, Verb.QUERY, number) == first
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_a_number_with_other_parameters_proves_nothing(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "approved", number)
+        other = Ask(Verb.CREATE, number, AMOUNT + 1, CURRENCY, rig.method("approved"))
+        assert (await rig.courier.ask(rig.channel, other)).verdict is Verdict.UNKNOWN
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_a_decline_is_final_and_says_why(self, rig: Rig) -> None:
+        number = fresh()
+        outcome = await create(rig, "declined", number)
+        assert outcome.verdict is Verdict.FAILED
+        assert outcome.failure is not None
+        assert outcome.failure.channel_code == outcome.code
+        assert await rig.booked(number) == []
+
+    async def test_a_timeout_after_booking_is_unknown_and_a_query_finds_the_money(
+        self, rig: Rig
+    ) -> None:
+        number = fresh()
+        assert await create(rig, "timeout_booked", number) == Outcome(code="no_answer")
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.SUCCEEDED
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_a_timeout_before_booking_can_be_closed_for_good(self, rig: Rig) -> None:
+        number = fresh()
+        assert await create(rig, "timeout_lost", number) == Outcome(code="no_answer")
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.NOT_FOUND
+        assert (await ask(rig, Verb.CLOSE, number)).verdict is Verdict.CLOSED
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.CLOSED
+        assert (await create(rig, "approved", number)).verdict is Verdict.CLOSED
+        assert await rig.booked(number) == []
+
+    async def test_an_error_after_booking_is_unknown_and_a_query_finds_the_money(
+        self, rig: Rig
+    ) -> None:
+        number = fresh()
+        assert (await create(rig, "error_booked", number)).verdict is Verdict.UNKNOWN
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.SUCCEEDED
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    @pytest.mark.parametrize("status", [202, 302, 400, 401, 403, 404, 408, 429, 500, 502, 503])
+    @pytest.mark.parametrize("body", [b"", b"{}", b"<html>busy</html>"])
+    @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.QUERY, Verb.CLOSE, Verb.CAPTURE])
+    async def test_an_answer_without_the_channels_words_proves_nothing(
+        self, rig: Rig, status: int, body: bytes, verb: Verb
+    ) -> None:
+        async with answering(status, body) as base_url:
+            ask = Ask(verb, fresh(), AMOUNT, CURRENCY, rig.method("approved"))
+            outcome = await rig.courier.ask(rig.at(base_url), ask)
+        assert (outcome.verdict, outcome.sent) == (Verdict.UNKNOWN, True)
+
+    async def test_an_acquirer_that_is_away_was_never_asked(self, rig: Rig) -> None:
+        async with answering(200, b"") as base_url:
+            channel = rig.at(base_url)
+        outcome = await rig.courier.ask(channel, question(Verb.QUERY, fresh()))
+        assert (outcome.verdict, outcome.sent) == (Verdict.UNKNOWN, False)
+
+    async def test_an_answer_about_other_money_is_frozen(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "approved", number)
+        outcome = await ask(rig, Verb.QUERY, number, amount=AMOUNT - 1)
+        assert (outcome.verdict, outcome.code) == (Verdict.UNKNOWN, "amount_mismatch")
+
+    async def test_a_late_success_is_noticed_and_found(self, rig: Rig) -> None:
+        number = fresh()
+        assert (await create(rig, "pending", number)).verdict is Verdict.PENDING
+        notice = read(rig, await rig.next_notice())
+        assert (notice.number, notice.refund_number) == (number, None)
+        assert notice.outcome.verdict is Verdict.SUCCEEDED
+        assert checked(notice.outcome, amount=AMOUNT, currency=CURRENCY) is notice.outcome
+        assert await ask(rig, Verb.QUERY, number) == notice.outcome
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_a_repeated_notice_is_the_same_notice(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "duplicate_notice", number)
+        notices = [read(rig, await rig.next_notice()) for _ in range(3)]
+        assert notices[0] == notices[1] == notices[2]
+        assert notices[0].number == number
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_notices_mean_the_same_in_any_order(self, rig: Rig) -> None:
+        numbers = [fresh() for _ in range(4)]
+        await asyncio.gather(*(create(rig, "pending", number) for number in numbers))
+        raw = [await rig.next_notice() for _ in numbers]
+        forwards = {read(rig, each).number: read(rig, each) for each in raw}
+        backwards = {read(rig, each).number: read(rig, each) for each in reversed(raw)}
+        assert forwards == backwards
+        assert forwards.keys() == set(numbers)
+        assert len({notice.notice_id for notice in forwards.values()}) == len(numbers)
+
+    async def test_a_true_signature_under_a_wrong_amount_is_frozen(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "wrong_amount_notice", number)
+        notice = read(rig, await rig.next_notice())
+        assert notice.outcome.amount != AMOUNT
+        frozen = checked(notice.outcome, amount=AMOUNT, currency=CURRENCY)
+        assert (frozen.verdict, frozen.code) == (Verdict.UNKNOWN, "amount_mismatch")
+        assert await rig.booked(number) == []
+
+    async def test_a_forged_notice_is_refused(self, rig: Rig) -> None:
+        await create(rig, "forged_notice", fresh())
+        raw = await rig.next_notice()
+        with pytest.raises(NoticeRefused, match="forged"):
+            read(rig, raw)
+
+    async def test_a_true_notice_is_refused_when_it_is_altered_or_old(self, rig: Rig) -> None:
+        await create(rig, "pending", fresh())
+        raw = await rig.next_notice()
+        altered = RawNotice(raw.headers, raw.body.replace(str(AMOUNT).encode(), b"9999"))
+        assert altered.body != raw.body
+        with pytest.raises(NoticeRefused, match="forged"):
+            read(rig, altered)
+        with pytest.raises(NoticeRefused):
+            read(rig, RawNotice({}, raw.body))
+        for minutes in (-6, 6):
+            now = datetime.now(UTC) + timedelta(minutes=minutes)
+            with pytest.raises(NoticeRefused, match="stale"):
+                rig.channel.read_notice(raw.headers, raw.body, now)
+
+    async def test_money_may_come_after_a_confirmed_close(self, rig: Rig) -> None:
+        number = fresh()
+        assert (await create(rig, "late_success", number)).verdict is Verdict.PENDING
+        assert (await ask(rig, Verb.CLOSE, number)).verdict is Verdict.CLOSED
+        notice = read(rig, await rig.next_notice())
+        assert (notice.number, notice.outcome.verdict) == (number, Verdict.SUCCEEDED)
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.SUCCEEDED
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    @pytest.mark.parametrize("first", ["pay", "close", "both"])
+    async def test_a_close_that_races_the_payer_ends_as_the_books_do(
+        self, rig: Rig, first: str
+    ) -> None:
+        number = fresh()
+        shown = await create(rig, "payer", number)
+        assert shown.verdict is Verdict.REQUIRES_ACTION
+        if first == "both":
+            _, closed = await asyncio.gather(rig.pay(shown), ask(rig, Verb.CLOSE, number))
+        elif first == "pay":
+            await rig.pay(shown)
+            closed = await ask(rig, Verb.CLOSE, number)
+        else:
+            closed = await ask(rig, Verb.CLOSE, number)
+            await rig.pay(shown)
+        paid = await rig.booked(number) == [("payment", AMOUNT)]
+        expected = Verdict.SUCCEEDED if paid else Verdict.CLOSED
+        assert closed.verdict is expected
+        assert (await ask(rig, Verb.QUERY, number)).verdict is expected
+        assert first == "both" or paid is (first == "pay")
+
+    async def test_authorized_money_is_captured_once_and_in_part(self, rig: Rig) -> None:
+        number = fresh()
+        authorized = await create(rig, "approved", number, capture=False)
+        assert authorized.verdict is Verdict.AUTHORIZED
+        assert await rig.booked(number) == []
+        too_much = await ask(rig, Verb.CAPTURE, number, amount=AMOUNT + 1)
+        assert too_much.verdict is Verdict.FAILED
+        captured = await ask(rig, Verb.CAPTURE, number, amount=600)
+        assert (captured.verdict, captured.amount) == (Verdict.SUCCEEDED, 600)
+        assert await ask(rig, Verb.CAPTURE, number, amount=600) == captured
+        assert (await ask(rig, Verb.CAPTURE, number, amount=601)).verdict is Verdict.UNKNOWN
+        assert await rig.booked(number) == [("payment", 600)]
+
+    async def test_authorized_money_is_let_go_by_a_close(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "approved", number, capture=False)
+        assert (await ask(rig, Verb.CLOSE, number)).verdict is Verdict.CLOSED
+        assert (await ask(rig, Verb.CAPTURE, number)).verdict is Verdict.CLOSED
+        assert await rig.booked(number) == []
+
+    async def test_a_query_may_find_more_authorized_than_is_to_be_captured(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "approved", number, capture=False)
+        outcome = await ask(rig, Verb.QUERY, number, amount=600)
+        assert (outcome.verdict, outcome.amount) == (Verdict.AUTHORIZED, AMOUNT)
+
+    async def test_refunds_in_parts_never_give_back_more_than_was_taken(self, rig: Rig) -> None:
+        number, first = fresh(), fresh()
+        await create(rig, "approved", number)
+        given = await refund(rig, number, first, 999)
+        assert given.verdict is Verdict.SUCCEEDED
+        assert await refund(rig, number, first, 999) == given
+        assert await refund(rig, number, first, 999, verb=Verb.QUERY_REFUND) == given
+        assert (await refund(rig, number, fresh(), 1001)).verdict is Verdict.FAILED
+        assert (await refund(rig, number, fresh(), 1000)).verdict is Verdict.SUCCEEDED
+        expected = [("payment", AMOUNT), ("refund", 999), ("refund", 1000)]
+        assert await rig.booked(number) == expected
+
+    async def test_an_unknown_refund_is_found_and_never_given_twice(self, rig: Rig) -> None:
+        number, name = fresh(), fresh()
+        await create(rig, "refund_unknown", number)
+        assert (await refund(rig, number, name, 500)).verdict is Verdict.UNKNOWN
+        assert (await refund(rig, number, name, 500)).verdict is Verdict.UNKNOWN
+        found = await refund(rig, number, name, 500, verb=Verb.QUERY_REFUND)
+        assert (found.verdict, found.amount) == (Verdict.SUCCEEDED, 500)
+        assert await rig.booked(number) == [("payment", AMOUNT), ("refund", 500)]
+
+    async def test_a_refund_that_never_came_is_not_found(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "approved", number)
+        missing = await refund(rig, number, fresh(), 500, verb=Verb.QUERY_REFUND)
+        assert missing.verdict is Verdict.NOT_FOUND
+
+    async def test_a_refused_refund_stays_refused(self, rig: Rig) -> None:
+        number, name = fresh(), fresh()
+        await create(rig, "refund_fails", number)
+        refused = await refund(rig, number, name, 500)
+        assert refused.verdict is Verdict.FAILED
+        assert refused.failure is not None
+        assert await refund(rig, number, name, 500) == refused
+        assert await refund(rig, number, name, 500, verb=Verb.QUERY_REFUND) == refused
+        assert await rig.booked(number) == [("payment", AMOUNT)]

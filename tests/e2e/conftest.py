@@ -1,0 +1,48 @@
+"""One running system per test module, and a merchant per test."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis.asyncio as aioredis
+
+from tests.e2e import idempotency_kit
+from tests.e2e.harness import Shop, System, system_of
+from tests.e2e.idempotency_kit import Wired, Witness
+
+
+@pytest.fixture(scope="module")
+def system(
+    database: "Database", redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    folder: Path = tmp_path_factory.mktemp("system")
+    running = system_of(database.app_url, redis_url, folder)
+    running.start_simulator()
+    running.start_worker()
+    running.start("work", "work")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def shop(system: System) -> AsyncIterator[Shop]:
+    await system.ready()
+    async with system.shop() as shop:
+        yield shop
+
+
+@pytest.fixture
+async def wired(system: System, shop: Shop) -> AsyncIterator[Wired]:
+    """One more worker for this test, all of whose wires can be pulled."""
+    async with idempotency_kit.wired(system, shop) as wired:
+        yield wired
+
+
+@pytest.fixture
+async def witness(system: System) -> AsyncIterator[Witness]:
+    database = await asyncpg.connect(system.settings.database_url)
+    redis = aioredis.Redis.from_url(system.settings.redis_url)
+    yield Witness(system.settings, database, redis)
+    await redis.aclose()
+    await database.close()

@@ -1,0 +1,70 @@
+"""The acquirer does not answer, or not in time: unknown until known, and one key stays one payment."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Reply, Shop, order, until
+from tests.e2e.idempotency_kit import Wired, Witness, replayed
+
+KEY = "order-4711"
+PATH = "/v1/payments"
+
+
+async def becomes(shop: Shop, payment_id: str, status: str) -> None:
+    """Ask the channel, as a merchant may, until the payment has this status."""
+
+    async def has() -> bool:
+        reply = await shop.call("POST", f"{PATH}/{payment_id}/sync", {})
+        return bool(reply.json["status"] == status)
+
+    await until(has)
+
+
+async def is_unknown_and_then(
+    shop: Shop, witness: Witness, body: dict[str, Any], first: Reply, status: str
+) -> None:
+    """The first answer stays the answer; who looks, or asks when it is forgotten, sees the end."""
+    assert (first.status, replayed(first)) == (201, False)
+    assert (first.json["status"], first.json["certainty"]) == ("processing", "unknown")
+    await becomes(shop, first.json["id"], status)
+    again = await shop.call("POST", PATH, body, key=KEY)
+    assert (again.status, replayed(again), again.body) == (201, True, first.body)
+    await witness.claim_ends(shop, KEY)
+    recalled = [await shop.call("POST", PATH, body, key=KEY) for _ in range(2)]
+    assert all(replayed(reply) and reply.json["status"] == status for reply in recalled)
+    seen = await shop.call("GET", f"{PATH}/{first.json['id']}")
+    assert {reply.body for reply in recalled} == {seen.body}
+
+
+@pytest.mark.parametrize("token", ["tok_timeout_booked", "tok_error_booked"])
+async def test_money_was_taken(shop: Shop, witness: Witness, token: str) -> None:
+    body = order(token)
+    first = await shop.call("POST", PATH, body, key=KEY)
+    await is_unknown_and_then(shop, witness, body, first, "succeeded")
+    await witness.proves(shop)
+
+
+async def test_the_acquirer_never_heard_of_it(shop: Shop, witness: Witness) -> None:
+    expires_at = datetime.now(UTC) + timedelta(seconds=2)
+    body = order("tok_timeout_lost", expires_at=expires_at.isoformat())
+    first = await shop.call("POST", PATH, body, key=KEY)
+    await is_unknown_and_then(shop, witness, body, first, "expired")
+    await witness.proves(shop, captures=0)
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "captures"), [("tok_declined", "failed", 0), ("tok_ok", "succeeded", 1)]
+)
+async def test_the_acquirers_answer_was_lost(
+    wired: Wired, witness: Witness, token: str, status: str, captures: int
+) -> None:
+    body = order(token)
+    stop = wired.acquirer.stop_at(b"POST /v1/payments HTTP", answered_by=b"}")
+    asking = asyncio.create_task(wired.shop.call("POST", PATH, body, key=KEY))
+    await stop.reached()
+    await wired.acquirer.cut()
+    await is_unknown_and_then(wired.shop, witness, body, await asking, status)
+    await witness.proves(wired.shop, captures=captures)

@@ -1,0 +1,137 @@
+"""Migrations: in order, once, under concurrency, and never changed afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from servers_kit import Database
+
+from gateway.domain.errors import Unavailable
+from gateway.drivers.migrations import (
+    MigrationRefused,
+    migrate,
+    pending,
+    read_migrations,
+    schema_is_current,
+)
+
+FIRST = "CREATE TABLE book (number int PRIMARY KEY); INSERT INTO book VALUES (1);"
+SECOND = "INSERT INTO book SELECT 1 + max(number) FROM book; SELECT pg_sleep(0.01);"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "0001_book.sql").write_text(FIRST)
+    (tmp_path / "0002_more.sql").write_text(SECOND)
+    return tmp_path
+
+
+@pytest.fixture
+async def owner(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database without any schema of ours."""
+    connection = await asyncpg.connect(database.owner_url)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    yield connection
+    await connection.close()
+
+
+async def books_of(owner: asyncpg.Connection) -> list[int]:
+    return [row["number"] for row in await owner.fetch("SELECT number FROM book ORDER BY 1")]
+
+
+async def test_every_file_is_applied_once_and_in_order(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    assert await migrate(database.owner_url, folder=folder) == ["0001_book", "0002_more"]
+    assert await migrate(database.owner_url, folder=folder) == []
+    assert await books_of(owner) == [1, 2]
+
+
+async def test_several_machines_may_migrate_at_once(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    everywhere = [migrate(database.owner_url, folder=folder) for _ in range(5)]
+    applied = await asyncio.gather(*everywhere)
+    assert sorted(name for names in applied for name in names) == ["0001_book", "0002_more"]
+    assert await books_of(owner) == [1, 2]
+
+
+async def test_a_new_file_is_applied_to_an_old_schema(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    await migrate(database.owner_url, folder=folder)
+    (folder / "0003_last.sql").write_text("INSERT INTO book VALUES (9)")
+    assert [each.name for each in await pending(owner, read_migrations(folder))] == ["0003_last"]
+    assert await migrate(database.owner_url, folder=folder) == ["0003_last"]
+    assert await books_of(owner) == [1, 2, 9]
+
+
+async def test_a_file_that_fails_leaves_no_trace_of_itself(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    (folder / "0002_more.sql").write_text("INSERT INTO book VALUES (7); SELECT nonsense")
+    with pytest.raises(MigrationRefused, match=r"0002_more cannot be applied.*nonsense"):
+        await migrate(database.owner_url, folder=folder)
+    assert await books_of(owner) == [1]
+    (folder / "0002_more.sql").write_text(SECOND)
+    assert await migrate(database.owner_url, folder=folder) == ["0002_more"]
+
+
+async def test_a_file_that_was_applied_must_not_change(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    await migrate(database.owner_url, folder=folder)
+    (folder / "0001_book.sql").write_text(FIRST + "-- a harmless comment")
+    with pytest.raises(MigrationRefused, match="0001_book was changed"):
+        await migrate(database.owner_url, folder=folder)
+
+
+async def test_the_application_may_migrate_while_nothing_is_pending(
+    database: Database, owner: asyncpg.Connection, folder: Path
+) -> None:
+    with pytest.raises(MigrationRefused, match="permission denied"):
+        await migrate(database.app_url, folder=folder)
+    await migrate(database.owner_url, folder=folder)
+    assert await migrate(database.app_url, folder=folder) == []
+
+
+async def test_our_own_schema_is_current_after_migrating(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    assert not await schema_is_current(owner)
+    await migrate(database.owner_url)
+    application = await asyncpg.connect(database.app_url)
+    assert await schema_is_current(application)
+    await application.close()
+
+
+async def test_a_schema_of_a_later_release_is_current(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    await migrate(database.owner_url)
+    await owner.execute("INSERT INTO schema_version VALUES (9999, '9999_later', '', now())")
+    assert await schema_is_current(owner)
+
+
+async def test_a_schema_whose_history_was_changed_is_not_current(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    await migrate(database.owner_url)
+    await owner.execute("UPDATE schema_version SET sha256 = '' WHERE version = 1")
+    assert not await schema_is_current(owner)
+
+
+@pytest.mark.parametrize("names", [["0002_a.sql"], ["0001_a.sql", "0001_b.sql"], ["1_a.sql"], []])
+def test_numbers_count_from_one_without_a_gap(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("SELECT 1")
+    with pytest.raises(MigrationRefused):
+        read_migrations(tmp_path)
+
+
+async def test_a_database_that_is_away_is_unavailable(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(Unavailable):
+        await migrate(f"postgresql://floodgate@/floodgate?host={tmp_path}", folder=folder)

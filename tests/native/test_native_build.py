@@ -1,0 +1,149 @@
+"""The compiled modules are there, are chosen, keep their types, and keep no memory."""
+
+import gc
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from signing_client import SECRET, balance, parameters, payment, sign
+from twins import COMPILED
+
+from gateway.domain import limits
+from native import _routes_c, _signature_c, envelope
+from native.envelope import SignatureProblem
+
+ROOT = Path(__file__).parents[2]
+CHOSEN = """
+from native import routes, signature
+print(signature.COMPILED, routes.COMPILED, signature.read.__module__, routes.RouteTable.__module__)
+"""
+BROKEN = """
+import sys
+sys.modules["native.{0}"] = None
+import native.{1}
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", [_signature_c, _routes_c])
+def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
+    assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def test_the_compiled_twins_are_chosen() -> None:
+    answer = run(CHOSEN)
+    assert answer.stdout.split() == ["True", "True", "native._signature_c", "native._routes_c"]
+
+
+def test_the_pure_twins_are_chosen_on_demand() -> None:
+    answer = run(CHOSEN, FLOODGATE_PURE="1")
+    assert answer.stdout.split() == ["False", "False", "native._signature_py", "native._routes_py"]
+
+
+@pytest.mark.parametrize(
+    ("twin", "chooser"), [("_signature_c", "signature"), ("_routes_c", "routes")]
+)
+def test_a_missing_build_is_an_error_with_a_hint(twin: str, chooser: str) -> None:
+    answer = run(BROKEN.format(twin, chooser))
+    assert answer.returncode == 1
+    assert f"ImportError: native.{twin} is not built: run `pip install -e .`" in answer.stderr
+    assert run(BROKEN.format(twin, chooser), FLOODGATE_PURE="1").returncode == 0
+
+
+def test_the_bounds_are_those_of_the_house() -> None:
+    assert envelope.HEADERS_COUNT_MAX == limits.HEADERS_COUNT_MAX
+    assert envelope.NONCE_CHARS_MAX == limits.NONCE_CHARS_MAX
+
+
+@pytest.mark.parametrize("module", ["_signature", "_routes"])
+def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", f"native.{module}_c"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def read_and_verify() -> None:
+    module = COMPILED.signature
+    key = module.HmacKey(SECRET)
+    for request in (
+        sign(payment(), given=parameters(alg="hmac-sha256", nonce="n", tag='\\"')),
+        sign(payment(b"x" * 5000)),
+        sign(balance(), ["@method", "@path", "@authority", "host", "@target-uri"]),
+    ):
+        read = module.read(*request)
+        assert key.verify(read.base, read.signature)
+    good = sign(payment())
+    for wrong in (
+        payment(),
+        good._replace(body=b""),
+        good._replace(target="/\ud800"),
+        good.having("Signature", "sig1=:AAB=:"),
+        good.having("Content-Digest", "sha-256=:AAAA"),
+        good.having("Signature-Input", 'sig1=("@method" "host" "absent")'),
+        sign(payment(), ["@method"]),
+    ):
+        with pytest.raises(SignatureProblem):
+            module.read(*wrong)
+    with pytest.raises(TypeError):
+        module.read("GET", "/", ((b"a", "b"),), b"", "http", frozenset())
+
+
+def match_routes() -> None:
+    table = COMPILED.routes.RouteTable([("GET", "/a/{b}", object()), ("PUT", "/c", None)])
+    for path in ("/a/x", "/a/", "/c", "/a/b/c", "/\ud800"):
+        table.match("GET", path)
+        table.allowed(path)
+    with pytest.raises(ValueError, match="fit alike"):
+        COMPILED.routes.RouteTable([("GET", "/a", 1), ("GET", "/a", 2)])
+
+
+@pytest.mark.parametrize("work", [read_and_verify, match_routes])
+def test_the_compiled_code_keeps_no_memory(work: Callable[[], None]) -> None:
+    for _ in range(20):
+        work()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(200):
+            work()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200 * 16, "the smallest object kept in each round would show"
+
+
+def test_the_compiled_reader_holds_on_to_nothing_it_was_given() -> None:
+    request = sign(payment())
+    given = [request.headers, request.body, *(part for pair in request.headers for part in pair)]
+    before = [sys.getrefcount(part) for part in given]
+    for _ in range(100):
+        COMPILED.signature.read(*request)
+        with pytest.raises(SignatureProblem):
+            COMPILED.signature.read(*request._replace(body=b"other"))
+    assert [sys.getrefcount(part) for part in given] == before

@@ -1,0 +1,1 @@
+"""Each part alone: the folders mirror `gateway`, path for path; no test here needs a server."""

@@ -1,0 +1,165 @@
+"""The courier: whatever happens on the way or in the channel's head becomes an honest outcome."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from gateway.channels.courier import Courier
+from gateway.channels.port import Ask, BillLine, Capabilities, Notice, Verb
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.wire import WireAnswer, WireRequest
+from gateway.drivers.clock import Clock
+from gateway.drivers.outbound import Outbound
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ASK = Ask(Verb.CREATE, "0" * 32, 1000, "CNY")
+
+
+class NoonClock(Clock):
+    def now(self) -> datetime:
+        return NOON
+
+
+class EchoChannel:
+    """Asks the server for a status, and reads whatever outcome the test has put on its tongue."""
+
+    name = "echo"
+    number = 9
+    capabilities = Capabilities(
+        methods=frozenset(),
+        currencies=None,
+        partial_refund=False,
+        close=False,
+        notify=False,
+        bill=False,
+    )
+
+    def __init__(self, base_url: str, *, status: int = 200) -> None:
+        self.base_url = base_url
+        self.status = status
+        self.outcome = Outcome(Verdict.SUCCEEDED, amount=1000, currency="CNY")
+        self.trips: Exception | None = None
+        self.built_at: datetime | None = None
+
+    def build(self, _ask: Ask, now: datetime) -> WireRequest:
+        self.built_at = now
+        return WireRequest("POST", f"/{self.status}", {}, b"{}")
+
+    def read(self, _ask: Ask, _answer: WireAnswer) -> Outcome:
+        if self.trips is not None:
+            raise self.trips
+        return self.outcome
+
+    def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
+        raise NotImplementedError
+
+    def read_bill(self, body: bytes) -> Iterator[BillLine]:
+        raise NotImplementedError
+
+
+class Server:
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        self.asked.set()
+        await self.go_on.wait()
+        return web.Response(status=int(request.path[1:]), body=b"{}")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    server.go_on.set()
+    runner = web.ServerRunner(
+        web.Server(server.handle, access_log=None, handler_cancellation=True), shutdown_timeout=1
+    )
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    async with Outbound() as outbound:
+        yield outbound
+
+
+async def test_the_channels_word_comes_back_as_it_is(server: Server, outbound: Outbound) -> None:
+    channel = EchoChannel(server.base_url)
+    assert await Courier(outbound, NoonClock()).ask(channel, ASK) is channel.outcome
+    assert channel.built_at == NOON
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 408, 425, 429, 500, 502, 503, 504, 599])
+async def test_a_channel_in_trouble_is_not_even_read(
+    server: Server, outbound: Outbound, status: int
+) -> None:
+    channel = EchoChannel(server.base_url, status=status)
+    outcome = await Courier(outbound, Clock()).ask(channel, ASK)
+    assert outcome == Outcome(Verdict.UNKNOWN, code=f"http_{status}")
+
+
+async def test_a_channel_that_trips_is_unknown_and_its_words_stay_out_of_the_log(
+    server: Server, outbound: Outbound, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = EchoChannel(server.base_url)
+    channel.trips = KeyError("6222020000000000000")
+    with caplog.at_level(logging.DEBUG, logger="gateway"):
+        outcome = await Courier(outbound, Clock()).ask(channel, ASK)
+    assert outcome == Outcome(code="unreadable")
+    assert caplog.messages == ["echo create: KeyError in the answer"]
+    assert "6222" not in caplog.text
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(1001, "CNY"), (1000, "USD"), (0, None)])
+@pytest.mark.parametrize("verdict", [Verdict.SUCCEEDED, Verdict.AUTHORIZED, Verdict.PENDING])
+async def test_other_money_is_frozen(
+    server: Server,
+    outbound: Outbound,
+    amount: int,
+    currency: str | None,
+    verdict: Verdict,
+) -> None:
+    channel = EchoChannel(server.base_url)
+    channel.outcome = Outcome(verdict, "txn", amount, currency, code="ok")
+    assert await Courier(outbound, Clock()).ask(channel, ASK) == Outcome(
+        Verdict.UNKNOWN, "txn", amount, currency, code="amount_mismatch"
+    )
+
+
+async def test_silence_ends_at_the_deadline(server: Server, outbound: Outbound) -> None:
+    server.go_on.clear()
+    outcome = await Courier(outbound, Clock(), seconds=0.05).ask(EchoChannel(server.base_url), ASK)
+    assert outcome == Outcome(Verdict.UNKNOWN, code="no_answer")
+
+
+async def test_one_call_too_many_is_turned_away_unsent(server: Server, outbound: Outbound) -> None:
+    courier, channel = Courier(outbound, Clock(), calls_max=1), EchoChannel(server.base_url)
+    server.go_on.clear()
+    first = asyncio.create_task(courier.ask(channel, ASK))
+    await server.asked.wait()
+    assert await courier.ask(channel, ASK) == Outcome(code="courier_full", sent=False)
+    server.go_on.set()
+    assert await first is channel.outcome
+    assert await courier.ask(channel, ASK) is channel.outcome
+
+
+async def test_a_caller_who_gives_up_makes_room(server: Server, outbound: Outbound) -> None:
+    courier, channel = Courier(outbound, Clock(), calls_max=1), EchoChannel(server.base_url)
+    server.go_on.clear()
+    first = asyncio.create_task(courier.ask(channel, ASK))
+    await server.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    server.go_on.set()
+    assert await courier.ask(channel, ASK) is channel.outcome

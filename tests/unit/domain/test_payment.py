@@ -1,0 +1,150 @@
+"""A payment's states as a table, and the strictness of the body that asks for one."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain import limits
+from gateway.domain.payment import OPEN, TRANSITIONS, CreatePayment, Fact, Payer, Status, after
+
+# Rows are what a payment is, columns what happens to it; a dot is a fact that the table refuses.
+TABLE = """
+                 capture_started captured        authorized       action_required pending    unknown    declined canceled expired conflicted      adopted
+processing       .               succeeded       requires_capture requires_action processing processing failed   canceled expired requires_review .
+requires_action  .               succeeded       requires_capture .               .          .          failed   canceled expired requires_review .
+requires_capture processing      succeeded       .                .               .          .          .        canceled expired requires_review .
+requires_review  .               succeeded       requires_capture .               .          .          failed   canceled .       .               succeeded
+succeeded        .               .               .                .               .          .          .        .        .       .               .
+failed           .               requires_review .                .               .          .          .        .        .       .               .
+canceled         .               requires_review .                .               .          .          .        .        .       .               .
+expired          .               requires_review .                .               .          .          .        .        .       .               .
+"""  # noqa: E501 - a table is read in whole lines
+HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
+CELLS = [
+    (Status(row[0]), Fact(fact), Status(cell) if cell != "." else None)
+    for row in ROWS
+    for fact, cell in zip(HEAD, row[1:], strict=True)
+]
+ENDED = {Status.FAILED, Status.CANCELED, Status.EXPIRED}
+BODY: dict[str, Any] = {
+    "amount": 10_000,
+    "currency": "CNY",
+    "reference": "order 1",
+    "method": {"type": "card", "token": "tok_ok"},
+}
+
+
+@pytest.mark.parametrize(("status", "fact", "becomes"), CELLS)
+def test_the_table_of_states(status: Status, fact: Fact, becomes: Status | None) -> None:
+    assert after(status, fact) is becomes
+
+
+def test_the_table_is_complete() -> None:
+    assert {(status, fact) for status, fact, _ in CELLS} == {(s, f) for s in Status for f in Fact}
+    assert TRANSITIONS.keys() == set(Status)
+
+
+@given(st.lists(st.sampled_from(Fact)))
+def test_nothing_comes_after_success_and_only_money_after_an_end(facts: list[Fact]) -> None:
+    status = Status.PROCESSING
+    for fact in facts:
+        becomes = after(status, fact)
+        if status is Status.SUCCEEDED:
+            assert becomes is None
+        if status in ENDED:
+            assert becomes is (Status.REQUIRES_REVIEW if fact is Fact.CAPTURED else None)
+        status = becomes or status
+        assert status in TRANSITIONS
+
+
+def test_what_is_open_can_still_end_in_every_way() -> None:
+    for status in OPEN:
+        assert {Status.SUCCEEDED, *ENDED} <= set(TRANSITIONS[status].values())
+
+
+def decoded(changes: dict[str, Any]) -> CreatePayment:
+    return msgspec.json.decode(msgspec.json.encode(BODY | changes), type=CreatePayment)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"amount": limits.AMOUNT_MINOR_MAX},
+        {"reference": "r" * limits.REFERENCE_CHARS_MAX},
+        {"reference": "订单 1"},
+        {"method": {"type": "qr"}},
+        {"capture": "manual"},
+        {"metadata": {"key": "value"}},
+        {"metadata": {str(n): "" for n in range(limits.METADATA_PAIRS_MAX)}},
+        {"payer": {"id": "1", "ip": "::1", "device": "d", "name": "张三"}},
+        {"expires_at": "2026-05-01T20:00:00+08:00"},
+        {"return_url": "https://shop.example/back?order=1"},
+        {"description": None, "payer": None, "expires_at": None, "return_url": None},
+    ],
+    ids=str,
+)
+def test_a_body_that_is_taken(changes: dict[str, Any]) -> None:
+    assert decoded(changes).currency == "CNY"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount": 0},
+        {"amount": -1},
+        {"amount": limits.AMOUNT_MINOR_MAX + 1},
+        {"amount": 100.5},
+        {"amount": "100"},
+        {"amount": True},
+        {"amount": None},
+        {"currency": "cny"},
+        {"currency": "CNY\n"},
+        {"currency": "CN"},
+        {"reference": ""},
+        {"reference": "r" * (limits.REFERENCE_CHARS_MAX + 1)},
+        {"reference": "a\x00b"},
+        {"reference": "a\n"},
+        {"method": None},
+        {"method": {}},
+        {"method": {"type": "cash"}},
+        {"method": {"type": "card"}},
+        {"method": {"type": "card", "token": "4111111111111111"}},
+        {"method": {"type": "card", "token": "tok_"}},
+        {"method": {"type": "card", "token": "tok_ok\n"}},
+        {"method": {"type": "card", "token": "tok_ok", "cvc": "123"}},
+        {"method": {"type": "qr", "token": "tok_ok"}},
+        {"capture": "later"},
+        {"metadata": {"key": 1}},
+        {"metadata": {"": "empty key"}},
+        {"metadata": {"k": "v" * (limits.METADATA_VALUE_CHARS_MAX + 1)}},
+        {"metadata": {"k" * (limits.METADATA_KEY_CHARS_MAX + 1): "v"}},
+        {"metadata": {str(n): "" for n in range(limits.METADATA_PAIRS_MAX + 1)}},
+        {"metadata": None},
+        {"payer": {"passport": "x"}},
+        {"expires_at": "2026-05-01T20:00:00"},
+        {"expires_at": 1_777_636_800},
+        {"return_url": "javascript:alert(1)"},
+        {"return_url": "https://shop.example/a b"},
+        {"merchant": "mer_1"},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_body_that_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decoded(changes)
+
+
+@pytest.mark.parametrize("name", BODY)
+def test_a_body_without_what_is_needed_is_refused(name: str) -> None:
+    body = msgspec.json.encode({key: value for key, value in BODY.items() if key != name})
+    with pytest.raises(msgspec.ValidationError, match=name):
+        msgspec.json.decode(body, type=CreatePayment)
+
+
+def test_a_payer_never_shows_in_a_log() -> None:
+    assert "张三" not in repr(Payer(name="张三"))
+    assert "张三" not in repr(decoded({"payer": {"name": "张三"}}))

@@ -1,0 +1,27 @@
+"""The nouns between the steps: a target falls apart into path and query, a POST writes."""
+
+import msgspec
+import pytest
+
+from gateway.match.table import OPERATIONS
+
+from unit.nouns import RECEIVED
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/v1/payments", "/v1/payments", ""),
+        ("/v1/payments?", "/v1/payments", ""),
+        ("/v1/payments?a=1&b=?", "/v1/payments", "a=1&b=?"),
+        ("/v1/a%3Fb?c", "/v1/a%3Fb", "c"),
+    ],
+)
+def test_a_target_falls_apart(target: str, path: str, query: str) -> None:
+    received = msgspec.structs.replace(RECEIVED, target=target)
+    assert (received.path, received.query) == (path, query)
+
+
+def test_what_writes_is_a_post() -> None:
+    assert {operation.method for operation in OPERATIONS if operation.writes} == {"POST"}
+    assert {operation.method for operation in OPERATIONS if not operation.writes} == {"GET"}

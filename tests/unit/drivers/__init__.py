@@ -1,0 +1,1 @@
+"""Sockets and clocks, as far as they can be tested without a server."""

@@ -1,0 +1,173 @@
+"""The batcher: each gets its own answer, floods share a flush, and poison harms nobody else."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.domain.errors import Overloaded, Unavailable
+from gateway.drivers.batching import Batcher
+
+POISON = "poison"
+
+
+class Office:
+    """Flushes by writing in capitals; every flush waits at the door while it is closed."""
+
+    def __init__(self, *, opened: bool = True) -> None:
+        self.batches: list[list[str]] = []
+        self.inside = 0
+        self.inside_max = 0
+        self.door = asyncio.Event()
+        if opened:
+            self.door.set()
+
+    async def flush(self, items: Sequence[str]) -> Sequence[str | BaseException]:
+        self.batches.append(list(items))
+        self.inside += 1
+        self.inside_max = max(self.inside_max, self.inside)
+        await self.door.wait()
+        self.inside -= 1
+        if POISON in items:
+            raise ValueError("somebody in here is poison")
+        return [item.upper() for item in items]
+
+
+async def turn() -> None:
+    """Let every task that can run do so once."""
+    await asyncio.sleep(0)
+
+
+async def test_everyone_gets_their_own_result_in_order() -> None:
+    office = Office()
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    assert await asyncio.gather(*(batcher.submit(item) for item in "abc")) == ["A", "B", "C"]
+    assert office.batches == [["a", "b", "c"]]
+
+
+async def test_what_gathers_during_a_flush_is_the_next_batch() -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    first = batcher.submit("a")
+    await turn()
+    later = [batcher.submit(item) for item in "bcd"]
+    await turn()
+    assert (office.batches, batcher.depth) == ([["a"]], 3)
+    office.door.set()
+    assert await asyncio.gather(first, *later) == ["A", "B", "C", "D"]
+    assert office.batches == [["a"], ["b", "c", "d"]]
+    assert batcher.depth == 0
+
+
+async def test_a_batch_holds_at_most_so_many() -> None:
+    office = Office()
+    sizes: list[int] = []
+    batcher = Batcher(office.flush, items_max=2, queue_items_max=10, observe=sizes.append)
+    assert await asyncio.gather(*(batcher.submit(item) for item in "abcde")) == list("ABCDE")
+    assert office.batches == [["a", "b"], ["c", "d"], ["e"]]
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("flights_max", [1, 2, 3])
+async def test_so_many_batches_are_under_way_at_once(flights_max: int) -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=1, queue_items_max=10, flights_max=flights_max)
+    submitted = [batcher.submit(item) for item in "abcde"]
+    await turn()
+    office.door.set()
+    assert await asyncio.gather(*submitted) == list("ABCDE")
+    assert office.inside_max == flights_max
+
+
+async def test_a_poisoned_item_fails_alone() -> None:
+    office = Office()
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    items = ["a", "b", POISON, "d", "e"]
+    results = await asyncio.gather(
+        *(batcher.submit(item) for item in items), return_exceptions=True
+    )
+    assert isinstance(results.pop(2), ValueError)
+    assert results == ["A", "B", "D", "E"]
+    assert office.batches[-1] != items, "the batch was halved"
+
+
+async def test_the_batcher_lives_on_after_poison() -> None:
+    office = Office()
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    with pytest.raises(ValueError, match="poison"):
+        await batcher.submit(POISON)
+    assert await batcher.submit("a") == "A"
+
+
+async def test_an_error_in_the_place_of_a_result_is_that_items_alone() -> None:
+    refusal = KeyError("b")
+
+    async def flush(items: Sequence[str]) -> Sequence[str | BaseException]:
+        return [refusal if item == "b" else item for item in items]
+
+    batcher = Batcher(flush, items_max=10, queue_items_max=10)
+    results = await asyncio.gather(
+        *(batcher.submit(item) for item in "abc"), return_exceptions=True
+    )
+    assert results == ["a", refusal, "c"]
+
+
+async def test_an_error_of_ours_is_everyones_answer_and_is_not_tried_again() -> None:
+    away = Unavailable("PostgreSQL is away")
+    asked: list[Sequence[str]] = []
+
+    async def flush(items: Sequence[str]) -> Sequence[str | BaseException]:
+        asked.append(items)
+        raise away
+
+    batcher = Batcher(flush, items_max=10, queue_items_max=10)
+    results = await asyncio.gather(
+        *(batcher.submit(item) for item in "abc"), return_exceptions=True
+    )
+    assert results == [away] * 3
+    assert asked == [["a", "b", "c"]]
+
+
+async def test_a_full_queue_refuses_and_has_begun_nothing() -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=1, queue_items_max=2)
+    first = batcher.submit("a")
+    await turn()
+    waiting = [batcher.submit(item) for item in "bc"]
+    with pytest.raises(Overloaded):
+        batcher.submit("d")
+    office.door.set()
+    assert await asyncio.gather(first, *waiting) == ["A", "B", "C"]
+    assert office.batches == [["a"], ["b"], ["c"]]
+    assert await batcher.submit("e") == "E"
+
+
+@pytest.mark.parametrize("under_way", [True, False], ids=["under way", "queued"])
+async def test_who_stops_waiting_is_served_all_the_same(under_way: bool) -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    impatient = batcher.submit("a")
+    patient = batcher.submit("b")
+    if under_way:
+        await turn()
+    impatient.cancel()
+    office.door.set()
+    assert await patient == "B"
+    assert impatient.cancelled()
+    assert office.batches == [["a", "b"]]
+
+
+async def test_drain_waits_for_all_that_was_submitted() -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=1, queue_items_max=10)
+    submitted = [batcher.submit(item) for item in "abc"]
+    draining = asyncio.ensure_future(batcher.drain())
+    await turn()
+    assert not draining.done()
+    office.door.set()
+    await draining
+    assert [future.result() for future in submitted] == ["A", "B", "C"]
+
+
+async def test_drain_of_an_idle_batcher_returns() -> None:
+    await Batcher(Office().flush, items_max=1, queue_items_max=1).drain()

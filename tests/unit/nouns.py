@@ -1,0 +1,45 @@
+"""One payment of 100.00 yuan by card, with everything around it, as the tests' point of departure.
+
+Tests change what they need with `msgspec.structs.replace`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing
+from gateway.domain.stages import Attempt, Matched, Merchant, Received, Verified
+from gateway.match.table import OPERATIONS
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+EXPIRY = NOON + timedelta(minutes=1)
+HEX = "019dd3b9d20070008000000700000010"
+MERCHANT = Merchant(7, f"mer_{HEX}", 60)
+PAYMENT = Payment(
+    id=f"pay_{HEX}",
+    merchant=MERCHANT.id,
+    reference="order 1",
+    amount=10_000,
+    currency="CNY",
+    method=CardMethod("tok_ok"),
+    channel="simulator",
+    created_at=NOON,
+    updated_at=NOON,
+    expires_at=EXPIRY,
+)
+STANDING = Standing(payment=PAYMENT, merchant=7, version=0, capture=True, commission_bps=60)
+ATTEMPT = Attempt(
+    id=f"att_{HEX}",
+    payment_id=PAYMENT.id,
+    merchant=7,
+    channel="simulator",
+    channel_number=1,
+    amount=10_000,
+    currency="CNY",
+    expires_at=EXPIRY,
+)
+COMMAND = CreatePayment(
+    amount=10_000, currency="CNY", reference="order 1", method=CardMethod("tok_ok")
+)
+RECEIVED = Received("POST", "/v1/payments", (), b"{}", NOON, "req_1")
+VERIFIED = Verified(RECEIVED, MERCHANT, f"key_{HEX}", b"digest", "k")
+CREATE = next(operation for operation in OPERATIONS if operation.name == "create_payment")
+MATCHED = Matched(VERIFIED, CREATE, (), COMMAND)
