@@ -25,6 +25,9 @@ check: $(READY)  ## lint, types, floors
 bench: $(READY)  ## run the micro benchmarks
 	$(BIN)/pytest -q bench/micro --benchmark-only
 
+docs: $(READY)  ## draw the state diagrams again
+	$(BIN)/python docs/states.py
+
 $(READY): $(MADE_FROM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed: make PYTHON=python3.11'; exit 1; }
@@ -36,4 +39,4 @@ $(READY): $(MADE_FROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
 	@touch $@
 
-.PHONY: help install run test check bench
+.PHONY: help install run test check bench docs

@@ -20,9 +20,14 @@ from gateway.domain.wire import WireRequest
 from gateway.drivers import migrations, sealing, telemetry
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
+from gateway.drivers.outbound_guard import Guard, GuardedOutbound
 from gateway.drivers.postgres import Postgres
 from gateway.drivers.redis import Redis
+from gateway.events.deliveries import Deliveries
 from gateway.events.feed import Feed
+from gateway.events.outbox import Outbox
+from gateway.events.relay import Relay
+from gateway.events.webhooks import Webhooks
 from gateway.faces.api.pages import Pages
 from gateway.faces.api.server import ApiServer
 from gateway.flow.desk import Desk
@@ -63,13 +68,15 @@ def public_base(settings: Settings) -> str:
 
 def authorities(settings: Settings) -> frozenset[str]:
     """Give every public name with its port; loopback names when no public URL is configured."""
-    names = {name.strip().lower() for name in settings.public_names.split(",") if name.strip()}
+    names = {name.strip() for name in settings.public_names.split(",") if name.strip()}
+    scheme, _, place = public_base(settings).partition("://")
     if settings.public_url:
-        names.add(settings.public_url.partition("://")[2].strip("/").lower())
+        names.add(place)
     else:
         hosts = {"127.0.0.1", "localhost", "[::1]", settings.host}
-        names |= {f"{host}:{settings.port}".lower() for host in hosts}
-    return frozenset(names)
+        names |= {f"{host}:{settings.port}" for host in hosts}
+    default_port = ":443" if scheme == "https" else ":80"
+    return frozenset(name.lower().removesuffix(default_port) for name in names)
 
 
 def vault_of(settings: Settings) -> sealing.Vault:
@@ -164,9 +171,23 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             recovery=RecoveryQueue(postgres),
             reader=Reader(postgres),
             feed=Feed(postgres),
+            webhooks=Webhooks(postgres, vault, clock, _guard(settings)),
+            deliveries=Deliveries(postgres),
             clock=clock,
         )
         yield House(settings, postgres, keyring, desk)
+
+
+@contextlib.asynccontextmanager
+async def relay_of(home: House) -> AsyncIterator[Relay]:
+    """Make the relay of webhooks, with its own guarded client."""
+    async with GuardedOutbound(_guard(home.settings)) as outbound:
+        outbox = Outbox(home.postgres)
+        yield Relay(outbox, outbound, vault_of(home.settings), home.desk.clock)
+
+
+def _guard(settings: Settings) -> Guard:
+    return Guard(loopback=settings.webhook_loopback)
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,11 @@ from gateway.drivers.embedded import Servers
 from gateway.drivers.migrations import migrate
 from gateway.drivers.postgres import Postgres
 from gateway.drivers.processes import Child, LaunchError, Supervisor, listens, stops_on_signals
+from gateway.match import service as match
 from gateway.settings import Settings, SettingsWrong
 from gateway.signing import Credentials
+from gateway.verify import schemes
 from gateway.verify.store import PostgresKeyStore
-from native import routes, signature
 
 logger: Final = logging.getLogger(__name__)
 
@@ -39,7 +41,12 @@ def serve(settings: Settings) -> int:
         if not getattr(settings, name):
             raise SettingsWrong(f"FLOODGATE_{name.upper()} is needed")
     _refuse_taken_port(settings)
-    with stops_on_signals(), Supervisor() as supervisor:
+    with (
+        stops_on_signals(),
+        tempfile.TemporaryDirectory(prefix="floodgate-metrics-") as shared,
+        Supervisor() as supervisor,
+    ):
+        settings = replace(settings, metrics_dir=settings.metrics_dir or shared)
         supervisor.start(*_gateways(settings))
         print(f"ready http://{settings.host}:{settings.port}", flush=True)
         supervisor.watch()
@@ -49,7 +56,7 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
     """Run everything here, on a data folder, until a signal; no child outlives this."""
     _say(f"Floodgate: starting PostgreSQL, Redis, acquirer and gateway on {data}")
     _refuse_taken_port(settings)
-    compiled = "yes" if signature.COMPILED and routes.COMPILED else "no"
+    compiled = "yes" if schemes.COMPILED and match.COMPILED else "no"
     _say(f"  native code compiled: {compiled}")
     with (
         stops_on_signals(),
@@ -116,6 +123,7 @@ def _for_dev(settings: Settings, data: Path) -> Settings:
         master_key=settings.master_key or _master_key(data / "master.key"),
         simulator_url=settings.simulator_url or f"http://127.0.0.1:{port}",
         metrics_dir=str(metrics),
+        webhook_loopback=True,
     )
 
 

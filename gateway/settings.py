@@ -26,7 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `public_url` is how merchants reach us, as the signature covers it; `public_names` lists further
     authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
-    call to an acquirer.
+    call to an acquirer.  `webhook_loopback` lets webhooks also go to this machine, by http.
     """
 
     database_url: str = ""
@@ -45,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics_dir: str = ""
     pg_bin: str = ""
     redis_bin: str = ""
+    webhook_loopback: bool = False
     log_level: str = "WARNING"
 
     def __repr__(self) -> str:

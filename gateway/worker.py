@@ -8,8 +8,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
 
 from gateway import assembly
 from gateway.channels.simulator import server as simulator
@@ -68,17 +68,25 @@ async def _drain(server: asyncio.AbstractServer, api: ApiServer) -> None:
 
 
 async def work(settings: Settings) -> None:
-    """Run the background worker until told to stop: recovery of unknown outcomes and expiry."""
-    async with until_told_to_stop() as stop, assembly.house(settings) as home:
-        resuming = asyncio.create_task(keep_resuming(home.desk))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({resuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if resuming.done():
-            resuming.result()  # it never ends by itself, so this raises what ended it
-        resuming.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await resuming
+    """Run the background worker until told to stop: recovery of unknown outcomes, webhooks."""
+    async with (
+        until_told_to_stop() as stop,
+        assembly.house(settings) as home,
+        assembly.relay_of(home) as relay,
+    ):
+        await _until(stop, keep_resuming(home.desk), relay.run())
+
+
+async def _until(stop: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> None:
+    """Do these duties until told to stop; none ends by itself, so what ends one ends all."""
+    doing = [asyncio.create_task(duty) for duty in duties]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopping, *doing}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopping, *doing):
+        task.cancel()
+    for end in await asyncio.gather(*doing, return_exceptions=True):
+        if isinstance(end, Exception):
+            raise end
 
 
 async def simulate(config: SimulatorConfig) -> None:

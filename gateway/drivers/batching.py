@@ -55,9 +55,7 @@ class Batcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if len(self._flights) < self._flights_max:
-            flight = asyncio.ensure_future(self._fly())
-            self._flights.add(flight)
-            flight.add_done_callback(self._flights.discard)
+            self._flights.add(asyncio.ensure_future(self._fly()))
         return future
 
     async def drain(self) -> None:
@@ -66,12 +64,19 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(self._flights)
 
     async def _fly(self) -> None:
-        while self._waiting:
-            count = min(len(self._waiting), self._items_max)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            if self._observe is not None:
-                self._observe(count)
-            await self._deliver(batch)
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), self._items_max)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                if self._observe is not None:
+                    self._observe(count)
+                await self._deliver(batch)
+        finally:
+            # At once and not in a callback: whoever was just answered may submit before that runs,
+            # and would rely on a flight that has ended.
+            flight = asyncio.current_task()
+            assert flight is not None, "a flight is a task"
+            self._flights.discard(flight)
 
     async def _deliver(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         results: Sequence[Result | BaseException]

@@ -6,6 +6,7 @@ very address that is connected to.
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping
 from types import TracebackType
@@ -21,10 +22,12 @@ from gateway.drivers.outbound import FOREIGN, NeverSent, ours
 
 _HTTPS_PORTS: Final = frozenset({443, 8443})
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# A host name; its last label is no number, because old resolvers read `2130706433` as 127.0.0.1.
+_NAME: Final = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z][a-z0-9-]{0,62}\.?")
 # Python calls these global, but they lead to somewhere else: translation, tunnels, relays.
 _DETOURS: Final = tuple(
     ipaddress.ip_network(text)
-    for text in ("100.64.0.0/10", "192.88.99.0/24", "2001::/32", "2002::/16")
+    for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "2001::/32", "2002::/16")
 )
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -52,7 +55,7 @@ class Guard(Struct, frozen=True):
         """Say why we would never call this URL; None when its address decides at connect."""
         try:
             parsed = URL(url)
-            host, port = parsed.host or "", parsed.port or 0
+            host, port = parsed.raw_host or "", parsed.port or 0
         except ValueError:
             return "It is no URL."
         named = parsed.raw_user or parsed.raw_password or parsed.raw_fragment
@@ -60,7 +63,7 @@ class Guard(Struct, frozen=True):
         literal = _address(host)
         laws = (
             (parsed.scheme == "https" or (local and parsed.scheme == "http"), "It must be https."),
-            (host != "", "It must be absolute."),
+            (bool(literal or _NAME.fullmatch(host)), "It names no host."),
             (not named, "It must be without user, password and fragment."),
             (local or port in self.ports, "Its port must be 443 or 8443."),
             (literal is None or self.allows(literal, port), "Its address is not public."),

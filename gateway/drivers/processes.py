@@ -29,8 +29,8 @@ from gateway.domain.errors import FloodgateError
 logger: Final = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-RESTARTS_MAX: Final = 5
-RESTART_WINDOW_SECONDS: Final = 60.0
+DEATHS_SECONDS: Final = 60.0
+PAUSE_SECONDS_MAX: Final = 5.0
 
 _LOOK_SECONDS: Final = 0.02
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -175,6 +175,7 @@ class _Run:
         self._begin()
 
     def _begin(self) -> None:
+        self._again_at: float | None = None
         self.process = spawn(self.child)
         self._watchdog = (
             _watchdog(self.process.pid, self.child.stop_signal) if _LIBC is None else None
@@ -198,22 +199,25 @@ class _Run:
         return self.child.ready(self.process.pid)
 
     def tend(self) -> None:
-        """Start the child again if it is dead; LaunchError when that happens too often."""
+        """Start the child again if it is dead, the later the more often it died of late.
+
+        We never give up: whoever it was that killed it, the others go on.  LaunchError only for a
+        child that may not be started again.
+        """
         code = self._ended()
         if code is None:
             return
         now = time.monotonic()
-        self._deaths = [at for at in self._deaths if now - at < RESTART_WINDOW_SECONDS] + [now]
-        died = len(self._deaths)
-        if died > RESTARTS_MAX or not self.child.restart:
-            raise LaunchError(
-                f"{self.child.name} ended ({code}), {died} times within a minute; giving up; "
-                + self.child.last_words()
-            )
-        logger.warning("%s ended (%s) and is started again", self.child.name, code)
-        # A killed PostgreSQL leaves servers behind for a moment, which refuse a new one.
-        time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (died - 1))
-        self._begin()
+        if self._again_at is None:
+            if not self.child.restart:
+                raise LaunchError(f"{self.child.name} ended ({code}); {self.child.last_words()}")
+            self._deaths = [at for at in self._deaths if now - at < DEATHS_SECONDS] + [now]
+            # A killed PostgreSQL leaves servers behind for a moment, which refuse a new one.
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** (len(self._deaths) - 1), PAUSE_SECONDS_MAX)
+            self._again_at = now + pause
+            logger.warning("%s ended (%s); again in %.1f s", self.child.name, code, pause)
+        if now >= self._again_at:
+            self._begin()
 
     def ask_to_stop(self) -> None:
         """Send the stop signal."""

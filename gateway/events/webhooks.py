@@ -5,7 +5,7 @@ answer has it, so whoever lost it rotates it.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ from gateway.domain import identity, limits
 from gateway.domain.identity import uuid_of
 from gateway.domain.stages import Claimed, Heard
 from gateway.drivers.clock import Clock
+from gateway.drivers.outbound_guard import Guard
 from gateway.drivers.postgres import Postgres, Row
 from gateway.events.ports import Secrets
 from gateway.events.rules import secret_text
@@ -24,7 +25,9 @@ from gateway.events.rules import secret_text
 _CREATE: Final = """
 WITH claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    SELECT $1, $2, $3, $4, $5, $6
+     WHERE $10 > (SELECT count(*) FROM webhook_endpoint
+                   WHERE merchant_id = $1 AND status <> 'deleted')
     ON CONFLICT (merchant_id, key) DO NOTHING
     RETURNING merchant_id, resource_id
 )
@@ -107,21 +110,30 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 class Webhooks:
     """Keeps the endpoints of all merchants, their signing keys unreadable without the vault."""
 
-    def __init__(self, postgres: Postgres, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, postgres: Postgres, secrets: Secrets, clock: Clock, guard: Guard) -> None:
         self._postgres = postgres
+        self._guard = guard
         self._secrets = secrets
         self._clock = clock
 
-    async def create(self, claimed: Claimed, url: str, events: Sequence[str]) -> Endpoint | Heard:
-        """Add an endpoint for every event from now on; `Heard` when the key was used before."""
+    def refusal(self, url: str) -> str | None:
+        """Say why nothing would ever be sent to this URL; None when something might."""
+        return self._guard.refusal(url)
+
+    async def create(
+        self, claimed: Claimed, url: str, events: Sequence[str]
+    ) -> Endpoint | Heard | None:
+        """Add an endpoint for every event from now on.
+
+        `Heard` when the idempotency key was used before, None when there are too many already.
+        """
         number = claimed.merchant.number
         endpoint = uuid_of(self._clock.mint("we", number))
         key, hidden = self._new_key(endpoint)
-        arguments = (*_key_row(claimed, endpoint), hidden, url, list(events))
+        most = limits.WEBHOOK_ENDPOINTS_MAX
+        arguments = (*_key_row(claimed, endpoint), hidden, url, list(events), most)
         await self._postgres.write(_CREATE, *arguments)
-        made = await self._made(claimed, key, hidden)
-        assert made is not None, "the key was free or it was not"
-        return made
+        return await self._made(claimed, key, hidden)
 
     async def rotate(self, claimed: Claimed, endpoint: str) -> Endpoint | Heard | None:
         """Give an endpoint a new secret beside the one it has; None when there is no endpoint."""

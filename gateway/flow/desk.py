@@ -5,7 +5,9 @@ from msgspec import Struct
 from gateway.channels.notices import NoticeBox
 from gateway.channels.service import Channels
 from gateway.drivers.clock import Clock
+from gateway.events.deliveries import Deliveries
 from gateway.events.feed import Feed
+from gateway.events.webhooks import Webhooks
 from gateway.idempotency.service import Idempotency
 from gateway.ledger.lists import Reader
 from gateway.ledger.recovery import RecoveryQueue
@@ -30,4 +32,6 @@ class Desk(Struct, frozen=True):
     recovery: RecoveryQueue
     reader: Reader
     feed: Feed
+    webhooks: Webhooks
+    deliveries: Deliveries
     clock: Clock

@@ -6,7 +6,7 @@ from typing import Final
 from gateway.domain.errors import FloodgateError, Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched, Received
-from gateway.flow import capture, close, pay, query, refund, resume
+from gateway.flow import capture, close, pay, query, refund, resume, webhooks
 from gateway.flow.desk import Desk
 
 _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
@@ -18,6 +18,11 @@ _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
     "list_accounts": query.list_accounts,
     "list_entries": query.list_entries,
     "list_events": query.list_events,
+    "list_endpoints": webhooks.list_endpoints,
+    "get_endpoint": webhooks.get_endpoint,
+    "list_deliveries": webhooks.list_deliveries,
+    # Asked twice it says that there is nothing left, so it needs no key.
+    "delete_endpoint": webhooks.delete_endpoint,
 }
 _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "create_payment": pay.pay,
@@ -25,6 +30,11 @@ _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "cancel_payment": close.cancel,
     "refund_payment": refund.refund,
     "sync_payment": resume.sync,
+    "create_endpoint": webhooks.create_endpoint,
+    "enable_endpoint": webhooks.enable_endpoint,
+    "rotate_endpoint_secret": webhooks.rotate_secret,
+    "redeliver_event": webhooks.redeliver_event,
+    "redeliver_to_endpoint": webhooks.redeliver_span,
 }
 
 

@@ -31,6 +31,7 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     answered = await desk.channels.ask(opened)
     posted = await _post(answered, desk)
     if posted is None:
+        await desk.idempotency.release(claimed)
         return Answer(CREATED, _not_posted_yet(opened))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
 

@@ -92,11 +92,11 @@ def _instant(text: str | None, param: str) -> datetime | None:
         return None
     try:
         instant = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise Problem("field_invalid", "It must be an RFC 3339 time with offset.", param=param)
-    return instant.astimezone(UTC)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):  # the offset may leave the calendar
+        pass
+    raise Problem("field_invalid", "It must be an RFC 3339 time with offset.", param=param)
 
 
 async def show_timeline(matched: Matched, desk: Desk) -> Answer:

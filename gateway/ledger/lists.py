@@ -3,6 +3,7 @@
 Every list is a page by key (never by offset, never counted), within one merchant.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -40,6 +41,7 @@ SELECT * FROM sighting WHERE merchant_id = $1 AND attempt_id = ANY($2::uuid[]) O
 
 
 _LATE_SUCCESS: Final = "SELECT late_success FROM merchant WHERE id = $1"
+_CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{1,2})\.([01])")
 
 
 class Balance(Struct, frozen=True):
@@ -79,13 +81,8 @@ class Entry(Struct, frozen=True):
 
 def entry_key(cursor: str) -> EntryKey | None:
     """Read a cursor back; None when it is none of ours."""
-    parts = cursor.split(".")
-    if len(parts) != len(EntryKey.__struct_fields__) or len(parts[0]) != len(uuid_of("0" * 32)):
-        return None
-    try:
-        return EntryKey(f"{int(parts[0], 16):032x}", int(parts[1]), int(parts[2]))
-    except ValueError:
-        return None
+    key = _CURSOR.fullmatch(cursor)
+    return EntryKey(key[1], int(key[2]), int(key[3])) if key is not None else None
 
 
 class PaymentFilter(Struct, frozen=True):

@@ -66,12 +66,13 @@ def consequence(
 ) -> Change | None:
     """Work out the change that an outcome brings; None when it brings nothing new.
 
-    A fact that the table of states refuses brings nothing: the payment stays as it is.
+    A fact that the table of states refuses brings nothing: the payment stays as it is.  Nor does
+    any word of the channel about a payment once its money is captured; refunds have their own.
     """
     before = standing.payment
     fact = fact_of(standing, attempt, outcome, at)
     status = after(before.status, fact)
-    if status is None or (fact is Fact.CAPTURED and before.amount_captured):
+    if status is None or before.amount_captured:
         return None
     late = fact is Fact.CAPTURED and status is Status.REQUIRES_REVIEW
     next_standing = _next_standing(standing, fact, status, attempt)

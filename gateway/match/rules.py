@@ -17,7 +17,7 @@ from gateway.domain.payment import CreatePayment
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
-_SHOWN: Final = re.compile(r"[A-Za-z0-9_.\[\]]{1,64}")
+_SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:

@@ -8,7 +8,9 @@ from gateway.domain.errors import Problem
 from gateway.domain.stages import Matched, Operation, Verified
 from gateway.match.rules import decode_body, decode_query, refuse_unfit
 from gateway.match.table import OPERATIONS
-from native.routes import RouteTable
+from native.routes import COMPILED, RouteTable
+
+__all__ = ["COMPILED", "Match"]
 
 
 class _Call:

@@ -3,11 +3,13 @@
 The match step, the OpenAPI document and the tests are all driven from this table.
 """
 
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from gateway.domain import limits
+from gateway.domain.event import EventType
 from gateway.domain.payment import CapturePayment, CreatePayment, Reference, Status
 from gateway.domain.refund import CreateRefund
 from gateway.domain.stages import Operation
@@ -47,6 +49,31 @@ class ListEvents(Struct, frozen=True, forbid_unknown_fields=True):
 
     after: Annotated[int, Meta(ge=0, le=2**62)] = 0
     limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+
+
+class CreateEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/webhook_endpoints`; `*` stands for every type of event."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=limits.URL_CHARS_MAX)]
+    events: Annotated[
+        tuple[Literal[EventType, "*"], ...],
+        Meta(min_length=1, max_length=limits.WEBHOOK_EVENT_TYPES_MAX),
+    ]
+
+
+class Redeliver(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a redelivery: from `created_after` on, until `created_before` or now."""
+
+    created_after: Annotated[datetime, Meta(tz=True)]
+    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class ListDeliveries(Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of `GET /v1/webhook_endpoints/{id}/deliveries`; `cursor` is a sequence."""
+
+    status: Literal["pending", "delivered", "dead"] | None = None
+    limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+    cursor: Annotated[int, Meta(ge=1, le=2**62)] | None = None
 
 
 OPERATIONS: Final = (
@@ -135,6 +162,79 @@ OPERATIONS: Final = (
         "/v1/events",
         "Read the gap-free event feed, oldest first",
         ListEvents,
+        "query",
+    ),
+    Operation(
+        "redeliver_event",
+        "POST",
+        "/v1/events/{id}/redeliver",
+        "Send an event again to every endpoint that asks for its type",
+        Nothing,
+        "body",
+    ),
+    Operation(
+        "create_endpoint",
+        "POST",
+        "/v1/webhook_endpoints",
+        "Add a webhook endpoint; its secret is shown in this answer only",
+        CreateEndpoint,
+        "body",
+        201,
+    ),
+    Operation(
+        "list_endpoints",
+        "GET",
+        "/v1/webhook_endpoints",
+        "List the webhook endpoints with their health",
+        Nothing,
+        "nothing",
+    ),
+    Operation(
+        "get_endpoint",
+        "GET",
+        "/v1/webhook_endpoints/{id}",
+        "Show one webhook endpoint with its health",
+        Nothing,
+        "nothing",
+    ),
+    Operation(
+        "delete_endpoint",
+        "DELETE",
+        "/v1/webhook_endpoints/{id}",
+        "Delete a webhook endpoint",
+        Nothing,
+        "nothing",
+    ),
+    Operation(
+        "enable_endpoint",
+        "POST",
+        "/v1/webhook_endpoints/{id}/enable",
+        "Serve a disabled or spared endpoint again, from where it stood",
+        Nothing,
+        "body",
+    ),
+    Operation(
+        "rotate_endpoint_secret",
+        "POST",
+        "/v1/webhook_endpoints/{id}/rotate_secret",
+        "Make a new secret, shown in this answer only; the one before stays valid for a day",
+        Nothing,
+        "body",
+    ),
+    Operation(
+        "redeliver_to_endpoint",
+        "POST",
+        "/v1/webhook_endpoints/{id}/redeliver",
+        "Send every event of a span of time again",
+        Redeliver,
+        "body",
+    ),
+    Operation(
+        "list_deliveries",
+        "GET",
+        "/v1/webhook_endpoints/{id}/deliveries",
+        "List what became of the deliveries to an endpoint, newest event first",
+        ListDeliveries,
         "query",
     ),
 )

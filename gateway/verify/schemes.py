@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from native.signature import HmacKey
+from native.signature import COMPILED, HmacKey
+
+__all__ = ["COMPILED", "Verifier", "verifier"]
 
 HMAC: Final = "hmac-sha256"
 ED25519: Final = "ed25519"

@@ -43,6 +43,7 @@ async def wired(system: System, shop: Shop) -> AsyncIterator[Wired]:
 async def witness(system: System) -> AsyncIterator[Witness]:
     database = await asyncpg.connect(system.settings.database_url)
     redis = aioredis.Redis.from_url(system.settings.redis_url)
-    yield Witness(system.settings, database, redis)
+    journal = system.folder / "simulator" / "simulator.jsonl"
+    yield Witness(system.settings, database, redis, journal)
     await redis.aclose()
     await database.close()

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +20,8 @@ from gateway.domain.identity import merchant_number
 from gateway.settings import Settings
 from tests.e2e.harness import Reply, Shop, System, free_port
 from tests.fakes.proxy import Proxy
+
+PATIENCE_SECONDS = 30.0
 
 _ATTEMPTS = """
 SELECT p.id AS payment, a.id AS attempt
@@ -33,13 +37,14 @@ def replayed(reply: Reply) -> bool:
 
 async def insist(shop: Shop, body: dict[str, Any], key: str) -> Reply:
     """Ask with one key until the payment is settled, as the contract advises a merchant to do."""
-    async with asyncio.timeout(30):
-        while True:
-            reply = await shop.call("POST", "/v1/payments", body, key=key)
-            if reply.status == 201 and reply.json["status"] != "processing":
-                return reply
-            assert reply.status == 201 or reply.json["code"] == "request_in_progress", reply
-            await asyncio.sleep(0.1)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        reply = await shop.call("POST", "/v1/payments", body, key=key)
+        if reply.status == 201 and reply.json["status"] != "processing":
+            return reply
+        assert reply.status == 201 or reply.json["code"] == "request_in_progress", reply
+        assert time.monotonic() < deadline, reply
+        await asyncio.sleep(0.1)
 
 
 @dataclass
@@ -94,6 +99,7 @@ class Witness:
     settings: Settings
     database: "asyncpg.Connection[asyncpg.Record]"
     redis: "aioredis.Redis"
+    acquirer_journal: Path
 
     async def remembered(self, shop: Shop, key: str) -> bytes | None:
         """What Redis holds of an idempotency key."""
@@ -125,6 +131,12 @@ class Witness:
     async def is_booked(self, shop: Shop) -> bool:
         """Tell whether the acquirer took money of any payment of this merchant."""
         return bool(await self._booked(shop))
+
+    async def is_heard(self, shop: Shop, *, payments: int) -> bool:
+        """Tell whether the acquirer has heard of this many payments of the merchant, all it has."""
+        rows = await self.database.fetch(_ATTEMPTS, merchant_number(shop.merchant))
+        heard = self.acquirer_journal.read_text()
+        return len(rows) == payments and all(row["attempt"].hex in heard for row in rows)
 
     async def _booked(self, shop: Shop) -> list[str]:
         rows = await self.database.fetch(_ATTEMPTS, merchant_number(shop.merchant))

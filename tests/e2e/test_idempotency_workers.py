@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ async def served(system: System, shop: Shop) -> AsyncIterator[Shop]:
     settings = msgspec.structs.replace(system.settings, port=free_port(), channel_seconds=3.0)
     system.start("serve", "serve", "--workers", str(WORKERS), settings=settings)
     base_url = f"http://127.0.0.1:{settings.port}"
-    await until(lambda: are_listening(base_url))
+    await until(partial(are_listening, base_url))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         yield replace(shop, base_url=base_url, session=session)
     if "serve" in system.processes:
@@ -50,31 +51,31 @@ async def test_the_dead_are_replaced_and_their_work_is_taken_over(
     system: System, shop: Shop, served: Shop, witness: Witness
 ) -> None:
     """Each worker is killed in turn while it serves; nothing here lends a hand to the recovery."""
-    bodies: list[dict[str, Any]] = []
+    bodies = [order("tok_latency_300") for _ in range(20)]
 
-    async def buy() -> list[Reply]:
-        body, key = order("tok_latency_300"), f"order-{len(bodies)}"
-        bodies.append(body)
+    async def buy(body: dict[str, Any]) -> list[Reply]:
+        """Ask at the workers that die, and where there is no answer elsewhere."""
+        key = body["reference"]
         try:
             first = await served.call("POST", PATH, body, key=key)
         except aiohttp.ClientError:
-            return [await insist(shop, body, key), await insist(shop, body, key)]
+            first = await insist(shop, body, key)
         return [first, await insist(shop, body, key)]
 
     buying: list[asyncio.Task[list[Reply]]] = []
-    for worker in workers_of(system):
-        buying += [asyncio.create_task(buy()) for _ in range(10)]
-        await until(lambda: witness.payment_of(shop, bodies[-1]["reference"]))
+    for worker, some in zip(workers_of(system), (bodies[:10], bodies[10:]), strict=True):
+        buying += [asyncio.create_task(buy(body)) for body in some]
+        await until(partial(witness.is_heard, shop, payments=len(buying)))
         os.kill(worker, signal.SIGKILL)
-        await until(lambda gone=worker: replaced(system, gone))
-        await until(lambda: are_listening(served.base_url))
+        await until(partial(is_replaced, system, worker))
+        await until(partial(are_listening, served.base_url))
     for first, again in await asyncio.gather(*buying):
         assert first.json["status"] == "succeeded"
         assert first.body == again.body
     await witness.proves(shop, payments=len(bodies), captures=len(bodies))
 
 
-async def replaced(system: System, worker: int) -> bool:
+async def is_replaced(system: System, worker: int) -> bool:
     workers = workers_of(system)
     return worker not in workers and len(workers) == WORKERS
 
@@ -84,7 +85,7 @@ async def test_sigterm_lets_a_running_payment_end(
 ) -> None:
     body = order("tok_latency_800")
     paying = asyncio.create_task(served.call("POST", PATH, body, key=KEY))
-    await until(lambda: witness.payment_of(shop, body["reference"]))
+    await until(partial(witness.payment_of, shop, body["reference"]))
     exit_status = await asyncio.to_thread(system.kill, "serve", signal.SIGTERM)
     answer = await paying
     assert (answer.status, answer.json["status"], exit_status) == (201, "succeeded", 0)

@@ -25,13 +25,21 @@ from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
 from gateway.flow.notice import take_notice
+from gateway.match.table import OPERATIONS
 
 logger: Final = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
+_OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own version and Python's
 _BODY_SECONDS: Final = 10
 _NOTICES: Final = "/notices/"
+# What a request is counted as: an unknown path or method would be a label that strangers choose.
+_COUNTED_AS: Final = {
+    (operation.method, room): f"{operation.method} {room}"
+    for operation in OPERATIONS
+    for room in [operation.path.split("/")[2]]
+}
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
@@ -99,7 +107,7 @@ class ApiServer(web.Server):
         path = request.raw_path.partition("?")[0]
         page = self._pages.find(path)
         if page is not None and request.method in {"GET", "HEAD"}:
-            response = await _show(page)
+            response = await _show(page, _request_id())
         else:
             response = await self._signed(request, path)
         if self.draining:
@@ -116,16 +124,15 @@ class ApiServer(web.Server):
                 answer = await self._notice(request, path.removeprefix(_NOTICES))
             else:
                 received = await self._receive(request, path, request_id)
-                operation = f"{request.method} {path.split('/')[2][:24]}"
+                operation = _COUNTED_AS.get((request.method, path.split("/")[2]), operation)
                 answer = await enter(received, self._desk)
             response = _response(answer, request_id)
         except Problem as problem:
             response = _refusal(problem, request_id)
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
             response = _refusal(_unforeseen(error, request_id), request_id)
-        if response.status != HTTPStatus.NOT_FOUND:  # unknown paths would be unbounded labels
-            telemetry.REQUESTS.labels(operation, response.status).inc()
-            telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
+        telemetry.REQUESTS.labels(operation, response.status).inc()
+        telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
         return response
 
     async def _notice(self, request: web.BaseRequest, channel: str) -> Answer:
@@ -148,11 +155,10 @@ class ApiServer(web.Server):
         )
 
 
-async def _show(page: Callable[[], Awaitable[Page]]) -> web.Response:
+async def _show(page: Callable[[], Awaitable[Page]], request_id: str) -> web.Response:
     shown = await page()
-    return web.Response(
-        body=shown.body, status=shown.status, headers={"Content-Type": shown.content_type}
-    )
+    headers = {"Content-Type": shown.content_type, "Request-Id": request_id} | _OURSELVES
+    return web.Response(body=shown.body, status=shown.status, headers=headers)
 
 
 def _unforeseen(error: Exception, request_id: str) -> Problem:
@@ -202,6 +208,7 @@ def _refusal(problem: Problem, request_id: str) -> web.Response:
 def _response(answer: Answer, request_id: str) -> web.Response:
     refused = answer.status >= HTTPStatus.BAD_REQUEST
     headers = {"Content-Type": _PROBLEM if refused else _JSON, "Request-Id": request_id}
+    headers |= _OURSELVES
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
     return web.Response(body=answer.body, status=answer.status, headers=headers)

@@ -91,6 +91,13 @@ async def test_a_poisoned_item_fails_alone() -> None:
     assert office.batches[-1] != items, "the batch was halved"
 
 
+async def test_who_was_just_answered_may_submit_at_once() -> None:
+    office = Office()
+    batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
+    assert [await batcher.submit(item) for item in "abc"] == ["A", "B", "C"]
+    assert office.batches == [["a"], ["b"], ["c"]]
+
+
 async def test_the_batcher_lives_on_after_poison() -> None:
     office = Office()
     batcher = Batcher(office.flush, items_max=10, queue_items_max=10)

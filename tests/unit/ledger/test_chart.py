@@ -8,12 +8,12 @@ from gateway.domain import channel as channels
 from gateway.domain.money import NUMERIC_CODES
 from gateway.ledger.chart import FEES, GROSS, NAMES, Account, Code, account_of, number_of
 
-ACCOUNTS = st.builds(
-    Account,
-    st.sampled_from(Code),
-    st.sampled_from(sorted(NUMERIC_CODES)),
-    st.none() | st.sampled_from(sorted(channels.NUMBERS)),
-    st.sampled_from([GROSS, FEES]),
+CODES = st.sampled_from(Code)
+CURRENCIES = st.sampled_from(sorted(NUMERIC_CODES))
+CHANNELS = st.sampled_from(sorted(channels.NUMBERS))
+# Only what is owed by a channel is split into gross and fees.
+ACCOUNTS = st.builds(Account, CODES, CURRENCIES, st.none() | CHANNELS) | st.builds(
+    Account, CODES, CURRENCIES, CHANNELS, st.sampled_from([GROSS, FEES])
 )
 
 

@@ -1,0 +1,279 @@
+"""What a refund means in the books: amounts never exceed what was captured, fees come back whole."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from unit.ledger.books import Books, table
+from unit.nouns import ATTEMPT, HEX, NOON, PAYMENT, STANDING
+
+from gateway.domain import identity, money
+from gateway.domain.errors import Problem
+from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
+from gateway.domain.payment import Certainty, Standing, Status
+from gateway.domain.refund import Refund, RefundStanding, RefundStatus
+from gateway.ledger.refund_rules import (
+    RefundChange,
+    accepted_journal,
+    consequence,
+    planned,
+    refundable,
+)
+from gateway.ledger.rules import capture_journal, late_journal
+
+FAILURE = Failure("refund_failed", "The card is closed.", Advice.NEVER)
+
+
+def captured(amount: int = 10_000, *, fee: int = 60, channel_fee: int = 30) -> Standing:
+    """Give a payment of which this much was captured."""
+    payment = replace(
+        PAYMENT,
+        amount=amount,
+        amount_authorized=amount,
+        amount_captured=amount,
+        fee=fee,
+        status=Status.SUCCEEDED,
+        certainty=None,
+    )
+    return replace(STANDING, payment=payment, version=1, channel_fee=channel_fee)
+
+
+def plan(standing: Standing, amount: int | None) -> RefundStanding:
+    """Plan a refund of this amount, or of all that is left."""
+    refund = Refund(
+        id=identity.mint("re", standing.merchant, 0),
+        payment=PAYMENT.id,
+        merchant=PAYMENT.merchant,
+        reference="back",
+        amount=refundable(standing, amount),
+        currency="CNY",
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    return planned(standing, refund=refund, attempt_id=ATTEMPT.id)
+
+
+def reserved(standing: Standing, refund: RefundStanding, sign: int = 1) -> Standing:
+    """Reserve a refund on its payment as PostgreSQL does, or with -1 free what was reserved."""
+    amount = standing.payment.amount_refunded + sign * refund.refund.amount
+    return replace(
+        standing,
+        payment=replace(standing.payment, amount_refunded=amount),
+        fee_refunded=standing.fee_refunded + sign * refund.commission_back,
+        channel_fee_refunded=standing.channel_fee_refunded + sign * refund.channel_fee_back,
+    )
+
+
+def brought(standing: RefundStanding, outcome: Outcome) -> RefundChange | None:
+    return consequence(standing, outcome, at=NOON, jitter=0)
+
+
+@pytest.mark.parametrize(
+    ("refunded", "asked", "back"),
+    [(0, None, 10_000), (0, 1, 1), (0, 10_000, 10_000), (4_000, None, 6_000), (4_000, 6_000, 6_000)],
+)
+def test_what_may_go_back(refunded: int, asked: int | None, back: int) -> None:
+    standing = captured()
+    payment = replace(standing.payment, amount_refunded=refunded)
+    assert refundable(replace(standing, payment=payment), asked) == back
+
+
+@pytest.mark.parametrize(
+    ("refunded", "asked"), [(0, 10_001), (4_000, 6_001), (10_000, 1), (10_000, None)]
+)
+def test_more_than_was_captured_does_not_go_back(refunded: int, asked: int | None) -> None:
+    standing = captured()
+    payment = replace(standing.payment, amount_refunded=refunded)
+    with pytest.raises(Problem) as refusal:
+        refundable(replace(standing, payment=payment), asked)
+    assert refusal.value.code == "refund_exceeds_captured"
+
+
+@pytest.mark.parametrize("status", set(Status) - {Status.SUCCEEDED, Status.REQUIRES_REVIEW})
+def test_a_payment_without_money_is_not_refunded(status: Status) -> None:
+    standing = replace(STANDING, payment=replace(PAYMENT, status=status))
+    with pytest.raises(Problem) as refusal:
+        refundable(standing, 1)
+    assert refusal.value.code == "state_conflict"
+
+
+# One refund of 4,000 that is done and comes back later, and one of 6,000 that fails: accounts in
+# rows, what happened in order, debit balances positive.
+STORY = """
+                        captured accepted    done returned accepted  failed
+1121.simulator.CNY         10000    10000    6000    10000    10000   10000
+1121.simulator.fees.CNY      -30      -30     -18      -30      -30     -30
+2201.CNY                   -9940    -5964   -5964    -9940    -3976   -9940
+2222.CNY                       0    -4000       0        0    -6000       0
+4001.CNY                     -60      -36     -36      -60      -24     -60
+5001.simulator.CNY            30       30      18       30       30      30
+"""
+
+
+def test_the_story_of_two_refunds() -> None:
+    accounts, columns = table(STORY)
+    books, standing = Books(), captured()
+    seen = []
+    books.post(capture_journal(standing, ATTEMPT))
+    seen.append(books.column(accounts))
+    for amount, verdicts in ((4_000, "succeeded failed"), (6_000, "failed")):
+        refund = plan(standing, amount)
+        books.post(accepted_journal(refund))
+        seen.append(books.column(accounts))
+        for verdict in verdicts.split():
+            change = brought(refund, Outcome(Verdict(verdict), failure=FAILURE))
+            assert change is not None
+            books.post(change.journal)
+            seen.append(books.column(accounts))
+            refund = change.standing
+    assert seen == columns
+
+
+LATE = """
+                           late accepted     done
+1121.simulator.CNY        10000    10000        0
+1121.simulator.fees.CNY     -30      -30        0
+2221.CNY                 -10000        0        0
+2222.CNY                      0   -10000        0
+5001.simulator.CNY           30       30        0
+"""
+
+
+def test_late_money_goes_back_from_suspense() -> None:
+    accounts, columns = table(LATE)
+    books, standing = Books(), captured(fee=0)
+    standing = replace(
+        standing, payment=replace(standing.payment, status=Status.REQUIRES_REVIEW)
+    )
+    books.post(late_journal(standing, ATTEMPT))
+    seen = [books.column(accounts)]
+    refund = plan(standing, None)
+    books.post(accepted_journal(refund))
+    seen.append(books.column(accounts))
+    done = brought(refund, Outcome(Verdict.SUCCEEDED))
+    assert done is not None
+    books.post(done.journal)
+    seen.append(books.column(accounts))
+    assert seen == columns
+
+
+MATRIX = """
+                succeeded authorized requires_action pending            failed closed not_found          unknown
+processing      succeeded .          .               processing/pending failed failed processing/unknown processing/unknown
+succeeded       .         .          .               .                  failed .      .                  .
+failed          .         .          .               .                  .      .      .                  .
+requires_review succeeded .          .               .                  failed .      .                  .
+"""  # noqa: E501 - a table is read in whole lines
+HEAD, *ROWS = [line.split() for line in MATRIX.strip().splitlines()]
+CELLS = [
+    (RefundStatus(row[0]), Verdict(verdict), cell)
+    for row in ROWS
+    for verdict, cell in zip(HEAD, row[1:], strict=True)
+]
+
+
+@pytest.mark.parametrize(("before", "verdict", "cell"), CELLS)
+def test_every_verdict_on_every_status(before: RefundStatus, verdict: Verdict, cell: str) -> None:
+    standing = plan(captured(), 4_000)
+    standing = replace(standing, refund=replace(standing.refund, status=before, certainty=None))
+    change = brought(standing, Outcome(verdict, failure=FAILURE))
+    if cell == ".":
+        assert change is None
+        return
+    assert change is not None
+    status, _, certainty = cell.partition("/")
+    refund = change.standing.refund
+    assert refund.status is RefundStatus(status)
+    assert refund.certainty == (Certainty(certainty) if certainty else None)
+    assert refund.failure == (FAILURE if status == "failed" else None)
+    assert change.event_type == f"refund.{status}"
+    assert change.standing.version == 1
+    assert change.frees == (status == "failed")
+    assert (change.due_at is not None) == (status == "processing")
+    assert (change.journal is None) == (status == "processing")
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(3_999, "CNY"), (4_000, "USD"), (0, None)])
+def test_other_money_than_we_gave_back_is_for_people_to_look_at(
+    amount: int, currency: str | None
+) -> None:
+    said = Outcome(Verdict.SUCCEEDED, amount=amount, currency=currency)
+    change = brought(plan(captured(), 4_000), said)
+    assert change is not None
+    assert change.standing.refund.status is RefundStatus.REQUIRES_REVIEW
+    assert (change.journal, change.due_at, change.frees) == (None, None, False)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=12),
+    st.integers(0, 10_000),
+    st.integers(0, 10_000),
+    st.data(),
+)
+def test_refunds_return_the_fees_to_the_last_cent(
+    parts: list[int], commission_bps: int, channel_fee_bps: int, data: st.DataObject
+) -> None:
+    total = sum(parts)
+    standing = captured(
+        total,
+        fee=money.share(total, commission_bps),
+        channel_fee=money.share(total, channel_fee_bps),
+    )
+    books = Books()
+    books.post(capture_journal(standing, ATTEMPT))
+    waiting: list[RefundStanding] = []
+    for part in parts:
+        refund = plan(standing, part)
+        books.post(accepted_journal(refund))
+        standing = reserved(standing, refund)
+        waiting.append(refund)
+        held = sum(one.refund.amount for one in waiting)
+        assert books["2222.CNY"] == -held, "in transit is what is refunded, no more and no less"
+        failing = data.draw(st.lists(st.sampled_from(waiting), max_size=3, unique_by=id))
+        for one in failing:
+            failed = brought(one, Outcome(Verdict.FAILED))
+            assert failed is not None
+            books.post(failed.journal)
+            standing = reserved(standing, one, -1)
+        waiting = [one for one in waiting if one not in failing]
+    if standing.payment.amount_refunded < total:
+        last = plan(standing, None)
+        books.post(accepted_journal(last))
+        waiting.append(last)
+    for one in waiting:
+        done = brought(one, Outcome(Verdict.SUCCEEDED))
+        assert done is not None
+        books.post(done.journal)
+    assert books.column([]) == [], "all is back where it came from"
+
+
+@given(
+    st.lists(
+        st.builds(
+            Outcome,
+            st.sampled_from(Verdict),
+            amount=st.sampled_from([None, 4_000, 4_000, 3_999]),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_is_said_the_refund_and_the_books_say_the_same(said: list[Outcome]) -> None:
+    books, refund = Books(), plan(captured(), 4_000)
+    books.post(accepted_journal(refund))
+    for outcome in said:
+        change = brought(refund, outcome)
+        if change is None:
+            continue
+        books.post(change.journal)
+        refund = change.standing
+        assert books["2222.CNY"] <= 0, "nothing leaves transit that is not there"
+        match refund.refund.status:
+            case RefundStatus.SUCCEEDED:
+                assert (books["2222.CNY"], books["1121.simulator.CNY"]) == (0, -4_000)
+            case RefundStatus.FAILED:
+                assert books.column([]) == []
+
+
+def test_a_refund_has_its_own_id() -> None:
+    assert identity.merchant_number(plan(captured(), 1).refund.id) == STANDING.merchant
+    assert plan(captured(), 1).refund.id != f"re_{HEX}"
