@@ -17,6 +17,7 @@ from gateway.domain.errors import FloodgateError
 from gateway.settings import Settings, read_settings
 
 ALGORITHMS: Final = ("hmac-sha256", "ed25519", "rsa-v1_5-sha256")
+LATE_SUCCESS: Final = ("review", "adopt", "refund")
 _FAILED: Final = 1
 _USAGE: Final = 2
 
@@ -100,6 +101,12 @@ def _merchant_parser(commands: Any) -> None:
     add = verbs.add_parser("add", help="add a merchant; prints its first key, once")
     add.add_argument("name")
     add.add_argument("--commission-bps", type=int, default=60)
+    add.add_argument(
+        "--late-success",
+        choices=LATE_SUCCESS,
+        default=LATE_SUCCESS[0],
+        help="what becomes of money that comes after the end of its payment",
+    )
     _key(add)
     add.set_defaults(run=_merchant_add)
     rotate = verbs.add_parser("rotate-key", help="a new key beside the old one")
@@ -179,6 +186,7 @@ def _merchant_add(settings: Settings, given: argparse.Namespace) -> int:
         settings,
         name=given.name,
         commission_bps=given.commission_bps,
+        late_success=given.late_success,
         key=merchants.KeyWish(given.algorithm, _pem(given)),
     )
     print(json.dumps(made))

@@ -41,8 +41,19 @@ class KeyWish(Struct, frozen=True):
         return None
 
 
-def add(settings: Settings, *, name: str, commission_bps: int, key: KeyWish) -> dict[str, Any]:
-    """Add a merchant with its first key; gives what the command prints."""
+def add(
+    settings: Settings,
+    *,
+    name: str,
+    commission_bps: int,
+    key: KeyWish,
+    late_success: str = "review",
+) -> dict[str, Any]:
+    """Add a merchant with its first key; gives what the command prints.
+
+    `late_success` says what becomes of money that comes after the end of its payment: people look
+    at it (`review`), it is taken after all (`adopt`), or it goes back to the payer (`refund`).
+    """
     if not 0 <= commission_bps <= _BPS_MAX:
         raise FloodgateError("the commission lies between 0 and 10000 basis points")
     if not name.strip() or not name.isprintable():
@@ -51,7 +62,9 @@ def add(settings: Settings, *, name: str, commission_bps: int, key: KeyWish) -> 
 
     async def adding(store: PostgresKeyStore) -> dict[str, Any]:
         now = Clock().now()
-        merchant = await store.add_merchant(name=name, commission_bps=commission_bps, at=now)
+        merchant = await store.add_merchant(
+            name=name, commission_bps=commission_bps, late_success=late_success, at=now
+        )
         return await _add_key(store, merchant.id, key, secret)
 
     return _with_store(settings, adding)

@@ -1,6 +1,7 @@
 """The environment or a TOML file, read once into one frozen Settings; nothing else reads it."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if config:
         try:
             given |= tomllib.loads(Path(config).read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsWrong(
                 f"the file of FLOODGATE_CONFIG cannot be read: {type(error).__name__}"
             ) from None
@@ -103,7 +104,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _without_password(url: str) -> str:
+    """Mask the password of a URL, before its host or among its parameters."""
     scheme, separator, rest = url.partition("://")
+    rest, question, query = rest.partition("?")
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}:***{at}{place}" if colon else url
+    if colon:
+        credentials = f"{user}:***"
+    query = re.sub(r"((?:^|&)(?:ssl)?password=)[^&]*", r"\1***", query)
+    return f"{scheme}{separator}{credentials}{at}{place}{question}{query}"

@@ -35,9 +35,9 @@ class Unsigned(Struct, frozen=True):
 
 def sign(request: Unsigned, credentials: Credentials, at: datetime) -> Mapping[str, str]:
     """Give the headers that make this request ours."""
-    path, _, query = request.path.partition("?")
+    path, question_mark, query = request.path.partition("?")
     covered = {"@method": request.method, "@path": path}
-    if query:
+    if question_mark:
         covered["@query"] = f"?{query}"
     headers = {}
     if request.body:
@@ -63,5 +63,5 @@ def curl_command(base_url: str, request: Unsigned, headers: Mapping[str, str]) -
     for name, value in headers.items():
         words += ["-H", f"{name}: {value}"]
     if request.body:
-        words += ["--data-binary", request.body.decode()]
+        words += ["--data-raw", request.body.decode()]
     return shlex.join(words)

@@ -50,6 +50,9 @@ QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
 QUERY_LEASE_SECONDS = 15
 QUERY_BATCH_ITEMS_MAX = 64
+
+# Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
+NOTICE_KEEP_SECONDS = 3.0
 NOTICE_LEFT_SECONDS = 5
 
 # Webhooks: the waits before each of the twelve tries, then dead letter.
@@ -83,6 +86,7 @@ DRAIN_SECONDS = 25
 
 assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive the call it guards"
 assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive the query it guards"
+assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
 assert KEYRING_REFRESH_SECONDS < 5, "revocation must reach every worker within five seconds"

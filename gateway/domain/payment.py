@@ -203,8 +203,8 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
 
 OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
 CANCELABLE: Final = OPEN | {Status.REQUIRES_CAPTURE}
-# Of these the channel may still have something to say that changes them.
-ASKABLE: Final = CANCELABLE | {Status.REQUIRES_REVIEW}
+# Of these the channel may still have something to say: even an ended one may have been paid late.
+ASKABLE: Final = frozenset(status for status, facts in TRANSITIONS.items() if facts)
 
 
 def after(status: Status, fact: Fact) -> Status | None:

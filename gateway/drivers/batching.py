@@ -82,6 +82,11 @@ class Batcher(Generic[Item, Result]):
         results: Sequence[Result | BaseException]
         try:
             results = await self._flush([item for item, _ in batch])
+            assert len(results) == len(batch), "each item has its own result"
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
         except FloodgateError as error:
             results = [error] * len(batch)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered to somebody

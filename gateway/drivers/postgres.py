@@ -6,6 +6,7 @@ trying again does not help, the caller gets `InDoubt` and must not answer that n
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -18,7 +19,14 @@ from gateway.domain.errors import InDoubt, Unavailable
 # Serialisation, deadlock, lock not available, connection and shutdown classes, I/O error, and
 # XX000, under which a distributed engine reports any of them.
 _TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
-_NEVER_CONNECTED: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+# An internal error is what asyncpg raises when its connection breaks between two of its own steps.
+_FOREIGN: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 Row = asyncpg.Record
 logger: Final = logging.getLogger(__name__)
@@ -28,7 +36,7 @@ def _is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate)
         return state in _TRANSIENT_STATES or state.startswith(("08", "53"))
-    return isinstance(error, OSError | asyncpg.InterfaceError | TimeoutError)
+    return isinstance(error, _FOREIGN)
 
 
 class Postgres:
@@ -86,13 +94,13 @@ class Postgres:
                 raise failure
             try:
                 connection = await self._pool.acquire(timeout=left)
-            except (*_NEVER_CONNECTED, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except _FOREIGN:
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 0.25)
                 continue
             try:
                 rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=left)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except _FOREIGN as error:
                 if not _is_transient(error):
                     raise
                 failure = lost
@@ -107,10 +115,9 @@ class Postgres:
 
     async def _give_back(self, connection: Any) -> None:
         assert self._pool is not None
-        try:
+        # The pool ends a connection that fails at this, and makes a new one when it is needed.
+        with contextlib.suppress(*_FOREIGN):
             await self._pool.release(connection, timeout=2)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            connection.terminate()
 
     @property
     def raw(self) -> "asyncpg.Pool[Row]":

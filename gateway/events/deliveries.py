@@ -1,7 +1,7 @@
 """Deliveries as the merchant sees them, and sending again what was sent or missed."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -102,7 +102,10 @@ class Deliveries:
 
     async def again(self, merchant: int, event_id: str, now: datetime) -> Redelivery | None:
         """Send one event again to every endpoint that asks for its type; None: no such event."""
-        minted = datetime.fromtimestamp(milliseconds_of(event_id) / 1000, now.tzinfo)
+        seconds = milliseconds_of(event_id) / 1000
+        if seconds > (now + _MINTED_WITHIN).timestamp():
+            return None  # an id from the future is none of ours, and no date may hold it
+        minted = datetime.fromtimestamp(seconds, UTC)
         span = (minted - _MINTED_WITHIN, minted + _MINTED_WITHIN)
         found = await self._postgres.read(_FIND_EVENT, merchant, uuid_of(event_id), *span)
         if not found:

@@ -3,9 +3,11 @@
 from gateway.domain.errors import Problem
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import Status
-from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened
+from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted
 from gateway.flow import query
 from gateway.flow.desk import Desk
+from gateway.flow.pay import unless_away
+from gateway.ledger.codec import encode
 
 
 async def cancel(claimed: Claimed, desk: Desk) -> Answer:
@@ -18,15 +20,27 @@ async def cancel(claimed: Claimed, desk: Desk) -> Answer:
     begun = await desk.ledger.begin_cancel(claimed)
     if isinstance(begun, Heard):
         return await query.recall(claimed, begun, desk)
-    posted = await desk.ledger.post(await close_at_channel(begun, desk))
+    posted = await unless_away(_close(begun, desk))
+    if posted is None:
+        await desk.idempotency.release(claimed)
+        return Answer(200, encode(begun.standing.payment))
     if posted.standing.payment.status is Status.SUCCEEDED:
         raise Problem("state_conflict", "The payment had succeeded before it could be canceled.")
     return await desk.idempotency.settle(claimed, Answer(200, posted.body))
 
 
+async def _close(begun: Opened, desk: Desk) -> Posted:
+    return await desk.ledger.post(await close_at_channel(begun, desk))
+
+
 async def close_at_channel(opened: Opened, desk: Desk) -> Answered:
-    """Close an attempt; the payer may have paid in between, so ask once more if that failed."""
+    """Close an attempt; where it is too late for that, ask how the attempt stands.
+
+    The payer may have paid in between, or the merchant have captured: then the attempt itself now
+    says how much is to be expected.
+    """
     closed = await desk.channels.close(opened)
     if closed.outcome.verdict is Verdict.CLOSED:
         return closed
-    return await desk.channels.query(opened)
+    again = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
+    return await desk.channels.query(again or opened)

@@ -52,8 +52,9 @@ async def enter(received: Received, desk: Desk) -> Answer:
         return await _WRITES[name](claimed, desk)
     except Problem as problem:
         # A refusal is an answer too: whoever asks again with this key hears the same no, except
-        # where nothing was begun and the request may be mended.
-        if desk.idempotency.keeps(problem.kind.status):
+        # where nothing was begun and the request may be mended, or the key is another request's.
+        reused = problem.code == "idempotency_key_reused"
+        if not reused and desk.idempotency.keeps(problem.kind.status):
             await desk.idempotency.settle(claimed, answer_of(problem, received.request_id))
         else:
             await desk.idempotency.release(claimed)

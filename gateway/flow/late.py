@@ -23,7 +23,7 @@ async def settle(opened: Opened, desk: Desk) -> None:
     standing = opened.standing
     policy = await desk.reader.late_success_policy(standing.merchant)
     if policy == "adopt":
-        await desk.ledger.adopt(opened)
+        await desk.ledger.adopt(opened, desk.clock.now())
     elif policy == "refund" and not standing.payment.amount_refunded:
         await _give_back(opened, desk)
     await desk.recovery.settled(opened.attempt)

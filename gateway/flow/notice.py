@@ -4,6 +4,7 @@ A notice addresses an attempt, never a payment, and is weighed by the same rules
 duplicates, reordering and a notice that is quicker than the answer need nothing of their own.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import Final
 
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import Notice, NoticeRefused
-from gateway.domain.errors import FloodgateError, Problem
+from gateway.domain import limits
+from gateway.domain.errors import FloodgateError, InDoubt, Problem
 from gateway.domain.identity import merchant_number, public
 from gateway.domain.stages import Answer, Answered, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
@@ -26,7 +28,12 @@ async def take_notice(channel: str, headers: Mapping[str, str], body: bytes, des
     """Serve one notice; whatever happens after it is kept, it is not lost."""
     if not desk.channels.has(channel):
         raise Problem("not_found", "There is no such channel.")
-    notice = await desk.notices.keep(channel, headers, body)
+    try:
+        async with asyncio.timeout(limits.NOTICE_KEEP_SECONDS):
+            notice = await desk.notices.keep(channel, headers, body)
+    except (TimeoutError, InDoubt):
+        # Kept or not, the channel sends it again, and a second one does nothing.
+        raise Problem("unavailable", "This notice may not be kept; send it again.") from None
     return await serve_notice(notice, desk)
 
 
@@ -54,7 +61,7 @@ async def _post(notice: Notice, kept: KeptNotice, desk: Desk) -> str:
         return "unmatched"
     answered = Answered(opened, notice.outcome, kept.received_at)
     posted = await desk.ledger.post(answered)
-    await desk.recovery.saw_notice(answered)
+    await desk.recovery.saw(answered, "notice")
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
 
 
@@ -79,3 +86,7 @@ async def serve_left_notices(desk: Desk, limit: int) -> None:
             continue  # it is filed as refused
         except FloodgateError as error:
             logger.warning("notice %s could not be served yet: %s", kept.id, error)
+        except Exception as error:
+            # What nobody foresaw is left to people; it must not stop the others.
+            logger.exception("notice %s cannot be served", kept.id)
+            await desk.notices.done(kept, f"failed: {type(error).__name__}")

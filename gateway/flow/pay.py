@@ -1,14 +1,15 @@
 """A new payment: through whom, make it durable, ask the channel, post what it said."""
 
 import logging
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 import msgspec
 
 from gateway.domain.errors import InDoubt, Problem, Unavailable
 from gateway.domain.identity import public
-from gateway.domain.payment import Certainty
-from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted, ReferenceTaken
+from gateway.domain.payment import Certainty, CreatePayment
+from gateway.domain.stages import Answer, Claimed, Heard, Opened, ReferenceTaken
 from gateway.flow import query
 from gateway.flow.desk import Desk
 from gateway.ledger.codec import encode
@@ -17,9 +18,13 @@ logger: Final = logging.getLogger(__name__)
 
 CREATED: Final = 201
 
+_Posted = TypeVar("_Posted")
+
 
 async def pay(claimed: Claimed, desk: Desk) -> Answer:
     """Take a payment; what is not known at the end is `processing` and never an error."""
+    if _has_ended(claimed):
+        return await _begun_in_time(claimed, desk)
     routed = desk.routing.choose(claimed)
     opened = await desk.ledger.open(routed)
     if isinstance(opened, Heard) and not opened.refused:
@@ -29,23 +34,40 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     if isinstance(opened, Heard | ReferenceTaken):
         raise _reference_exists(public("pay", opened.resource))
     answered = await desk.channels.ask(opened)
-    posted = await _post(answered, desk)
+    posted = await unless_away(desk.ledger.post(answered))
     if posted is None:
         await desk.idempotency.release(claimed)
-        return Answer(CREATED, _not_posted_yet(opened))
+        return Answer(CREATED, not_posted_yet(opened))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
 
 
-async def _post(answered: Answered, desk: Desk) -> Posted | None:
-    """Post an outcome; None when the database is away: the worker will ask the channel again."""
+def _has_ended(claimed: Claimed) -> bool:
+    command = claimed.matched.command
+    assert isinstance(command, CreatePayment)
+    return command.expires_at is not None and command.expires_at <= claimed.at
+
+
+async def _begun_in_time(claimed: Claimed, desk: Desk) -> Answer:
+    """Serve a payment that was to end before now: an earlier try with this key may have made it."""
+    heard = await desk.ledger.heard(claimed)
+    if heard is not None:
+        desk.idempotency.recall(claimed, heard)
+        made = public("pay", heard.resource)
+        if await desk.ledger.standing(claimed.merchant.number, made) is not None:
+            return await query.recall(claimed, heard, desk)
+    raise Problem("field_invalid", "It must lie in the future.", param="expires_at")
+
+
+async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
+    """Await a posting; None when the database is away: the worker will ask the channel again."""
     try:
-        return await desk.ledger.post(answered)
+        return await posting
     except (Unavailable, InDoubt) as error:
         logger.warning("an outcome could not be posted yet: %s", error)
         return None
 
 
-def _not_posted_yet(opened: Opened) -> bytes:
+def not_posted_yet(opened: Opened) -> bytes:
     """Show the payment as it durably is: opened, and of an outcome that nobody can prove."""
     payment = opened.standing.payment
     return encode(msgspec.structs.replace(payment, certainty=Certainty.UNKNOWN))

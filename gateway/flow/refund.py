@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from gateway.domain.errors import Problem
 from gateway.domain.identity import is_id, public
 from gateway.domain.outcome import Verdict
-from gateway.domain.payment import Standing
+from gateway.domain.payment import Certainty, Standing
 from gateway.domain.refund import CreateRefund, Refund
 from gateway.domain.stages import (
     Answer,
@@ -18,6 +20,7 @@ from gateway.domain.stages import (
 )
 from gateway.flow import query
 from gateway.flow.desk import Desk
+from gateway.flow.pay import unless_away
 from gateway.ledger.codec import encode
 from gateway.ledger.refund_rules import refundable
 
@@ -29,7 +32,11 @@ async def refund(claimed: Claimed, desk: Desk) -> Answer:
     opened = await _open(claimed, desk)
     if isinstance(opened, Answer):
         return opened
-    posted = await desk.refunds.post(await desk.channels.refund(opened))
+    posted = await unless_away(desk.refunds.post(await desk.channels.refund(opened)))
+    if posted is None:
+        await desk.idempotency.release(claimed)
+        unknown = replace(opened.standing.refund, certainty=Certainty.UNKNOWN)
+        return Answer(CREATED, encode(unknown))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
 
 

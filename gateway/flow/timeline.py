@@ -1,7 +1,7 @@
 """The history of one payment as support staff read it: every fact, in order, nothing secret."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -9,6 +9,8 @@ from gateway.domain.money import in_words
 from gateway.domain.payment import Standing
 from gateway.flow.desk import Desk
 from gateway.ledger.lists import Entry
+
+_HEARD: Final = {"query": "asked again", "sync": "asked at the merchant's wish", "notice": "told"}
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -61,14 +63,14 @@ async def tell(standing: Standing, desk: Desk) -> list[Moment]:
         Moment(
             at=row["seen_at"],
             kind=row["source"],
-            summary=f"asked again: {row['verdict']}",
+            summary=f"{_HEARD[row['source']]}: {row['verdict']}",
             details={"code": row["code"]},
         )
         for row in sightings
     ]
     for event in await desk.feed.of_payment(standing.merchant, payment.id):
-        status = event.type.partition(".")[2]
-        moments.append(Moment(at=event.created_at, kind="state", summary=f"payment is {status}"))
+        noun, _, status = event.type.partition(".")
+        moments.append(Moment(at=event.created_at, kind="state", summary=f"{noun} is {status}"))
         moments.append(
             Moment(
                 at=event.created_at,

@@ -109,6 +109,7 @@ def journal(
     kind: JournalKind, cause: str, currency: str, movements: Sequence[tuple[Account, Account, int]]
 ) -> Journal:
     """Write a journal of movements (debit, credit, amount), leaving out those of nothing."""
+    assert all(amount >= 0 for _, _, amount in movements), "what goes back is debited elsewhere"
     return Journal(
         kind,
         cause,

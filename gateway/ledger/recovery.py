@@ -27,19 +27,14 @@ UPDATE attempt SET due_at = $3, queries = queries + 1
         ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
+# When to ask again is ours to say only while the attempt is still leased to us: whatever was posted
+# or wished meanwhile has set another time.
 _SAW: Final = """
 WITH seen AS (
     INSERT INTO sighting (merchant_id, attempt_id, seen_at, source, verdict, code)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 )
-UPDATE attempt SET due_at = $7
- WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL
-"""
-
-
-_SAW_NOTICE: Final = """
-INSERT INTO sighting (merchant_id, attempt_id, seen_at, source, verdict, code)
-VALUES ($1, $2, $3, 'notice', $4, $5) ON CONFLICT DO NOTHING
+UPDATE attempt SET due_at = $7 WHERE merchant_id = $1 AND id = $2 AND due_at = $8
 """
 _SETTLED: Final = "UPDATE attempt SET due_at = NULL WHERE merchant_id = $1 AND id = $2"
 _TAKE_REFUNDS: Final = """
@@ -65,10 +60,11 @@ class DueRefund(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """An attempt that somebody must ask about, and how often that was tried, this time included."""
+    """An attempt that is leased to us, and how often it was asked about, this time included."""
 
     attempt: Attempt
     queries: int
+    lease_ends: datetime
 
 
 class RecoveryQueue:
@@ -80,7 +76,7 @@ class RecoveryQueue:
     async def take(self, now: datetime, limit: int) -> list[Due]:
         """Lease up to `limit` attempts that are due."""
         rows = await self._take(_TAKE, now, limit)
-        return [Due(read_attempt(row), row["queries"]) for row in rows]
+        return [Due(read_attempt(row), row["queries"], row["due_at"]) for row in rows]
 
     async def take_refunds(self, now: datetime, limit: int) -> list[DueRefund]:
         """Lease up to `limit` refunds that are due."""
@@ -95,18 +91,6 @@ class RecoveryQueue:
         lease_ends = now + timedelta(seconds=limits.QUERY_LEASE_SECONDS)
         return await self._postgres.write(sql, merchants, now, lease_ends, limit)
 
-    async def saw_notice(self, answered: Answered) -> None:
-        """Keep what a channel said by itself; when to ask again is as it was posted."""
-        attempt, outcome = answered.opened.attempt, answered.outcome
-        await self._postgres.write(
-            _SAW_NOTICE,
-            attempt.merchant,
-            uuid_of(attempt.id),
-            answered.at,
-            outcome.verdict.value,
-            outcome.code,
-        )
-
     async def settled(self, attempt: Attempt) -> None:
         """Take an attempt out of the queue: nothing more is to be asked about it."""
         await self._postgres.write(_SETTLED, attempt.merchant, uuid_of(attempt.id))
@@ -117,16 +101,24 @@ class RecoveryQueue:
             _REFUND_LATER, standing.merchant, uuid_of(standing.refund.id), due_at
         )
 
-    async def saw(self, answered: Answered, source: str, due_at: datetime | None) -> None:
-        """Keep what the channel said, and say when to ask again if anything is still open."""
+    async def saw(
+        self,
+        answered: Answered,
+        source: str,
+        *,
+        due: Due | None = None,
+        again: datetime | None = None,
+    ) -> None:
+        """Keep what the channel said; who was leased the attempt also says when to ask again."""
         attempt, outcome = answered.opened.attempt, answered.outcome
-        arguments: Sequence[object] = (
+        await self._postgres.write(
+            _SAW,
             attempt.merchant,
             uuid_of(attempt.id),
             answered.at,
             source,
             outcome.verdict.value,
             outcome.code,
-            due_at,
+            again,
+            due.lease_ends if due is not None else None,
         )
-        await self._postgres.write(_SAW, *arguments)

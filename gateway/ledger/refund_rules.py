@@ -51,13 +51,14 @@ def fees_back(standing: Standing, amount: int) -> tuple[int, int]:
     """Say how much commission and how much channel fee go back with this amount.
 
     The cumulative method: all refunds together return exactly the fee, and the last one sweeps.
+    Where one in between failed, the next ones catch up, each by no more than its own amount.
     """
     payment = standing.payment
     captured, refunded = payment.amount_captured, payment.amount_refunded + amount
     due = money.cumulative_share(payment.fee, captured, 0, refunded)
     channel_due = money.cumulative_share(standing.channel_fee, captured, 0, refunded)
     return (
-        max(0, due - standing.fee_refunded),
+        min(amount, max(0, due - standing.fee_refunded)),
         max(0, channel_due - standing.channel_fee_refunded),
     )
 
@@ -80,7 +81,10 @@ def accepted_journal(standing: RefundStanding) -> Journal:
 def consequence(
     standing: RefundStanding, outcome: Outcome, *, at: datetime, jitter: float
 ) -> RefundChange | None:
-    """Work out the change that an outcome brings; None when it brings nothing new."""
+    """Work out the change that an outcome brings; None when it brings nothing new.
+
+    Words about other money freeze an open refund for people; they say nothing of one that is done.
+    """
     before = standing.refund
     status = TRANSITIONS[before.status].get(outcome.verdict)
     if status is None:
@@ -89,6 +93,8 @@ def consequence(
         None,
         before.currency,
     }:
+        if before.status is RefundStatus.SUCCEEDED:
+            return None
         status = RefundStatus.REQUIRES_REVIEW
     unsure = outcome.verdict in {Verdict.UNKNOWN, Verdict.NOT_FOUND}
     open_ = status is RefundStatus.PROCESSING

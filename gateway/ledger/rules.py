@@ -68,11 +68,14 @@ def consequence(
 
     A fact that the table of states refuses brings nothing: the payment stays as it is.  Nor does
     any word of the channel about a payment once its money is captured; refunds have their own.
+    "Authorized" is no news either while a capture is under way: it was said before.
     """
     before = standing.payment
     fact = fact_of(standing, attempt, outcome, at)
     status = after(before.status, fact)
     if status is None or before.amount_captured:
+        return None
+    if fact is Fact.AUTHORIZED and attempt.is_capturing:
         return None
     late = fact is Fact.CAPTURED and status is Status.REQUIRES_REVIEW
     next_standing = _next_standing(standing, fact, status, attempt)
@@ -107,7 +110,9 @@ def consequence(
 def begin_capture(standing: Standing, attempt: Attempt, amount: int, at: datetime) -> Change | None:
     """Note down that a capture of this amount is about to be asked; None when it may not be."""
     status = after(standing.payment.status, Fact.CAPTURE_STARTED)
-    if status is None or not 0 < amount <= standing.payment.amount_authorized:
+    if status is None or attempt.cancel_wished:
+        return None
+    if not 0 < amount <= standing.payment.amount_authorized:
         return None
     payment = replace(standing.payment, status=status, certainty=Certainty.PENDING, updated_at=at)
     return Change(
@@ -157,7 +162,7 @@ def _next_standing(standing: Standing, fact: Fact, status: Status, attempt: Atte
         )
     elif fact is Fact.AUTHORIZED:
         payment = replace(payment, amount_authorized=payment.amount)
-    elif fact in {Fact.CANCELED, Fact.EXPIRED}:
+    elif fact in {Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED}:
         payment = replace(payment, amount_authorized=0)
     return replace(standing, payment=replace(payment, status=status))
 

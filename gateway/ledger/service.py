@@ -1,6 +1,7 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -77,9 +78,9 @@ class Ledger:
             posted = await self._posting.submit(change)
             if posted is not None:
                 return posted
-            again = await self._books.standing(standing.merchant, standing.payment.id)
+            again = await self._books.opened(attempt.merchant, attempt.id)
             assert again is not None, "a payment that was opened does not vanish"
-            standing = again
+            standing, attempt = again.standing, again.attempt
 
     async def begin_capture(self, claimed: Claimed, amount: int | None) -> Opened | Heard:
         """Make durable that a capture is about to be asked, or learn that it was before.
@@ -102,7 +103,8 @@ class Ledger:
             if change is None:
                 raise Problem(
                     "state_conflict",
-                    f"A payment that is {payment.status.value} has not this much to capture.",
+                    f"This payment is {payment.status.value}, or has not this much to capture,"
+                    " or is being canceled.",
                 )
             change = replace(change, use=claimed.use)
             if await self._posting.submit(change) is not None:
@@ -111,27 +113,26 @@ class Ledger:
     async def begin_cancel(self, claimed: Claimed) -> Opened | Heard:
         """Make durable that a payment is to be closed, or learn that it was asked before.
 
-        `Problem` 409 when there is nothing left to close.
+        `Problem` 409 when there is nothing left to close, or somebody is closing or capturing it.
         """
         (payment_id,) = claimed.matched.parameters
-        heard = await self._books.heard(claimed)
-        if heard is not None:
-            return heard
-        opened = await self.opened(claimed.merchant.number, payment_id)
-        if opened.standing.payment.status not in CANCELABLE or opened.attempt.is_capturing:
-            raise Problem(
-                "state_conflict",
-                f"A payment that is {opened.standing.payment.status.value} cannot be canceled.",
-            )
-        if not await self._books.begin_cancel(claimed, opened.attempt):
+        while True:
             heard = await self._books.heard(claimed)
-            assert heard is not None, "somebody has just used this key"
-            return heard
-        return replace(opened, attempt=replace(opened.attempt, cancel_wished=True))
+            if heard is not None:
+                return heard
+            opened = await self.opened(claimed.merchant.number, payment_id)
+            status, attempt = opened.standing.payment.status, opened.attempt
+            if status not in CANCELABLE or attempt.is_capturing or attempt.cancel_wished:
+                raise Problem(
+                    "state_conflict",
+                    f"This payment is {status.value}, or is being captured or canceled already.",
+                )
+            if await self._books.begin_cancel(claimed, attempt):
+                return replace(opened, attempt=replace(attempt, cancel_wished=True))
 
-    async def adopt(self, opened: Opened) -> Posted | None:
+    async def adopt(self, opened: Opened, at: datetime) -> Posted | None:
         """Take late money as the order's money; None when there is none to take any more."""
-        change = adopt(opened.standing, opened.attempt, opened.standing.payment.updated_at)
+        change = adopt(opened.standing, opened.attempt, at)
         return await self._posting.submit(change) if change is not None else None
 
     async def opened(self, merchant: int, payment_id: str) -> Opened:

@@ -138,6 +138,7 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
   LEFT JOIN payment own ON own.merchant_id = w.merchant_id AND own.id = w.payment_id
   LEFT JOIN payment made ON made.merchant_id = w.merchant_id AND made.id = k.resource_id
   LEFT JOIN payment other ON other.merchant_id = w.merchant_id AND other.reference = w.reference
+ WHERE w.merchant_id = ANY($1)
 """
 
 # A change of a payment: state, attempt, journal, balances and event, all or nothing for each item.
@@ -188,9 +189,12 @@ WITH {_input(POST_COLUMNS)}, moved AS (
     ON CONFLICT (merchant_id, key) DO NOTHING
 ), tried AS (
     UPDATE attempt a
-       SET status = m.attempt_status, code = m.code, answered_at = m.at, due_at = m.due_at,
+       SET status = m.attempt_status, code = m.code, answered_at = m.at,
+           due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
+                         THEN least(a.due_at, m.due_at) ELSE m.due_at END,
            channel_transaction = coalesce(m.channel_transaction, a.channel_transaction),
-           capture_amount = coalesce(m.capture_amount, a.capture_amount)
+           capture_amount = CASE WHEN m.status <> 'requires_capture'
+                                 THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m
      WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id
        AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
@@ -204,13 +208,20 @@ SELECT w.event_id
   FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS w (merchant_id, payment_id, event_id)
   JOIN event e ON e.merchant_id = w.merchant_id AND e.payment_id = w.payment_id
               AND e.id = w.event_id
+ WHERE w.merchant_id = ANY($1)
 """
 
-# The merchant wants the payment closed: from now on recovery closes it, whoever dies.
+# The merchant wants the payment closed: from now on recovery closes it, whoever dies.  Only one
+# cancellation is ever wished, and none once a capture was begun.
 BEGIN_CANCEL: Final = """
-WITH claimed AS (
+WITH free AS (
+    SELECT merchant_id FROM attempt
+     WHERE merchant_id = $1 AND id = $7 AND NOT cancel_wished AND capture_amount IS NULL
+       FOR UPDATE
+), claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (merchant_id, key) DO NOTHING
+    SELECT merchant_id, $2, $3::bytea, $4, $5::uuid, $6::timestamptz FROM free
+    ON CONFLICT (merchant_id, key) DO NOTHING
     RETURNING merchant_id
 ), hurried AS (
     UPDATE attempt SET cancel_wished = true, due_at = $8
@@ -297,6 +308,7 @@ SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
   LEFT JOIN idempotency_key k ON k.merchant_id = w.merchant_id AND k.key = w.key
   LEFT JOIN refund own ON own.merchant_id = w.merchant_id AND own.id = w.refund_id
   LEFT JOIN refund other ON other.merchant_id = w.merchant_id AND other.reference = w.reference
+ WHERE w.merchant_id = ANY($1)
 """
 
 # A change of a refund; when it failed, what it had reserved on the payment is free again.

@@ -37,6 +37,12 @@ SELECT p.*, m.public_id AS merchant_public_id
   FROM payment p JOIN merchant m ON m.id = p.merchant_id
  WHERE p.merchant_id = $1 AND p.id = $2
 """
+_OF_ATTEMPT: Final = """
+SELECT p.*, m.public_id AS merchant_public_id
+  FROM payment p JOIN merchant m ON m.id = p.merchant_id
+ WHERE p.merchant_id = $1
+   AND p.id = (SELECT payment_id FROM attempt WHERE merchant_id = $1 AND id = $2)
+"""
 _ATTEMPT: Final = """
 SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id DESC LIMIT 1
 """
@@ -147,7 +153,10 @@ class PostgresBooks:
         return Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)
 
     async def begin_cancel(self, claimed: Claimed, attempt: Attempt) -> bool:
-        """Note down that an attempt is to be closed; False when the key was used before."""
+        """Note down that an attempt is to be closed.
+
+        False when its key was used before, or somebody is closing or capturing the attempt.
+        """
         rows = await self._postgres.write(
             statements.BEGIN_CANCEL,
             attempt.merchant,
@@ -162,13 +171,15 @@ class PostgresBooks:
         return bool(rows)
 
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None:
-        """Read an attempt with its payment."""
-        rows = await self._postgres.read(_BY_ID, merchant, uuid_of(attempt_id))
-        if not rows:
+        """Read an attempt with its payment.
+
+        The attempt is read last: whatever began on the payment as we read it stands in it already.
+        """
+        payments = await self._postgres.read(_OF_ATTEMPT, merchant, uuid_of(attempt_id))
+        attempts = await self._postgres.read(_BY_ID, merchant, uuid_of(attempt_id))
+        if not payments or not attempts:
             return None
-        attempt = read_attempt(rows[0])
-        standing = await self.standing(merchant, attempt.payment_id)
-        return Opened(standing, attempt) if standing is not None else None
+        return Opened(read_standing(payments[0]), read_attempt(attempts[0]))
 
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import fields
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
@@ -17,6 +18,7 @@ from gateway.domain.payment import CreatePayment
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
+_DIGITS: Final = re.compile(r"[0-9]{1,19}")
 _SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
@@ -33,13 +35,16 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
 
 
 def refuse_unfit(command: Struct, now: datetime) -> None:
-    """Refuse a well-formed command that cannot be meant: no such currency, an end in the past."""
+    """Refuse a well-formed command that cannot be meant: no such currency, an end too far away.
+
+    An end in the past is no matter of form: the request may be an old one that is sent again.
+    """
     if not isinstance(command, CreatePayment):
         return
     if command.currency not in EXPONENTS:
         raise Problem("field_invalid", "This is no ISO 4217 currency.", param="currency")
     latest = now + timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
-    if command.expires_at is not None and not now < command.expires_at <= latest:
+    if command.expires_at is not None and command.expires_at > latest:
         raise Problem(
             "field_invalid", "It must lie in the future, at most seven days.", param="expires_at"
         )
@@ -54,8 +59,13 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
     except (ValueError, UnicodeDecodeError):
         raise Problem("request_malformed", "The query cannot be read.") from None
     _refuse_twice(pairs)
+    numbers = {field.name for field in fields(command) if isinstance(field.default, int)}
+    given = {
+        name: int(text) if name in numbers and _DIGITS.fullmatch(text) else text
+        for name, text in pairs
+    }
     try:
-        return msgspec.convert(dict(pairs), command, strict=False)
+        return msgspec.convert(given, command)
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error)) from None
 
@@ -84,8 +94,11 @@ def _wrong_field(message: str) -> Problem:
             return Problem("field_unknown", "This field is not known.", param=_shown(param))
         return Problem("field_missing", "This field is required.", param=_shown(param))
     expected = message.partition(" - at ")[0].partition(", got")[0]
-    if expected.startswith("Invalid"):
+    if expected.startswith("Invalid RFC3339"):
+        expected = "It must be an RFC 3339 time with offset"
+    elif expected.startswith("Invalid"):
         expected = "The value is not one of those that are offered"
+    expected = expected.replace(r"\Z", "$")
     return Problem("field_invalid", f"{expected}.", param=_shown(place))
 
 

@@ -22,8 +22,8 @@ SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
  WHERE k.revoked_at IS NULL
 """
 _ADD_MERCHANT: Final = """
-INSERT INTO merchant (id, public_id, name, commission_bps, created_at)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id
 """
 _ADD_KEY: Final = """
 INSERT INTO api_key (merchant_id, id, algorithm, secret_sealed, public_key, created_at)
@@ -80,14 +80,22 @@ class PostgresKeyStore:
             at,
         )
 
-    async def add_merchant(self, *, name: str, commission_bps: int, at: datetime) -> Merchant:
-        """Add a merchant under the next free number."""
+    async def add_merchant(
+        self, *, name: str, commission_bps: int, late_success: str, at: datetime
+    ) -> Merchant:
+        """Add a merchant with its terms under the next free number."""
         while True:
             rows = await self._postgres.read("SELECT coalesce(max(id), 0) + 1 AS n FROM merchant")
             number = rows[0]["n"]
             public_id = identity.mint("mer", number, int(at.timestamp() * 1000))
             added = await self._postgres.write(
-                _ADD_MERCHANT, number, identity.uuid_of(public_id), name, commission_bps, at
+                _ADD_MERCHANT,
+                number,
+                identity.uuid_of(public_id),
+                name,
+                commission_bps,
+                late_success,
+                at,
             )
             if added:
                 return Merchant(number, public_id, commission_bps)

@@ -1,12 +1,15 @@
 """One running system per test module, and a merchant per test."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import redis.asyncio as aioredis
 
+from gateway.assembly import prove_everything
 from tests.e2e import idempotency_kit
 from tests.e2e.harness import Shop, System, system_of
 from tests.e2e.idempotency_kit import Wired, Witness
@@ -14,7 +17,7 @@ from tests.e2e.idempotency_kit import Wired, Witness
 
 @pytest.fixture(scope="module")
 def system(
-    database: "Database", redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     folder: Path = tmp_path_factory.mktemp("system")
     running = system_of(database.app_url, redis_url, folder)
@@ -47,3 +50,11 @@ async def witness(system: System) -> AsyncIterator[Witness]:
     yield Witness(system.settings, database, redis, journal)
     await redis.aclose()
     await database.close()
+
+
+@pytest.fixture(scope="module")
+def proven(system: System) -> Iterator[None]:
+    """Prove the books when the module's last test is over."""
+    yield
+    for proof in asyncio.run(prove_everything(system.settings)):
+        assert proof.holds, proof

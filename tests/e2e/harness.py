@@ -37,7 +37,7 @@ def free_port() -> int:
 async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
     """Look again and again until this gives something true, and give that."""
     async with asyncio.timeout(seconds):
-        while not (found := await holds()):
+        while not (found := await holds()):  # noqa: ASYNC110 - other processes set no Event
             await asyncio.sleep(0.01)
     return found
 
@@ -73,7 +73,9 @@ class Shop:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one signed request; `headers` win over those of the signature."""
-        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        raw = (
+            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
         if key is None and method == "POST":
             key = uuid.uuid4().hex
         signed = sign(Unsigned(method, path, raw, key), self.credentials, at or datetime.now(UTC))
@@ -153,7 +155,8 @@ class System:
         """Wait until the gateway, or the worker at this address, and the simulator answer."""
         deadline = time.monotonic() + READY_SECONDS
         async with aiohttp.ClientSession() as session:
-            for url in (f"{base_url or self.base_url}/readyz", f"{self.settings.simulator_url}/healthz"):
+            acquirer = f"{self.settings.simulator_url}/healthz"
+            for url in (f"{base_url or self.base_url}/readyz", acquirer):
                 while True:
                     with contextlib.suppress(aiohttp.ClientError):
                         async with session.get(url) as answer:
@@ -174,20 +177,23 @@ class System:
         self.processes.clear()
 
     @contextlib.asynccontextmanager
-    async def shop(self, name: str = "Shop", commission_bps: int = 60) -> AsyncIterator[Shop]:
+    async def shop(
+        self, name: str = "Shop", commission_bps: int = 60, *, late_success: str = "review"
+    ) -> AsyncIterator[Shop]:
         """Add a merchant and give it a client."""
         made = await asyncio.to_thread(
             merchants.add,
             self.settings,
             name=name,
             commission_bps=commission_bps,
+            late_success=late_success,
             key=merchants.KeyWish("hmac-sha256", None),
         )
         credentials = Credentials(made["key_id"], made["secret"])
         async with aiohttp.ClientSession() as session:
             shop = Shop(self.base_url, made["merchant"], credentials, session)
             async with asyncio.timeout(5):
-                while (await shop.call("GET", "/v1/events")).status == 401:
+                while (await shop.call("GET", "/v1/events")).status == 401:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
             yield shop
 
@@ -202,5 +208,6 @@ def system_of(database_url: str, redis_url: str, folder: Path, **changes: Any) -
         master_key=sealing.new_master_key(),
         database_connections=4,
         channel_seconds=1.0,
+        webhook_loopback=True,
     )
     return System(replace(settings, **changes), folder)

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.domain.errors import PROBLEMS
 from gateway.match.table import OPERATIONS
-from tests.e2e.harness import Reply, Shop, System, system_of
+from tests.conftest import Database
+from tests.e2e.harness import Reply, Shop
 
 
 async def page(shop: Shop, path: str) -> Reply:
@@ -184,8 +186,12 @@ async def test_the_recipe_of_the_page_can_be_pasted_into_a_shell(shop: Shop) -> 
     assert (await shop.payment(payment["id"])) == payment
 
 
-async def test_ready_says_what_is_missing(system: System, shop: Shop) -> None:
-    settings = system.settings
-    elsewhere = system_of(settings.database_url, settings.redis_url, system.folder)
-    assert elsewhere.settings.port != settings.port
+async def test_ready_means_that_the_schema_is_current(shop: Shop, database: Database) -> None:
+    owner = await asyncpg.connect(database.owner_url)
+    forget = "UPDATE schema_version SET version = version + $1 WHERE version = (SELECT {} FROM {})"
+    await owner.execute(forget.format("max(version)", "schema_version"), 1000)
+    reply = await shop.send("GET", "/readyz", b"", {})
+    assert (reply.status, reply.json) == (503, {"status": "not_ready", "schema": "not current"})
+    await owner.execute(forget.format("max(version)", "schema_version"), -1000)
+    await owner.close()
     assert (await page(shop, "/readyz")).json == {"status": "ready"}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from gateway.domain.money import share
 from tests.e2e.harness import Reply, Shop, System, order
@@ -216,9 +217,7 @@ async def test_two_merchants_may_use_one_reference_and_one_key(system: System, s
 async def test_a_reference_is_used_once(shop: Shop) -> None:
     first = (await shop.pay(reference="4711")).json
     second = await shop.pay(reference="4711", amount=5)
-    refused(
-        second, 409, "reference_exists", payment=first["id"], param="reference", retry="never"
-    )
+    refused(second, 409, "reference_exists", payment=first["id"], param="reference", retry="never")
     assert len((await shop.call("GET", "/v1/payments?reference=4711")).json["data"]) == 1
 
 
@@ -262,3 +261,17 @@ async def test_what_never_began_leaves_its_key_free(shop: Shop) -> None:
     gone = await shop.call("POST", f"/v1/payments/pay_{'0' * 32}/sync", key="order-1")
     refused(gone, 404, "payment_not_found")
     assert (await shop.pay(key="order-1")).status == 201
+
+
+async def test_a_key_is_for_one_request_even_when_redis_forgot_it(
+    shop: Shop, redis_url: str
+) -> None:
+    asked = order()
+    first = await shop.call("POST", "/v1/payments", asked, key="order-1")
+    with redis.Redis.from_url(redis_url) as memory:
+        memory.flushdb()
+    other = await shop.call("POST", "/v1/payments", asked | {"amount": 2000}, key="order-1")
+    refused(other, 422, "idempotency_key_reused")
+    again = await shop.call("POST", "/v1/payments", asked, key="order-1")
+    assert (again.status, again.json) == (201, first.json)
+    assert again.headers["Idempotent-Replayed"] == "true"

@@ -147,6 +147,13 @@ def parameter(text: str) -> Sign:
     return lambda shop: signed(shop, reading(shop), text=ordered(shop, "created", "keyid") + text)
 
 
+def spare_bits(value: str) -> str:
+    """Set a bit that a strict decoder wants to be zero: the last character before the padding."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = value[-3]
+    return value[:-3] + alphabet[alphabet.index(last) | 1] + value[-2:]
+
+
 MALFORMED: dict[str, Sign] = {
     **{f"{name} twice": doubled(name) for name in ("Signature", "Signature-Input")},
     "Content-Digest twice": doubled("Content-Digest"),
@@ -165,7 +172,7 @@ MALFORMED: dict[str, Sign] = {
         s, reading(s).adding("X-Gone", "1"), ["@method", "@path", "x-gone"]
     ).without("X-Gone"),
     "a signature without padding": after_signing("Signature", lambda v: v.replace("=:", ":")),
-    "a signature of spare bits": after_signing("Signature", lambda v: spare_bits(v)),
+    "a signature of spare bits": after_signing("Signature", spare_bits),
     "a signature of nothing": after_signing("Signature", lambda _: "sig1=::"),
     "no created": lambda s: signed(s, reading(s), created=None),
     "no keyid": lambda s: signed(s, reading(s), keyid=None),
@@ -184,13 +191,6 @@ MALFORMED: dict[str, Sign] = {
         ["@method", "@target-uri"],
     ),
 }
-
-
-def spare_bits(value: str) -> str:
-    """Set a bit that a strict decoder wants to be zero: the last character before the padding."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    last = value[-3]
-    return value[:-3] + alphabet[alphabet.index(last) | 1] + value[-2:]
 
 
 INCOMPLETE: dict[str, Sign] = {

@@ -47,7 +47,9 @@ async def test_public_pages_are_only_for_reading(shop: Shop, path: str) -> None:
     reply = await shop.send("POST", path, b"", {})
     refused(reply, 405, "method_not_allowed")
     assert reply.headers["Allow"] == "GET, HEAD"
-    head = await exchange(shop.base_url, f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), "HEAD")
+    head = await exchange(
+        shop.base_url, f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), "HEAD"
+    )
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Request-Id"].startswith("req_")
 
@@ -68,7 +70,9 @@ async def test_a_path_that_is_not_there(shop: Shop, path: str) -> None:
     refused(await sent(shop, signed(shop, asked(shop, "GET", path))), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/", "/v2/payments", "/favicon.ico", "/v1", "/healthz/", "//v1/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/payments", "/favicon.ico", "/v1", "/healthz/", "//v1/x"]
+)
 async def test_outside_there_is_nothing(shop: Shop, path: str) -> None:
     reply = await exchange(shop.base_url, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     refused(reply, 404, "not_found")
@@ -210,7 +214,10 @@ async def test_every_request_has_an_id_of_its_own(shop: Shop) -> None:
         shop.pay(),
         shop.call("GET", "/v1/payments"),
         shop.call("GET", "/v1/nothing"),
-        *(shop.send("GET", path, b"", {}) for path in ("/healthz", "/openapi.json", "/docs", "/no")),
+        *(
+            shop.send("GET", path, b"", {})
+            for path in ("/healthz", "/openapi.json", "/docs", "/no")
+        ),
     )
     ids = [reply.headers["Request-Id"] for reply in replies]
     assert len(set(ids)) == len(ids)

@@ -1,4 +1,4 @@
-"""The acquirer does not answer, or not in time: unknown until known, and one key stays one payment."""
+"""The acquirer does not answer in time: unknown until known, and one key stays one payment."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -77,7 +77,7 @@ async def test_after_the_channels_answer_it_is_asked_again_and_not_anew(
 ) -> None:
     body = order()
     await killed_at(wired, wired.postgres.stop_at(b"payment.succeeded"), body)
-    assert await witness.is_booked(shop)
+    assert await witness.bookings(shop)
     await refused_until_the_claim_ends(shop, witness, body)
     recalled = await shop.call("POST", PATH, body, key=KEY)
     assert (recalled.status, replayed(recalled)) == (201, True)

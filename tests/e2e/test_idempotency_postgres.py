@@ -37,9 +37,7 @@ def asks(wired: Wired, body: dict[str, Any]) -> "asyncio.Task[Any]":
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_a_commit_that_was_never_heard_of(
-    wired: Wired, witness: Witness, write: str
-) -> None:
+async def test_a_commit_that_was_never_heard_of(wired: Wired, witness: Witness, write: str) -> None:
     stop = wired.postgres.stop_at(WRITES[write], answered_by=COMMITTED)
     asking = asks(wired, order())
     await stop.reached()

@@ -1,8 +1,10 @@
-"""The contract of idempotency keys (section 3) on a healthy system: one key, one payment, one answer."""
+"""The contract of idempotency keys on a healthy system: one key, one payment, one answer."""
 
 import asyncio
 import json
+import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,14 +62,16 @@ async def test_the_same_money_in_other_bytes_is_another_request(
     await witness.proves(shop)
 
 
-async def test_a_key_of_another_path_stays_taken_when_redis_forgot(
+async def test_a_key_stays_taken_and_keeps_its_answer_when_redis_forgot(
     shop: Shop, witness: Witness
 ) -> None:
     body = order()
-    await shop.call("POST", PATH, body, key=KEY)
+    first = await shop.call("POST", PATH, body, key=KEY)
     await witness.claim_ends(shop, KEY)
     reply = await shop.call("POST", PATH, body | {"amount": 1}, key=KEY)
     assert (reply.status, code(reply)) == (422, "idempotency_key_reused")
+    again = await shop.call("POST", PATH, body, key=KEY)
+    assert (again.status, replayed(again), again.body) == (201, True, first.body)
     await witness.proves(shop)
 
 
@@ -216,6 +220,25 @@ async def test_postgresql_answers_when_redis_has_forgotten(shop: Shop, witness: 
     await witness.proves(shop)
 
 
+async def test_the_end_of_a_payment_is_not_the_end_of_its_key(shop: Shop, witness: Witness) -> None:
+    """A retry that comes after `expires_at` is the same request still, and begins nothing."""
+    expires_at = datetime.now(UTC) + timedelta(seconds=2)
+    body = order(expires_at=expires_at.isoformat())
+    first = await shop.call("POST", PATH, body, key=KEY)
+    assert (first.status, first.json["status"]) == (201, "succeeded")
+
+    async def is_over() -> bool:
+        return datetime.now(UTC) > expires_at
+
+    await until(is_over)
+    again = await shop.call("POST", PATH, body, key=KEY)
+    assert (again.status, replayed(again), again.body) == (201, True, first.body)
+    await witness.claim_ends(shop, KEY)
+    recalled = await shop.call("POST", PATH, body, key=KEY)
+    assert (recalled.status, replayed(recalled), recalled.body) == (201, True, first.body)
+    await witness.proves(shop)
+
+
 async def test_the_reference_refuses_when_every_memory_of_the_key_is_gone(
     shop: Shop, witness: Witness
 ) -> None:
@@ -276,17 +299,18 @@ async def test_redis_is_told_only_how_long_and_never_until_when(
     shop: Shop, witness: Witness
 ) -> None:
     """Then it does not matter what the clocks of its host and of ours say."""
-    body = order("tok_latency_300")
+    # MONITOR shows every database of the server, and others have keys like ours.
+    body, key = order("tok_latency_300"), uuid.uuid4().hex
     async with witness.redis.monitor() as monitor:
-        paying = asyncio.create_task(shop.call("POST", PATH, body, key=KEY))
-        await until(lambda: witness.remembered(shop, KEY))
-        lease_ms = await witness.lifetime_ms(shop, KEY)
+        paying = asyncio.create_task(shop.call("POST", PATH, body, key=key))
+        await until(lambda: witness.remembered(shop, key))
+        lease_ms = await witness.lifetime_ms(shop, key)
         first = await paying
-        kept_ms = await witness.lifetime_ms(shop, KEY)
+        kept_ms = await witness.lifetime_ms(shop, key)
         written: list[list[str]] = []
         while len(written) < 2:
             words = (await monitor.next_command())["command"].split(" ")
-            if words[0] == "SET" and words[1].startswith("idem:") and KEY in words[1]:
+            if words[0] == "SET" and words[1].startswith("idem:") and key in words[1]:
                 written.append(words[-2:])
     assert first.status == 201
     assert 0 < lease_ms <= limits.CLAIM_LEASE_SECONDS * 1000

@@ -1,4 +1,4 @@
-"""`floodgate serve`: workers share a port, the dead are replaced, and a drain answers what began."""
+"""`floodgate serve`: workers share a port, the dead are replaced, a drain answers what began."""
 
 import asyncio
 import os
@@ -38,8 +38,13 @@ async def served(system: System, shop: Shop) -> AsyncIterator[Shop]:
 async def are_listening(base_url: str) -> bool:
     """Tell whether every worker has a socket of its own on the one port."""
     place = f"0100007F:{int(base_url.rpartition(':')[2]):04X}"
-    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return [socket[3] for socket in sockets if socket[1] == place].count(LISTENS) == WORKERS
+    return [state for where, state in tcp_sockets() if where == place].count(LISTENS) == WORKERS
+
+
+def tcp_sockets() -> list[tuple[str, str]]:
+    """Each TCP socket of this machine: its local place, and its state."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [(line[1], line[3]) for line in lines]
 
 
 def workers_of(system: System) -> list[int]:

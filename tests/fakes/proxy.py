@@ -31,6 +31,7 @@ class Stop:
         self._may_go.set()
 
     async def hold(self) -> None:
+        """Stand still here; for the proxy."""
         self._is_reached.set()
         await self._may_go.wait()
 

@@ -11,7 +11,7 @@ import pytest
 import standardwebhooks
 from aiohttp import web
 from servers_kit import Database
-from webhook_stage import Stage, stage_on
+from webhook_stage import Stage, sequences, stage_on
 
 from gateway.domain import limits
 from gateway.domain.identity import uuid_of
@@ -32,10 +32,6 @@ async def stage(database: Database) -> AsyncIterator[Stage]:
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as receiver:
         yield receiver
-
-
-def sequences(receiver: Receiver) -> list[int]:
-    return [got.sequence for got in receiver.got]
 
 
 async def test_what_is_pushed_is_what_the_feed_shows(stage: Stage, receiver: Receiver) -> None:
@@ -352,93 +348,6 @@ async def test_a_late_result_does_not_undo_what_came_after(
     await asyncio.gather(stage.relay.landed(), other.landed())
     (delivery,) = await stage.listed(endpoint)
     assert (delivery.status, delivery.tries) == ("delivered", 2)
-
-
-async def test_one_event_is_sent_again_on_demand(stage: Stage, receiver: Receiver) -> None:
-    endpoint = await stage.endpoint(receiver.url)
-    for _ in range(3):
-        await stage.tell()
-        stage.clock.wind(minutes=10)
-    await stage.turn()
-    event_id = next(got.id for got in receiver.got if got.sequence == 2)
-    again = await stage.deliveries.again(stage.merchant, event_id, stage.clock.now())
-    assert again is not None
-    assert again.queued == 1
-    await stage.turn()
-    assert sequences(receiver)[3:] == [2]
-    assert {delivery.status for delivery in await stage.listed(endpoint)} == {"delivered"}
-
-
-async def test_an_event_of_another_merchant_or_none_is_not_sent_again(stage: Stage) -> None:
-    event_id = await stage.tell()
-    now = stage.clock.now()
-    assert await stage.deliveries.again(stage.merchant + 1, event_id, now) is None
-    unknown = stage.clock.mint("evt", stage.merchant)
-    assert await stage.deliveries.again(stage.merchant, unknown, now) is None
-
-
-async def test_a_dead_letter_lives_again_on_demand(stage: Stage, receiver: Receiver) -> None:
-    receiver.answer = says(500)
-    endpoint = await stage.endpoint(receiver.url)
-    event_id = await stage.tell()
-    while not await stage.listed(endpoint, "dead"):
-        await stage.turn()
-        stage.clock.wind(days=2)
-    receiver.answer = says(204)
-    again = await stage.deliveries.again(stage.merchant, event_id, stage.clock.now())
-    assert again is not None
-    await stage.turn()
-    (delivery,) = await stage.listed(endpoint)
-    assert (delivery.status, delivery.tries) == ("delivered", 1)
-    assert len(receiver.got) == 13
-
-
-async def test_a_span_of_time_is_sent_again(
-    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began = stage.clock.now()
-    for _ in range(6):
-        await stage.tell()
-        stage.clock.wind(minutes=1)
-    endpoint = await stage.endpoint(receiver.url)
-    span = {"after": began + timedelta(minutes=1), "before": began + timedelta(minutes=5)}
-    monkeypatch.setattr(limits, "WEBHOOK_REDELIVERY_ITEMS_MAX", 3)
-    now = stage.clock.now()
-    first = await stage.deliveries.again_between(
-        stage.merchant, uuid_of(endpoint.id), **span, now=now
-    )
-    assert (first.queued, first.resume_after) == (3, began + timedelta(minutes=3))
-    await stage.turn()
-    assert sorted(sequences(receiver)) == [2, 3, 4]
-    rest = await stage.deliveries.again_between(
-        stage.merchant,
-        uuid_of(endpoint.id),
-        after=first.resume_after or now,
-        before=span["before"],
-        now=now,
-    )
-    assert (rest.queued, rest.resume_after) == (2, None)
-    await stage.turn()
-    assert sorted(sequences(receiver)) == [2, 3, 4, 4, 5]
-
-
-async def test_deliveries_are_listed_newest_first_and_by_page(
-    stage: Stage, receiver: Receiver
-) -> None:
-    receiver.answer = lambda got: web.Response(status=500 if got.sequence == 2 else 204)
-    endpoint = await stage.endpoint(receiver.url)
-    for _ in range(5):
-        await stage.tell()
-    await stage.turn()
-    pages = [
-        await stage.deliveries.of_endpoint(
-            stage.merchant, uuid_of(endpoint.id), status=None, below=below, limit=3
-        )
-        for below in (100, 3)
-    ]
-    assert [[d.sequence for d in page] for page in pages] == [[5, 4, 3], [2, 1]]
-    assert [d.sequence for d in await stage.listed(endpoint, "pending")] == [2]
-    assert [d.sequence for d in await stage.listed(endpoint, "delivered")] == [1, 3, 4, 5]
 
 
 async def test_nothing_is_lost_whatever_the_receiver_does(stage: Stage, receiver: Receiver) -> None:

@@ -20,6 +20,7 @@ from gateway.events.outbox import Outbox
 from gateway.events.relay import Relay
 from gateway.events.webhooks import Endpoint, Webhooks
 from gateway.match.table import OPERATIONS, Nothing
+from tests.fakes.receiver import Receiver
 
 GUARD = Guard(loopback=True)
 _numbers = itertools.count(1)
@@ -105,6 +106,11 @@ class Stage:
             self.merchant, uuid_of(endpoint.id), status=status, below=2**62, limit=100
         )
         return found[::-1]
+
+
+def sequences(receiver: Receiver) -> list[int]:
+    """What came, in the order in which it came."""
+    return [got.sequence for got in receiver.got]
 
 
 @asynccontextmanager

@@ -52,7 +52,9 @@ def test_the_parts_of_a_fee_are_the_fee(parts: list[int], basis_points: int) -> 
 
 
 @given(st.integers(1, 10**12), BASIS_POINTS, st.data())
-def test_no_part_is_off_by_more_than_one(total: int, basis_points: int, data: st.DataObject) -> None:
+def test_no_part_is_off_by_more_than_one(
+    total: int, basis_points: int, data: st.DataObject
+) -> None:
     fee = money.share(total, basis_points)
     before = data.draw(st.integers(0, total))
     now = data.draw(st.integers(0, total - before))

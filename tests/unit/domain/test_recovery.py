@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from gateway.domain import limits
 from gateway.domain.recovery import next_query_at, silence_ends_at
-
 from unit.nouns import NOON
 
 

@@ -150,7 +150,7 @@ async def test_a_full_queue_refuses_and_has_begun_nothing() -> None:
 
 
 @pytest.mark.parametrize("under_way", [True, False], ids=["under way", "queued"])
-async def test_who_stops_waiting_is_served_all_the_same(under_way: bool) -> None:
+async def test_who_stops_waiting_is_served_all_the_same(*, under_way: bool) -> None:
     office = Office(opened=False)
     batcher = Batcher(office.flush, items_max=10, queue_items_max=10)
     impatient = batcher.submit("a")

@@ -61,7 +61,7 @@ def test_two_accounts_share_neither_number_nor_name(one: Account, other: Account
         " 2201.CNY",
         "02201.CNY",
         "+2201.CNY",
-        "２２０１.CNY",
+        "２２０１.CNY",  # noqa: RUF001 - digits, but wide ones
         "1121.nobody.CNY",
         "1121.fees.CNY",
         "1121.fees.simulator.CNY",

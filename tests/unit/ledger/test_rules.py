@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from unit.ledger.books import Books, table
-from unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
 
 from gateway.domain import limits
 from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
@@ -15,6 +13,8 @@ from gateway.domain.payment import OPEN, Certainty, Standing, Status
 from gateway.domain.posting import JournalKind
 from gateway.domain.stages import Attempt
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
+from unit.ledger.books import Books, table
+from unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
 
 LATER = NOON + timedelta(seconds=1)
 AFTER_EXPIRY = EXPIRY + timedelta(seconds=1)
@@ -91,9 +91,9 @@ def test_every_verdict_on_every_status(before: Status, verdict: Verdict, cell: s
     assert payment.failure == (FAILURE if status == "failed" else None)
     assert payment.next_action == (SCAN if status == "requires_action" else None)
     assert (change.journal is not None) == (verdict is Verdict.SUCCEEDED)
-    assert (change.due_at is None) == (status in {"succeeded", "failed", "canceled"} or (
-        status == "requires_review" and not late
-    ))
+    assert (change.due_at is None) == (
+        status in {"succeeded", "failed", "canceled"} or (status == "requires_review" and not late)
+    )
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PENDING, Verdict.UNKNOWN, Verdict.NOT_FOUND])
@@ -115,7 +115,7 @@ def test_the_first_word_is_told_even_when_it_says_little(verdict: Verdict) -> No
     ],
 )
 def test_a_close_is_an_expiry_unless_somebody_wanted_it(
-    at: datetime, cancel_wished: bool, status: Status
+    *, at: datetime, cancel_wished: bool, status: Status
 ) -> None:
     attempt = replace(ATTEMPT, cancel_wished=cancel_wished)
     standing = standing_at(Status.REQUIRES_CAPTURE)
@@ -226,7 +226,7 @@ def test_a_capture_of_more_than_was_authorized_does_not_begin(amount: int) -> No
     assert begin_capture(standing_at(Status.REQUIRES_CAPTURE), ATTEMPT, amount, NOON) is None
 
 
-@pytest.mark.parametrize("status", set(Status) - {Status.REQUIRES_CAPTURE})
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.REQUIRES_CAPTURE])
 def test_only_an_authorized_payment_is_captured(status: Status) -> None:
     assert begin_capture(standing_at(status), ATTEMPT, 1, NOON) is None
 

@@ -1,4 +1,4 @@
-"""What is asked: strict bodies and queries, and refusals that name the field but never its value."""
+"""What is asked: strict bodies and queries, and refusals that name a field but never its value."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.nouns import COMMAND, NOON
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayment, Status
 from gateway.match.rules import decode_body, decode_query, refuse_unfit
 from gateway.match.table import ListPayments, Nothing
+from unit.nouns import COMMAND, NOON
 
 DECODER = msgspec.json.Decoder(CreatePayment)
 MEMBERS = {
@@ -218,7 +218,7 @@ def test_a_query_that_is_taken(query: str, command: ListPayments) -> None:
         ("limit=0", "field_invalid", "limit"),
         ("limit=101", "field_invalid", "limit"),
         ("limit=05", "field_invalid", "limit"),
-        ("limit=٥", "field_invalid", "limit"),
+        ("limit=٥", "field_invalid", "limit"),  # noqa: RUF001 - a digit, but an Arabic one
         ("limit=5;reference=x", "field_invalid", "limit"),
         ("limit=5&limit=5", "field_invalid", "limit"),
         ("limit=5&%6Cimit=6", "field_invalid", "limit"),
@@ -242,10 +242,12 @@ def test_a_query_that_is_refused(query: str, code: str, param: str | None) -> No
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
 def test_whatever_is_queried_is_a_command_or_a_problem(query: str) -> None:
+    read: msgspec.Struct | Problem
     try:
-        assert isinstance(decode_query(query, ListPayments), ListPayments)
+        read = decode_query(query, ListPayments)
     except Problem as problem:
-        assert problem.kind.status == 400
+        read = problem
+    assert isinstance(read, ListPayments) or read.kind.status == 400
 
 
 SECOND = timedelta(seconds=1)
@@ -258,6 +260,7 @@ LATEST = NOON + timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
         COMMAND,
         msgspec.structs.replace(COMMAND, currency="KWD"),
         msgspec.structs.replace(COMMAND, expires_at=NOON + SECOND),
+        msgspec.structs.replace(COMMAND, expires_at=NOON - SECOND),  # it may be an old one
         msgspec.structs.replace(COMMAND, expires_at=LATEST),
         Nothing(),
     ],
@@ -271,8 +274,6 @@ def test_a_command_that_can_be_meant(command: msgspec.Struct) -> None:
     [
         (msgspec.structs.replace(COMMAND, currency="XXX"), "currency"),
         (msgspec.structs.replace(COMMAND, currency="XAU"), "currency"),
-        (msgspec.structs.replace(COMMAND, expires_at=NOON), "expires_at"),
-        (msgspec.structs.replace(COMMAND, expires_at=NOON - SECOND), "expires_at"),
         (msgspec.structs.replace(COMMAND, expires_at=LATEST + SECOND), "expires_at"),
     ],
 )

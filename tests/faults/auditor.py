@@ -1,0 +1,208 @@
+"""The auditor: predicts from each story how it may end, and holds us to everything we answered.
+
+It knows the public contract and nothing of the gateway's code: what a token does, that an answer
+stays true, and that money which moved is explained on both sides.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.domain.identity import merchant_number
+from tests.e2e.harness import Reply, Shop
+from tests.faults.merchants import Asked, Diary
+from tests.faults.plan import POLICIES, Story
+
+_GIVEN_UP: Final = frozenset({"canceled", "expired"})
+_DECLINES: Final = frozenset({"tok_declined", "tok_insufficient_funds", "tok_expired_card"})
+_NEVER_PAID: Final = frozenset({"tok_timeout_lost", "tok_forged_notice"})
+_FIXED: Final = (
+    *("object", "id", "merchant", "reference", "amount", "currency", "method", "metadata"),
+    *("description", "created_at", "expires_at"),
+)
+_FIXED_OF_REFUND: Final = (
+    *("object", "id", "payment", "merchant", "reference", "amount", "currency", "reason"),
+    "created_at",
+)
+
+
+def ends_of(story: Story) -> frozenset[str]:
+    """Every status in which a story may end; whoever dies before asking leaves it to expire."""
+    if story.token in _DECLINES:
+        return _GIVEN_UP | {"failed"}
+    if story.token in _NEVER_PAID:
+        return _GIVEN_UP
+    if story.token == "tok_wrong_amount_notice":
+        return _GIVEN_UP | {"requires_review"}
+    if story.token == "tok_late_success":
+        late = "succeeded" if POLICIES[story.shop] == "adopt" else "requires_review"
+        return _GIVEN_UP if story.manual else _GIVEN_UP | {late}
+    if story.manual:
+        return _GIVEN_UP | {"requires_capture", "succeeded"}
+    return _GIVEN_UP | {"succeeded"}
+
+
+def captures_of(story: Story) -> frozenset[int]:
+    """Every amount of which a story may have been captured, if it was."""
+    if not story.manual:
+        return frozenset({story.amount})
+    return frozenset(act.amount or story.amount for act in story.acts("capture"))
+
+
+@dataclass(frozen=True)
+class End:
+    """How a payment stands when all is quiet: itself and its refunds."""
+
+    payment: dict[str, Any]
+    refunds: list[dict[str, Any]]
+
+
+def objections(story: Story, end: End) -> Iterator[str]:
+    """Say what is wrong with the end of a story by itself."""
+    payment = end.payment
+    captured, refunded = payment["amount_captured"], payment["amount_refunded"]
+    if payment["status"] not in ends_of(story):
+        yield f"ended {payment['status']}"
+    if payment["amount"] != story.amount:
+        yield "has another amount"
+    has_money = payment["status"] == "succeeded" or (
+        payment["status"] == "requires_review" and story.token == "tok_late_success"
+    )
+    if has_money and captured not in captures_of(story) or not has_money and captured:
+        yield f"is {payment['status']} and captured {captured}"
+    given = sum(refund["amount"] for refund in end.refunds if refund["status"] == "succeeded")
+    if given != refunded or refunded > captured:
+        yield f"says {refunded} refunded, its refunds say {given}, captured {captured}"
+    if {refund["status"] for refund in end.refunds} - {"succeeded", "failed"}:
+        yield "has a refund without an end"
+    went_back = POLICIES[story.shop] == "refund" and payment["status"] == "requires_review"
+    if went_back and captured and not refunded:
+        yield "came late and did not go back"
+
+
+def contradictions(story: Story, seen: dict[str, Any], end: dict[str, Any]) -> Iterator[str]:
+    """Say what was answered of a payment or refund and is not true any more."""
+    is_payment = seen["object"] == "payment"
+    for name in _FIXED if is_payment else _FIXED_OF_REFUND:
+        if seen[name] != end[name]:
+            yield f"{name} was {seen[name]}, is {end[name]}"
+    before, after = seen["status"], end["status"]
+    if before in {"succeeded", "failed"} and after != before:
+        yield f"was answered {before}, is {after}"
+    if not is_payment:
+        return
+    if seen["amount_captured"] not in {0, end["amount_captured"]}:
+        yield f"had captured {seen['amount_captured']}, now {end['amount_captured']}"
+    if before in _GIVEN_UP and after not in {before, *_after_late(story)}:
+        yield f"was answered {before}, is {after}"
+    let_go = before == "requires_capture" and after in _GIVEN_UP
+    if let_go and not story.acts("cancel"):
+        yield "its authorization was let go, and nobody had asked for that"
+
+
+def _after_late(story: Story) -> frozenset[str]:
+    return ends_of(story) if story.token == "tok_late_success" else frozenset()
+
+
+class Auditor:
+    """Holds the diary beside how everything stands at the end."""
+
+    def __init__(self, diary: Diary, ends: dict[int, End]) -> None:
+        self._diary = diary
+        self._ends = ends
+
+    def findings(self) -> list[str]:
+        """Everything that is wrong, named by its story."""
+        found = list(self._diary.surprises)
+        for asked in self._diary.asked.values():
+            found += (f"{asked.key}: {what}" for what in self._of_key(asked))
+        for number, end in self._ends.items():
+            story = self._diary.asked[f"key-{number}"].story
+            ends = {each["id"]: each for each in (end.payment, *end.refunds)}
+            for what in objections(story, end):
+                found.append(f"{_name(story)}: {what}")
+            for resource in ends.values():
+                for seen in self._diary.seen.get(resource["id"], []):
+                    found += (
+                        f"{_name(story)} {resource['id']}: {what}"
+                        for what in contradictions(story, seen, resource)
+                    )
+        known = {each["id"] for end in self._ends.values() for each in (end.payment, *end.refunds)}
+        found += (f"{lost} was answered and is gone" for lost in set(self._diary.seen) - known)
+        ids = [end.payment["id"] for end in self._ends.values()]
+        if len(ids) != len(set(ids)):
+            found.append("two keys made one payment")
+        return list(dict.fromkeys(found))
+
+    def _of_key(self, asked: Asked) -> Iterator[str]:
+        ids = {reply.json["id"] for reply in asked.answers if reply.status in {200, 201}}
+        if len(ids) > 1:
+            yield f"made {len(ids)}: {sorted(ids)}"
+        statuses = {reply.status for reply in asked.settled}
+        if not statuses:
+            yield "was never answered"
+        if asked.act is None and statuses - {201} and not self._came_too_late(asked):
+            yield f"was refused: {asked.settled[-1].json}"
+        if any(reply.status == 500 and not _is_known(reply) for reply in asked.answers):
+            yield "was answered 500 without being in doubt"
+
+
+    def _came_too_late(self, asked: Asked) -> bool:
+        """Tell whether a payment could only be asked for when its time was over: nothing began."""
+        refused = all(
+            reply.status == 400 and reply.json["param"] == "expires_at" for reply in asked.settled
+        )
+        return refused and asked.story.number not in self._diary.created
+
+
+def _name(story: Story) -> str:
+    return f"order-{story.number} ({story.token}{', manual' if story.manual else ''})"
+
+
+def _is_known(reply: Reply) -> bool:
+    return "same key to learn" in reply.json["detail"]
+
+
+def repeats(
+    asked: Asked, first: Reply, second: Reply, told: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Say what is wrong with two last answers to a key that had been answered.
+
+    Both are the same: the first answer, which the merchant may have missed, or how the payment
+    stands; in any case how it once truly stood.  A capture or cancellation that came to nothing
+    may be refused instead.
+    """
+    if first.body != second.body:
+        yield f"{asked.key}: two answers at the end: {first.body!r} and {second.body!r}"
+    if first.headers.get("Idempotent-Replayed") != "true" and "/sync" not in asked.path:
+        yield f"{asked.key}: was served as if it were new"
+    if first.status == 409 and asked.path.endswith(("/capture", "/cancel")):
+        return
+    if first.json not in told:
+        yield f"{asked.key}: answered {first.body!r}, which it never was"
+
+
+def money_of(lines: Iterable[dict[str, Any]]) -> dict[int, tuple[int, int]]:
+    """Sum the acquirer's books by merchant: what it took and what it gave back."""
+    sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for line in lines:
+        sums[merchant_number(line["number"])][line["kind"] == "refund"] += line["amount"]
+    return {merchant: (taken, given) for merchant, (taken, given) in sums.items()}
+
+
+def unexplained(
+    shop: Shop, theirs: tuple[int, int], ours: Iterable[End], accounts: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Say where the acquirer's money, the merchant's payments and our books differ."""
+    payments = [end.payment for end in ours]
+    taken = sum(payment["amount_captured"] for payment in payments)
+    given = sum(payment["amount_refunded"] for payment in payments)
+    if theirs != (taken, given):
+        yield f"{shop.merchant}: the acquirer moved {theirs}, the payments say {(taken, given)}"
+    balance: dict[str, int] = defaultdict(int)
+    for account in accounts:
+        balance[account["code"]] += account["balance"]
+    owed = sum(balance[code] for code in ("2201", "2221", "4001"))
+    if not balance["1121"] == owed == taken - given or balance["2222"]:
+        yield f"{shop.merchant}: the accounts say {dict(balance)}, the payments {taken - given}"

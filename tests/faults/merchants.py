@@ -1,0 +1,196 @@
+"""The merchants of a fault run: they live their stories, insist on answers and write all down."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+
+from tests.e2e.harness import Reply, Shop, order
+from tests.faults.plan import Act, Story
+
+_ANSWER_SECONDS: Final = 8.0
+_IMPATIENT_SECONDS: Final = 0.05
+_SETTLING_SECONDS: Final = 4.0
+_OPEN: Final = ("processing", "requires_action")
+
+# Nothing is settled by these: the same request is to be sent again with the same key.
+_TRY_AGAIN: Final = (429, 500, 503)
+
+
+@dataclass
+class Asked:
+    """One idempotency key: what was asked with it, and every answer that ever came."""
+
+    story: Story
+    shop: Shop
+    path: str
+    body: bytes
+    key: str
+    act: Act | None = None
+    answers: list[Reply] = field(default_factory=list)
+
+    @property
+    def settled(self) -> list[Reply]:
+        """The answers that say what became of it."""
+        return [reply for reply in self.answers if is_settled(reply)]
+
+
+@dataclass
+class Diary:
+    """Everything the merchants asked and heard: what the auditor will hold us to."""
+
+    asked: dict[str, Asked] = field(default_factory=dict)
+    seen: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    created: dict[int, str] = field(default_factory=dict)
+    surprises: list[str] = field(default_factory=list)
+
+    def heard(self, asked: Asked, reply: Reply) -> None:
+        """Write an answer down, and the payment or refund that it shows."""
+        asked.answers.append(reply)
+        if reply.status in {200, 201}:
+            self.saw(reply.json)
+
+    def saw(self, resource: dict[str, Any]) -> None:
+        """Write down how a payment or refund was shown."""
+        self.seen.setdefault(resource["id"], []).append(resource)
+
+
+def is_settled(reply: Reply) -> bool:
+    """Tell whether an answer is one: the others ask to be sent the same again."""
+    if reply.status in _TRY_AGAIN:
+        return False
+    return reply.status != 409 or reply.json["code"] != "request_in_progress"
+
+
+class Merchants:
+    """All merchants, and the payers of their QR codes."""
+
+    def __init__(
+        self, shops: Sequence[Shop], gateways: Sequence[str], acquirer: str, seed: int
+    ) -> None:
+        self.diary = Diary()
+        self.shops = shops
+        self._gateways = gateways
+        self._acquirer = acquirer
+        self._chance = random.Random(f"{seed} merchants")
+
+    async def insist(self, asked: Asked, *, impatient: bool = False) -> Reply:
+        """Send one request until it is answered, by whichever gateway, with one key."""
+        seconds = _IMPATIENT_SECONDS if impatient else _ANSWER_SECONDS
+        while True:
+            shop = replace(asked.shop, base_url=self._chance.choice(self._gateways))
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(seconds):
+                    reply = await shop.call("POST", asked.path, asked.body, key=asked.key)
+                self.diary.heard(asked, reply)
+                if is_settled(reply):
+                    return reply
+            seconds = _ANSWER_SECONDS
+            await asyncio.sleep(self._chance.uniform(0.1, 0.5))
+
+    async def look(self, shop: Shop, path: str) -> Any:
+        """Read until it is answered."""
+        while True:
+            asking = replace(shop, base_url=self._chance.choice(self._gateways))
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    reply = await asking.call("GET", path)
+                if reply.status == 200:
+                    return reply.json
+            await asyncio.sleep(self._chance.uniform(0.1, 0.3))
+
+    async def live(self, story: Story, start: float) -> None:
+        """Live one story from its hour on."""
+        await asyncio.sleep(start + story.at - asyncio.get_running_loop().time())
+        shop = self.shops[story.shop]
+        ends = datetime.now(UTC) + timedelta(seconds=story.open_seconds)
+        body = order(
+            story.token,
+            amount=story.amount,
+            reference=f"order-{story.number}",
+            capture="manual" if story.manual else "automatic",
+            expires_at=ends.isoformat(),
+        )
+        create = self._ask(story, shop, "/v1/payments", body, f"key-{story.number}")
+        replies = await asyncio.gather(
+            *(
+                self.insist(create, impatient=story.is_impatient and twin == 0)
+                for twin in range(story.twins)
+            )
+        )
+        made = {reply.json["id"] for reply in replies if reply.status == 201}
+        if not made:
+            return
+        self.diary.created[story.number] = payment = made.pop()
+        for scene in story.scenes:
+            await asyncio.gather(
+                *(self._play(create, payment, act, number) for number, act in enumerate(scene))
+            )
+
+    def _ask(self, story: Story, shop: Shop, path: str, body: Any, key: str) -> Asked:
+        asked = Asked(story, shop, path, json.dumps(body).encode(), key)
+        return self.diary.asked.setdefault(key, asked)
+
+    async def _play(self, create: Asked, payment: str, act: Act, number: int) -> None:
+        story, shop, path = create.story, create.shop, f"/v1/payments/{payment}"
+        match act.verb:
+            case "settle":
+                await self._settle(shop, path)
+            case "pay":
+                await self._pay(shop, path)
+            case "reuse":
+                await self._misuse(create, json.loads(create.body) | {"amount": 7}, create.key)
+            case "reference":
+                ends = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+                body = json.loads(create.body) | {"expires_at": ends}
+                await self._misuse(create, body, f"{create.key}-again")
+            case verb:
+                key = f"{create.key}-{verb}-{number}-{len(self.diary.asked)}"
+                body = {} if act.amount is None else {"amount": act.amount}
+                if verb == "refund":
+                    body["reference"] = key
+                    path = f"{path}/refunds"
+                else:
+                    path = f"{path}/{verb}"
+                asked = self._ask(story, shop, path, body, key)
+                asked.act = act
+                await self.insist(asked)
+
+    async def _settle(self, shop: Shop, path: str) -> None:
+        """Wait a while for the payment to be settled, as a shop's page does."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLING_SECONDS):
+                while True:
+                    payment = await self.look(shop, path)
+                    self.diary.saw(payment)
+                    if payment["status"] not in _OPEN:
+                        return
+                    await asyncio.sleep(0.3)
+
+    async def _pay(self, shop: Shop, path: str) -> None:
+        """Scan the QR code, once it is shown, until the acquirer answers."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLING_SECONDS):
+                while not (action := (await self.look(shop, path))["next_action"]):
+                    await asyncio.sleep(0.2)
+                url = f"{self._acquirer}/pay/{action['qr']}"
+                while True:
+                    with contextlib.suppress(aiohttp.ClientError, OSError):
+                        async with shop.session.post(url):
+                            return
+                    await asyncio.sleep(0.2)
+
+    async def _misuse(self, create: Asked, body: dict[str, Any], key: str) -> None:
+        """Use a key for another request, or a reference for another payment: both are refused."""
+        misused = Asked(create.story, create.shop, create.path, json.dumps(body).encode(), key)
+        said = (await self.insist(misused)).json
+        same_key = key == create.key
+        expected = "idempotency_key_reused" if same_key else "reference_exists"
+        if said.get("code") != expected:
+            self.diary.surprises.append(f"{create.key} misused with {key}: {said}")

@@ -1,0 +1,112 @@
+"""Webhooks on a real PostgreSQL: what is sent once more on demand, and what the lists show."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+from servers_kit import Database
+from webhook_stage import Stage, sequences, stage_on
+
+from gateway.domain import limits
+from gateway.domain.identity import uuid_of
+from tests.fakes.receiver import Receiver, receiving, says
+
+
+@pytest.fixture
+async def stage(database: Database) -> AsyncIterator[Stage]:
+    async with stage_on(database) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+async def test_one_event_is_sent_again_on_demand(stage: Stage, receiver: Receiver) -> None:
+    endpoint = await stage.endpoint(receiver.url)
+    for _ in range(3):
+        await stage.tell()
+        stage.clock.wind(minutes=10)
+    await stage.turn()
+    event_id = next(got.id for got in receiver.got if got.sequence == 2)
+    again = await stage.deliveries.again(stage.merchant, event_id, stage.clock.now())
+    assert again is not None
+    assert again.queued == 1
+    await stage.turn()
+    assert sequences(receiver)[3:] == [2]
+    assert {delivery.status for delivery in await stage.listed(endpoint)} == {"delivered"}
+
+
+async def test_an_event_of_another_merchant_or_none_is_not_sent_again(stage: Stage) -> None:
+    event_id = await stage.tell()
+    now = stage.clock.now()
+    assert await stage.deliveries.again(stage.merchant + 1, event_id, now) is None
+    for nobodys in (stage.clock.mint("evt", stage.merchant), f"evt_{0:032x}", "evt_" + "f" * 32):
+        assert await stage.deliveries.again(stage.merchant, nobodys, now) is None
+
+
+async def test_a_dead_letter_lives_again_on_demand(stage: Stage, receiver: Receiver) -> None:
+    receiver.answer = says(500)
+    endpoint = await stage.endpoint(receiver.url)
+    event_id = await stage.tell()
+    while not await stage.listed(endpoint, "dead"):
+        await stage.turn()
+        stage.clock.wind(days=2)
+    receiver.answer = says(204)
+    again = await stage.deliveries.again(stage.merchant, event_id, stage.clock.now())
+    assert again is not None
+    await stage.turn()
+    (delivery,) = await stage.listed(endpoint)
+    assert (delivery.status, delivery.tries) == ("delivered", 1)
+    assert len(receiver.got) == 13
+
+
+async def test_a_span_of_time_is_sent_again(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = stage.clock.now()
+    for _ in range(6):
+        await stage.tell()
+        stage.clock.wind(minutes=1)
+    endpoint = await stage.endpoint(receiver.url)
+    span = {"after": began + timedelta(minutes=1), "before": began + timedelta(minutes=5)}
+    monkeypatch.setattr(limits, "WEBHOOK_REDELIVERY_ITEMS_MAX", 3)
+    now = stage.clock.now()
+    first = await stage.deliveries.again_between(
+        stage.merchant, uuid_of(endpoint.id), **span, now=now
+    )
+    assert (first.queued, first.resume_after) == (3, began + timedelta(minutes=3))
+    await stage.turn()
+    assert sorted(sequences(receiver)) == [2, 3, 4]
+    rest = await stage.deliveries.again_between(
+        stage.merchant,
+        uuid_of(endpoint.id),
+        after=first.resume_after or now,
+        before=span["before"],
+        now=now,
+    )
+    assert (rest.queued, rest.resume_after) == (2, None)
+    await stage.turn()
+    assert sorted(sequences(receiver)) == [2, 3, 4, 4, 5]
+
+
+async def test_deliveries_are_listed_newest_first_and_by_page(
+    stage: Stage, receiver: Receiver
+) -> None:
+    receiver.answer = lambda got: web.Response(status=500 if got.sequence == 2 else 204)
+    endpoint = await stage.endpoint(receiver.url)
+    for _ in range(5):
+        await stage.tell()
+    await stage.turn()
+    pages = [
+        await stage.deliveries.of_endpoint(
+            stage.merchant, uuid_of(endpoint.id), status=None, below=below, limit=3
+        )
+        for below in (100, 3)
+    ]
+    assert [[d.sequence for d in page] for page in pages] == [[5, 4, 3], [2, 1]]
+    assert [d.sequence for d in await stage.listed(endpoint, "pending")] == [2]
+    assert [d.sequence for d in await stage.listed(endpoint, "delivered")] == [1, 3, 4, 5]

@@ -1,0 +1,124 @@
+"""Settings: the environment over a file, unknown names refused, secrets never shown."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.settings import Settings, SettingsWrong, read_settings
+
+CANARY = "s3cret"
+
+
+def test_without_an_environment_everything_has_its_default() -> None:
+    assert read_settings({}) == Settings()
+    assert read_settings({"PATH": "/bin", "PORT": "1"}) == Settings()
+
+
+def test_the_environment_is_read_by_name() -> None:
+    given = {"FLOODGATE_PORT": "9000", "FLOODGATE_HOST": "::1", "FLOODGATE_CHANNEL_SECONDS": "0.5"}
+    settings = read_settings(given)
+    assert (settings.port, settings.host, settings.channel_seconds) == (9000, "::1", 0.5)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "floodgate.toml"
+    file.write_text('port = 9000\nhost = "::1"\n')
+    settings = read_settings({"FLOODGATE_CONFIG": str(file), "FLOODGATE_PORT": "9001"})
+    assert (settings.port, settings.host) == (9001, "::1")
+
+
+def test_what_others_read_is_no_setting_of_ours() -> None:
+    assert read_settings({"FLOODGATE_PURE": "1"}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["FLOODGATE_POTR", "FLOODGATE_", "FLOODGATE_SECRET"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(SettingsWrong, match=name) as refusal:
+        read_settings({name: CANARY})
+    assert CANARY not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['potr = "s3cret"', "[server]\nport = 1", "port = 's3cret'", 'FLOODGATE_PORT = "1"']
+)
+def test_an_unknown_name_or_wrong_value_in_the_file_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "floodgate.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsWrong) as refusal:
+        read_settings({"FLOODGATE_CONFIG": str(file)})
+    assert CANARY not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", [None, "port = ", "= 's3cret'", b"\xff"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str | bytes | None) -> None:
+    file = tmp_path / "floodgate.toml"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SettingsWrong, match="FLOODGATE_CONFIG") as refusal:
+        read_settings({"FLOODGATE_CONFIG": str(file)})
+    assert CANARY not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", CANARY),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", ""),
+        ("WORKERS", "0"),
+        ("CHANNEL_SECONDS", "0"),
+        ("CHANNEL_SECONDS", "nan"),
+        ("DATABASE_CONNECTIONS", "1"),
+        ("WEBHOOK_LOOPBACK", CANARY),
+    ],
+)
+def test_a_wrong_value_is_refused_without_being_repeated(name: str, value: str) -> None:
+    with pytest.raises(SettingsWrong) as refusal:
+        read_settings({f"FLOODGATE_{name}": value})
+    assert CANARY not in str(refusal.value)
+    assert name.lower() in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Settings(master_key=CANARY, simulator_secret=CANARY),
+        Settings(database_url=f"postgresql://user:{CANARY}@db:5432/floodgate"),
+        Settings(database_url=f"postgresql://user:a@b:{CANARY}@db/floodgate"),
+        Settings(database_url=f"postgresql://db/floodgate?user=u&password={CANARY}"),
+        Settings(redis_url=f"redis://:{CANARY}@cache:6379/0"),
+        Settings(redis_url=f"rediss://user:{CANARY}@cache"),
+    ],
+    ids=["secrets", "url", "url with signs", "query", "redis", "rediss"],
+)
+def test_no_secret_is_shown(given: Settings) -> None:
+    assert CANARY not in repr(given)
+    assert CANARY not in str(given.masked())
+    assert given.masked().keys() == set(Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "postgresql://user@db/floodgate", "redis://127.0.0.1:6379/0", "redis://[::1]:6379"]
+)
+def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert Settings(database_url=url).masked()["database_url"] == url
+
+
+def test_what_is_masked_can_still_be_told_apart() -> None:
+    shown = Settings(database_url=f"postgresql://user:{CANARY}@db:5432/floodgate").masked()
+    assert shown["database_url"] == "postgresql://user:***@db:5432/floodgate"
+    assert Settings(master_key="").masked()["master_key"] == ""
+
+
+def test_a_child_reads_what_we_read() -> None:
+    settings = replace(
+        Settings(),
+        database_url="postgresql://u:p@db/f",
+        port=9000,
+        channel_seconds=0.5,
+        webhook_loopback=True,
+        master_key=CANARY,
+    )
+    assert read_settings(settings.environment()) == settings
