@@ -18,7 +18,7 @@ from gateway.domain.payment import CreatePayment
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
-_DIGITS: Final = re.compile(r"[0-9]{1,19}")
+_DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
