@@ -200,7 +200,10 @@ def _show_demo(base_url: str, demo: dict[str, Any]) -> None:
         asyncio.run(Demo(base_url, Credentials(demo["key_id"], demo["secret"])).run())
     except (LaunchError, FloodgateError) as error:
         _say(f"the demo payment was not made: {error}")
-    curl = f"floodgate curl GET /v1/payments --key-id {demo['key_id']} --secret …"
+    curl = (
+        f"floodgate curl GET /v1/payments --base-url {base_url}"
+        f" --key-id {demo['key_id']} --secret …"
+    )
     _say(
         f"\nGo on with\n  {base_url}/docs          the API\n  {base_url}/openapi.json  for tools\n"
         f"  {base_url}/metrics       for Prometheus\n  {curl}\nCtrl-C stops everything."

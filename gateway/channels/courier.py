@@ -72,8 +72,9 @@ def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:
 def _agreed(ask: Ask, outcome: Outcome) -> Outcome:
     """Freeze an outcome about other money than we asked for.
 
-    After CREATE an authorization is not compared: it may be larger than the capture that is asked.
+    After CREATE only success is compared: what is held or let go may be more than the capture that
+    is asked, which the ledger knows.
     """
-    if outcome.verdict is Verdict.AUTHORIZED and ask.verb is not Verb.CREATE:
+    if outcome.verdict is not Verdict.SUCCEEDED and ask.verb is not Verb.CREATE:
         return outcome
     return checked(outcome, amount=ask.amount, currency=ask.currency)

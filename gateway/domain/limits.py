@@ -50,6 +50,8 @@ QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
 QUERY_LEASE_SECONDS = 15
 QUERY_BATCH_ITEMS_MAX = 64
+# One worker's pace, well below what acquirers allow, so that recovery never starves payments.
+QUERIES_PER_SECOND_MAX = 200
 
 # Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
 NOTICE_KEEP_SECONDS = 3.0

@@ -32,11 +32,22 @@ Row = asyncpg.Record
 logger: Final = logging.getLogger(__name__)
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_transient(error: BaseException, connection: Any) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate)
         return state in _TRANSIENT_STATES or state.startswith(("08", "53"))
-    return isinstance(error, _FOREIGN)
+    if isinstance(error, asyncpg.InterfaceError):
+        # On a living connection it is about what we asked, such as a value that is none of its
+        # type, and would be so again.
+        return bool(connection.is_closed())
+    return True
+
+
+async def _nothing(_connection: object) -> None:
+    """Leave a session as it is when it is given back: asyncpg's own reset is one more round trip.
+
+    Each of our statements is its own transaction and changes nothing of its session.
+    """
 
 
 class Postgres:
@@ -60,6 +71,7 @@ class Postgres:
                 max_size=self._connections,
                 statement_cache_size=self._statement_cache,
                 command_timeout=10,
+                reset=_nothing,
                 server_settings={"application_name": "floodgate", "jit": "off"},
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -87,7 +99,7 @@ class Postgres:
         assert self._pool is not None, "open() comes first"
         deadline = asyncio.get_running_loop().time() + seconds
         failure: Exception = Unavailable("PostgreSQL cannot be reached")
-        wait = 0.005
+        was_raced, wait = False, 0.005
         while True:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
@@ -100,8 +112,14 @@ class Postgres:
                 continue
             try:
                 rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=left)
+            except asyncpg.UniqueViolationError:
+                # Somebody took the same key while this ran: a second run sees it and minds it.
+                if was_raced:
+                    raise
+                was_raced = True
+                continue
             except _FOREIGN as error:
-                if not _is_transient(error):
+                if not _is_transient(error, connection):
                     raise
                 failure = lost
                 failure.__cause__ = error

@@ -9,7 +9,7 @@ import msgspec
 from gateway.domain.errors import InDoubt, Problem, Unavailable
 from gateway.domain.identity import public
 from gateway.domain.payment import Certainty, CreatePayment
-from gateway.domain.stages import Answer, Claimed, Heard, Opened, ReferenceTaken
+from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, ReferenceTaken
 from gateway.flow import query
 from gateway.flow.desk import Desk
 from gateway.ledger.codec import encode
@@ -33,12 +33,22 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         desk.idempotency.recall(claimed, opened)
     if isinstance(opened, Heard | ReferenceTaken):
         raise _reference_exists(public("pay", opened.resource))
-    answered = await desk.channels.ask(opened)
+    answered = await _ask(opened, desk)
     posted = await unless_away(desk.ledger.post(answered))
     if posted is None:
         await desk.idempotency.release(claimed)
         return Answer(CREATED, not_posted_yet(opened))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+
+
+async def _ask(opened: Opened, desk: Desk) -> Answered:
+    """Ask for the money, unless the payment's time ran out before it was durable.
+
+    Then nobody may be charged any more: a later try of the same request was perhaps refused.
+    """
+    if opened.attempt.expires_at <= desk.clock.now():
+        return await desk.channels.close(opened)
+    return await desk.channels.ask(opened)
 
 
 def _has_ended(claimed: Claimed) -> bool:

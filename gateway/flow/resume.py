@@ -107,13 +107,13 @@ async def keep_resuming(desk: Desk) -> None:
         except FloodgateError as error:
             logger.warning("the recovery queue cannot be read: %s", error)
             attempts, refunds = [], []
-        if attempts or refunds:
-            await asyncio.gather(
-                *(_resume(due, desk) for due in attempts),
-                *(_resume_refund(due, desk) for due in refunds),
-            )
-        else:
-            await asyncio.sleep(_IDLE_SECONDS)
+        asked = len(attempts) + len(refunds)
+        pace = asyncio.sleep(asked / limits.QUERIES_PER_SECOND_MAX if asked else _IDLE_SECONDS)
+        await asyncio.gather(
+            pace,
+            *(_resume(due, desk) for due in attempts),
+            *(_resume_refund(due, desk) for due in refunds),
+        )
 
 
 async def _resume(due: Due, desk: Desk) -> None:

@@ -7,10 +7,21 @@ from msgspec import Struct
 
 from gateway.domain.money import in_words
 from gateway.domain.payment import Standing
+from gateway.domain.refund import RefundStanding
+from gateway.drivers.postgres import Row
+from gateway.events.feed import Event
 from gateway.flow.desk import Desk
 from gateway.ledger.lists import Entry
 
 _HEARD: Final = {"query": "asked again", "sync": "asked at the merchant's wish", "notice": "told"}
+
+
+# Facts of one instant are told in the order in which they come about.
+_ORDER: Final = (
+    *("request", "attempt", "refund", "answer", "query", "sync", "notice"),
+    *("state", "journal", "event"),
+)
+_ENTRIES_MAX: Final = 1000
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -24,10 +35,10 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 async def tell(standing: Standing, desk: Desk) -> list[Moment]:
     """Gather request, attempts, channel words, state changes, journals and events of a payment."""
-    payment = standing.payment
-    attempts, sightings = await desk.reader.history(standing.merchant, payment.id)
+    payment, merchant = standing.payment, standing.merchant
+    attempts, sightings = await desk.reader.history(merchant, payment.id)
     entries = await desk.reader.entries(
-        standing.merchant, account=None, payment_id=payment.id, below=None, limit=1000
+        merchant, account=None, payment_id=payment.id, below=None, limit=_ENTRIES_MAX
     )
     moments = [
         Moment(
@@ -36,55 +47,67 @@ async def tell(standing: Standing, desk: Desk) -> list[Moment]:
             summary=f"{in_words(payment.amount, payment.currency)} asked for order "
             f"{payment.reference}",
             details={"payment": payment.id},
-        )
+        ),
+        *(moment for row in attempts for moment in _of_attempt(row)),
+        *(_of_sighting(row) for row in sightings),
+        *(_of_refund(each) for each in await desk.refunds.of_payment(merchant, payment.id)),
+        *(m for e in await desk.feed.of_payment(merchant, payment.id) for m in _of_event(e)),
+        *_of_journals(entries),
     ]
-    for row in attempts:
-        moments.append(
-            Moment(
-                at=row["sent_at"],
-                kind="attempt",
-                summary=f"attempt recorded, then sent to {row['channel']}",
-                details={"attempt": f"att_{row['id'].hex}", "channel": row["channel"]},
-            )
-        )
-        if row["answered_at"] is not None:
-            moments.append(
-                Moment(
-                    at=row["answered_at"],
-                    kind="answer",
-                    summary=f"{row['channel']}: {row['status']}",
-                    details={
-                        "code": row["code"],
-                        "channel_transaction": row["channel_transaction"],
-                    },
-                )
-            )
-    moments += [
+    return sorted(moments, key=lambda moment: (moment.at, _ORDER.index(moment.kind)))
+
+
+def _of_attempt(row: Row) -> list[Moment]:
+    sent = Moment(
+        at=row["sent_at"],
+        kind="attempt",
+        summary=f"attempt recorded, then sent to {row['channel']}",
+        details={"attempt": f"att_{row['id'].hex}", "channel": row["channel"]},
+    )
+    if row["answered_at"] is None:
+        return [sent]
+    answer = Moment(
+        at=row["answered_at"],
+        kind="answer",
+        summary=f"{row['channel']}: {row['first_verdict']}",
+        details={"code": row["first_code"], "channel_transaction": row["channel_transaction"]},
+    )
+    return [sent, answer]
+
+
+def _of_sighting(row: Row) -> Moment:
+    return Moment(
+        at=row["seen_at"],
+        kind=row["source"],
+        summary=f"{_HEARD[row['source']]}: {row['verdict']}",
+        details={"code": row["code"]},
+    )
+
+
+def _of_refund(standing: RefundStanding) -> Moment:
+    refund = standing.refund
+    return Moment(
+        at=refund.created_at,
+        kind="refund",
+        summary=f"{in_words(refund.amount, refund.currency)} to go back as {refund.reference}",
+        details={"refund": refund.id, "reason": refund.reason},
+    )
+
+
+def _of_event(event: Event) -> list[Moment]:
+    noun, _, status = event.type.partition(".")
+    return [
+        Moment(at=event.created_at, kind="state", summary=f"{noun} is {status}"),
         Moment(
-            at=row["seen_at"],
-            kind=row["source"],
-            summary=f"{_HEARD[row['source']]}: {row['verdict']}",
-            details={"code": row["code"]},
-        )
-        for row in sightings
+            at=event.created_at,
+            kind="event",
+            summary=event.type,
+            details={"event": event.id, "sequence": event.sequence},
+        ),
     ]
-    for event in await desk.feed.of_payment(standing.merchant, payment.id):
-        noun, _, status = event.type.partition(".")
-        moments.append(Moment(at=event.created_at, kind="state", summary=f"{noun} is {status}"))
-        moments.append(
-            Moment(
-                at=event.created_at,
-                kind="event",
-                summary=event.type,
-                details={"event": event.id, "sequence": event.sequence},
-            )
-        )
-    moments += _journals(entries)
-    order = ("request", "attempt", "answer", "query", "sync", "notice", "state", "journal", "event")
-    return sorted(moments, key=lambda moment: (moment.at, order.index(moment.kind)))
 
 
-def _journals(entries: list[Entry]) -> list[Moment]:
+def _of_journals(entries: list[Entry]) -> list[Moment]:
     debits = [entry for entry in reversed(entries) if entry.direction == "debit"]
     return [
         Moment(

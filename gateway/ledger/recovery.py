@@ -18,14 +18,17 @@ from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.codec import read_attempt
 
 _MERCHANTS: Final = "SELECT id FROM merchant"
+# What is due is chosen in a WITH, because a subquery may run once per row, each time for others.
 _TAKE: Final = """
-UPDATE attempt SET due_at = $3, queries = queries + 1
- WHERE merchant_id = ANY($1::bigint[])
-   AND (merchant_id, id) IN (
-       SELECT merchant_id, id FROM attempt
-        WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
-        ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-RETURNING *
+WITH due AS MATERIALIZED (
+    SELECT merchant_id, id FROM attempt
+     WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
+     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE attempt a SET due_at = $3, queries = a.queries + 1
+  FROM due
+ WHERE a.merchant_id = due.merchant_id AND a.id = due.id AND a.merchant_id = ANY($1::bigint[])
+RETURNING a.*
 """
 # When to ask again is ours to say only while the attempt is still leased to us: whatever was posted
 # or wished meanwhile has set another time.
@@ -38,13 +41,15 @@ UPDATE attempt SET due_at = $7 WHERE merchant_id = $1 AND id = $2 AND due_at = $
 """
 _SETTLED: Final = "UPDATE attempt SET due_at = NULL WHERE merchant_id = $1 AND id = $2"
 _TAKE_REFUNDS: Final = """
-UPDATE refund SET due_at = $3, queries = queries + 1
- WHERE merchant_id = ANY($1::bigint[])
-   AND (merchant_id, id) IN (
-       SELECT merchant_id, id FROM refund
-        WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
-        ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-RETURNING merchant_id, id, queries
+WITH due AS MATERIALIZED (
+    SELECT merchant_id, id FROM refund
+     WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
+     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE refund r SET due_at = $3, queries = r.queries + 1
+  FROM due
+ WHERE r.merchant_id = due.merchant_id AND r.id = due.id AND r.merchant_id = ANY($1::bigint[])
+RETURNING r.merchant_id, r.id, r.queries
 """
 _REFUND_LATER: Final = """
 UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL

@@ -51,14 +51,26 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
     A close that the merchant wished, or before the payment's time is over, is a cancellation; any
     other one an expiry.
     """
-    authorized = outcome.verdict is Verdict.AUTHORIZED
-    asked = attempt.amount if authorized else attempt.expected
-    if outcome.amount not in {None, asked} or outcome.currency not in {None, attempt.currency}:
+    if outcome.amount not in _amounts_meant(attempt, outcome.verdict) or (
+        outcome.currency not in {None, attempt.currency}
+    ):
         return Fact.CONFLICTED
     early = attempt.cancel_wished or at < standing.payment.expires_at
     if outcome.verdict is Verdict.CLOSED and early:
         return Fact.CANCELED
     return _FACTS[outcome.verdict]
+
+
+def _amounts_meant(attempt: Attempt, verdict: Verdict) -> set[int | None]:
+    """Give the amounts that fit: what was taken is the capture, what is held is the whole.
+
+    Where nothing is taken, a channel speaks of the one or the other.
+    """
+    if verdict is Verdict.SUCCEEDED:
+        return {None, attempt.expected}
+    if verdict is Verdict.AUTHORIZED:
+        return {None, attempt.amount}
+    return {None, attempt.expected, attempt.amount}
 
 
 def consequence(
@@ -127,9 +139,12 @@ def begin_capture(standing: Standing, attempt: Attempt, amount: int, at: datetim
 
 
 def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
-    """Take money that came late as the order's money after all; None when there is none."""
+    """Take money that came late as the order's money after all; None when there is none.
+
+    Nor when some of it is on its way back already: people have begun to decide otherwise.
+    """
     status = after(standing.payment.status, Fact.ADOPTED)
-    if status is None or not standing.payment.amount_captured:
+    if status is None or not standing.payment.amount_captured or standing.payment.amount_refunded:
         return None
     payment = replace(
         standing.payment,

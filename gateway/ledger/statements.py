@@ -11,6 +11,8 @@ the batch: it becomes one hash of the set.
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.domain.posting import JournalKind
+
 Columns = Sequence[tuple[str, str]]
 
 
@@ -143,7 +145,7 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 
 # A change of a payment: state, attempt, journal, balances and event, all or nothing for each item.
 # An item whose payment is no longer of the expected version, or whose idempotency key was used, is
-# left out; the rest goes on.
+# left out; the rest goes on.  Late money of which a refund has begun is not adopted any more.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -181,6 +183,7 @@ WITH {_input(POST_COLUMNS)}, moved AS (
        AND p.version = i.version - 1 AND p.merchant_id = ANY({_merchants(POST_COLUMNS)})
        AND (i.key IS NULL OR NOT EXISTS (
             SELECT FROM idempotency_key k WHERE k.merchant_id = i.merchant_id AND k.key = i.key))
+       AND (i.kind IS DISTINCT FROM {JournalKind.ADOPTION:d} OR p.amount_refunded = 0)
     RETURNING i.*
 ), keyed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
@@ -189,7 +192,10 @@ WITH {_input(POST_COLUMNS)}, moved AS (
     ON CONFLICT (merchant_id, key) DO NOTHING
 ), tried AS (
     UPDATE attempt a
-       SET status = m.attempt_status, code = m.code, answered_at = m.at,
+       SET status = m.attempt_status, code = m.code,
+           answered_at = coalesce(a.answered_at, m.at),
+           first_verdict = coalesce(a.first_verdict, m.attempt_status),
+           first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
            due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
                          THEN least(a.due_at, m.due_at) ELSE m.due_at END,
            channel_transaction = coalesce(m.channel_transaction, a.channel_transaction),

@@ -16,6 +16,9 @@ ALTER TABLE payment
 -- Set before the channel hears of a capture, so that a crash leaves something to ask about.
 ALTER TABLE attempt ADD COLUMN capture_amount bigint;
 
+-- What the channel said first, kept for whoever reads the payment's history.
+ALTER TABLE attempt ADD COLUMN first_verdict text, ADD COLUMN first_code text;
+
 -- The merchant's wish to cancel, so that recovery goes on where a dead worker stopped.
 ALTER TABLE attempt ADD COLUMN cancel_wished boolean NOT NULL DEFAULT false;
 

@@ -41,7 +41,7 @@ class PostgresKeyStore:
     def __init__(self, postgres: Postgres, vault: sealing.Vault | None) -> None:
         self._postgres = postgres
         self._vault = vault
-        self._opened: dict[bytes, bytes] = {}
+        self._opened: dict[tuple[str, bytes], bytes] = {}
 
     async def live_keys(self) -> Sequence[StoredKey]:
         """Give every key that is not revoked, its secret opened."""
@@ -63,13 +63,14 @@ class PostgresKeyStore:
     def _open(self, sealed: bytes | None, key_hex: str) -> bytes | None:
         if sealed is None:
             return None
-        if sealed not in self._opened:
+        name = (key_hex, sealed)  # a secret sealed for one key is not to be opened for another
+        if name not in self._opened:
             assert self._vault is not None, "reading secrets needs the master key"
             try:
-                self._opened[sealed] = self._vault.open(sealed, key_hex.encode())
+                self._opened[name] = self._vault.open(sealed, key_hex.encode())
             except InvalidTag:
                 raise Unavailable("a stored secret does not fit the master key") from None
-        return self._opened[sealed]
+        return self._opened[name]
 
     async def keep_public_key(self, public_key: bytes, at: datetime) -> None:
         """Store the public half of the master key, with which new secrets are sealed."""

@@ -1,6 +1,5 @@
 """Payments from the outside: sections 3, 4 and 5 of the contract, call by call."""
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -198,7 +197,7 @@ async def test_another_merchants_payment_is_not_there(
 
 @pytest.mark.parametrize("call", OTHERS)
 @pytest.mark.parametrize(
-    "name", [f"pay_{'0' * 32}", f"evt_{uuid.uuid4().hex}", "pay_1", "1", "pay_" + "F" * 32]
+    "name", [f"pay_{'0' * 32}", f"evt_{'1' * 32}", "pay_1", "1", "pay_" + "F" * 32]
 )
 async def test_a_payment_that_never_was(shop: Shop, call: str, name: str) -> None:
     method, _, path = call.format(f"/v1/payments/{name}").partition(" ")

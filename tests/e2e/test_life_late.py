@@ -1,4 +1,4 @@
-"""Deadlines and late money: nothing ends by time alone, and money that comes after the end counts."""
+"""Deadlines and late money: nothing ends by time alone, and money after the end counts."""
 
 import asyncio
 from typing import Any

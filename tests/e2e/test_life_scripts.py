@@ -1,7 +1,7 @@
 """Every script of the simulated acquirer (section 6 of the contract), from the order to its end."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -77,9 +77,9 @@ async def all_played(system: System) -> dict[str, Story]:
 
 
 @pytest.fixture(scope="module")
-def stories(system: System, proven: None) -> Iterator[Mapping[str, Story]]:
+def stories(system: System, proven: None) -> Mapping[str, Story]:
     """All scripts, played at the same time."""
-    yield asyncio.run(all_played(system))
+    return asyncio.run(all_played(system))
 
 
 def test_no_script_is_forgotten() -> None:
@@ -159,8 +159,6 @@ def test_the_history_of_late_money(stories: Mapping[str, Story]) -> None:
     assert [entry for entry in told if entry in order] == order
 
 
-async def test_a_forged_notice_leaves_no_trace_in_the_history(
-    stories: Mapping[str, Story],
-) -> None:
+def test_a_forged_notice_leaves_no_trace_in_the_history(stories: Mapping[str, Story]) -> None:
     kinds = {moment["kind"] for moment in stories["tok_forged_notice:ends"].timeline}
     assert "notice" not in kinds

@@ -1,7 +1,7 @@
 """What the table of states does not have is refused with 409 and changes nothing."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -49,14 +49,14 @@ async def made(shop: Shop, status: str, order: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def shelf(system: System, proven: None) -> Iterator[Shelf]:
+def shelf(system: System, proven: None) -> Shelf:
     async def make() -> Shelf:
         await system.ready()
         async with system.shop() as shop:
             ids = await together(*(made(shop, row[0], row[1]) for row in ROWS))
             return Shelf(shop, dict(zip([row[0] for row in ROWS], ids, strict=True)))
 
-    yield asyncio.run(make())
+    return asyncio.run(make())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ stays true, and that money which moved is explained on both sides.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ def objections(story: Story, end: End) -> Iterator[str]:
     has_money = payment["status"] == "succeeded" or (
         payment["status"] == "requires_review" and story.token == "tok_late_success"
     )
-    if has_money and captured not in captures_of(story) or not has_money and captured:
+    if (has_money and captured not in captures_of(story)) or (not has_money and captured):
         yield f"is {payment['status']} and captured {captured}"
     given = sum(refund["amount"] for refund in end.refunds if refund["status"] == "succeeded")
     if given != refunded or refunded > captured:
@@ -106,34 +106,33 @@ def _after_late(story: Story) -> frozenset[str]:
 
 
 class Auditor:
-    """Holds the diary beside how everything stands at the end."""
+    """Holds the diary beside how everything stands at the end, by reference."""
 
-    def __init__(self, diary: Diary, ends: dict[int, End]) -> None:
+    def __init__(self, diary: Diary, ends: Mapping[str, End]) -> None:
         self._diary = diary
         self._ends = ends
 
     def findings(self) -> list[str]:
         """Everything that is wrong, named by its story."""
         found = list(self._diary.surprises)
+        told = set(self._diary.seen)
         for asked in self._diary.asked.values():
             found += (f"{asked.key}: {what}" for what in self._of_key(asked))
-        for number, end in self._ends.items():
-            story = self._diary.asked[f"key-{number}"].story
-            ends = {each["id"]: each for each in (end.payment, *end.refunds)}
-            for what in objections(story, end):
-                found.append(f"{_name(story)}: {what}")
-            for resource in ends.values():
-                for seen in self._diary.seen.get(resource["id"], []):
-                    found += (
-                        f"{_name(story)} {resource['id']}: {what}"
-                        for what in contradictions(story, seen, resource)
-                    )
-        known = {each["id"] for end in self._ends.values() for each in (end.payment, *end.refunds)}
-        found += (f"{lost} was answered and is gone" for lost in set(self._diary.seen) - known)
-        ids = [end.payment["id"] for end in self._ends.values()]
-        if len(ids) != len(set(ids)):
-            found.append("two keys made one payment")
+        for reference, end in self._ends.items():
+            create = self._diary.asked.get(reference)
+            if create is None or create.resource not in {None, end.payment["id"]}:
+                found.append(f"{reference}: exists as {end.payment['id']}, and nobody was told so")
+                continue
+            found += (f"{_name(create.story)}: {what}" for what in self._of_end(create.story, end))
+            told -= {each["id"] for each in (end.payment, *end.refunds)}
+        found += (f"{lost} was answered and is gone" for lost in told)
         return list(dict.fromkeys(found))
+
+    def _of_end(self, story: Story, end: End) -> Iterator[str]:
+        yield from objections(story, end)
+        for resource in (end.payment, *end.refunds):
+            for seen in self._diary.seen.get(resource["id"], []):
+                yield from contradictions(story, seen, resource)
 
     def _of_key(self, asked: Asked) -> Iterator[str]:
         ids = {reply.json["id"] for reply in asked.answers if reply.status in {200, 201}}
@@ -142,18 +141,19 @@ class Auditor:
         statuses = {reply.status for reply in asked.settled}
         if not statuses:
             yield "was never answered"
-        if asked.act is None and statuses - {201} and not self._came_too_late(asked):
+        if asked.act is None and statuses - {201} and not self._is_refused_for_good(asked):
             yield f"was refused: {asked.settled[-1].json}"
         if any(reply.status == 500 and not _is_known(reply) for reply in asked.answers):
             yield "was answered 500 without being in doubt"
 
-
-    def _came_too_late(self, asked: Asked) -> bool:
-        """Tell whether a payment could only be asked for when its time was over: nothing began."""
-        refused = all(
-            reply.status == 400 and reply.json["param"] == "expires_at" for reply in asked.settled
+    def _is_refused_for_good(self, asked: Asked) -> bool:
+        """Tell whether a payment was asked for after its time, and nothing ever came of it."""
+        end = self._ends.get(asked.key)
+        is_late = all(
+            reply.status == 201 or (reply.status == 400 and reply.json["param"] == "expires_at")
+            for reply in asked.settled
         )
-        return refused and asked.story.number not in self._diary.created
+        return is_late and (end is None or end.payment["status"] in _GIVEN_UP)
 
 
 def _name(story: Story) -> str:
@@ -165,22 +165,22 @@ def _is_known(reply: Reply) -> bool:
 
 
 def repeats(
-    asked: Asked, first: Reply, second: Reply, told: list[dict[str, Any]]
+    asked: Asked, before: list[Reply], again: Reply, told: list[dict[str, Any]]
 ) -> Iterator[str]:
-    """Say what is wrong with two last answers to a key that had been answered.
+    """Say what is wrong with the last answer to a key that had been answered.
 
-    Both are the same: the first answer, which the merchant may have missed, or how the payment
-    stands; in any case how it once truly stood.  A capture or cancellation that came to nothing
-    may be refused instead.
+    It is an answer that was given before, or how the payment stood when an answer was lost on its
+    way, or how it stands now that Redis has forgotten: in any case how it once truly stood, byte
+    for byte.  A capture or cancellation that came to nothing may be refused instead.
     """
-    if first.body != second.body:
-        yield f"{asked.key}: two answers at the end: {first.body!r} and {second.body!r}"
-    if first.headers.get("Idempotent-Replayed") != "true" and "/sync" not in asked.path:
+    if again.headers.get("Idempotent-Replayed") != "true":
         yield f"{asked.key}: was served as if it were new"
-    if first.status == 409 and asked.path.endswith(("/capture", "/cancel")):
+    if again.status == 409 and asked.path.endswith(("/capture", "/cancel")):
         return
-    if first.json not in told:
-        yield f"{asked.key}: answered {first.body!r}, which it never was"
+    if again.json not in told:
+        yield f"{asked.key}: answered {again.body!r}, which it never was"
+    if any(reply.body != again.body for reply in before if reply.json == again.json):
+        yield f"{asked.key}: said the same in other bytes: {again.body!r}"
 
 
 def money_of(lines: Iterable[dict[str, Any]]) -> dict[int, tuple[int, int]]:

@@ -40,6 +40,12 @@ class Asked:
         """The answers that say what became of it."""
         return [reply for reply in self.answers if is_settled(reply)]
 
+    @property
+    def resource(self) -> str | None:
+        """The id of what it made or changed, once that was answered."""
+        shown = (reply.json["id"] for reply in self.answers if reply.status in {200, 201})
+        return next(shown, None)
+
 
 @dataclass
 class Diary:
@@ -47,7 +53,6 @@ class Diary:
 
     asked: dict[str, Asked] = field(default_factory=dict)
     seen: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    created: dict[int, str] = field(default_factory=dict)
     surprises: list[str] = field(default_factory=list)
 
     def heard(self, asked: Asked, reply: Reply) -> None:
@@ -105,6 +110,15 @@ class Merchants:
                     return reply.json
             await asyncio.sleep(self._chance.uniform(0.1, 0.3))
 
+    async def pages(self, shop: Shop, path: str, cursor: str) -> list[dict[str, Any]]:
+        """Read a list to its end; `cursor` is the parameter that asks for the next page."""
+        page = await self.look(shop, path)
+        items: list[dict[str, Any]] = page["data"]
+        while page["next_cursor"] is not None:
+            page = await self.look(shop, f"{path}&{cursor}={page['next_cursor']}")
+            items += page["data"]
+        return items
+
     async def live(self, story: Story, start: float) -> None:
         """Live one story from its hour on."""
         await asyncio.sleep(start + story.at - asyncio.get_running_loop().time())
@@ -117,28 +131,22 @@ class Merchants:
             capture="manual" if story.manual else "automatic",
             expires_at=ends.isoformat(),
         )
-        create = self._ask(story, shop, "/v1/payments", body, f"key-{story.number}")
-        replies = await asyncio.gather(
+        create = self._ask(story, shop, "/v1/payments", body, f"order-{story.number}")
+        await asyncio.gather(
             *(
                 self.insist(create, impatient=story.is_impatient and twin == 0)
                 for twin in range(story.twins)
             )
         )
-        made = {reply.json["id"] for reply in replies if reply.status == 201}
-        if not made:
-            return
-        self.diary.created[story.number] = payment = made.pop()
-        for scene in story.scenes:
-            await asyncio.gather(
-                *(self._play(create, payment, act, number) for number, act in enumerate(scene))
-            )
+        for scene in story.scenes if create.resource is not None else ():
+            await asyncio.gather(*(self._play(create, act) for act in scene))
 
     def _ask(self, story: Story, shop: Shop, path: str, body: Any, key: str) -> Asked:
         asked = Asked(story, shop, path, json.dumps(body).encode(), key)
         return self.diary.asked.setdefault(key, asked)
 
-    async def _play(self, create: Asked, payment: str, act: Act, number: int) -> None:
-        story, shop, path = create.story, create.shop, f"/v1/payments/{payment}"
+    async def _play(self, create: Asked, act: Act) -> None:
+        story, shop, path = create.story, create.shop, f"/v1/payments/{create.resource}"
         match act.verb:
             case "settle":
                 await self._settle(shop, path)
@@ -151,7 +159,7 @@ class Merchants:
                 body = json.loads(create.body) | {"expires_at": ends}
                 await self._misuse(create, body, f"{create.key}-again")
             case verb:
-                key = f"{create.key}-{verb}-{number}-{len(self.diary.asked)}"
+                key = f"{create.key}-{verb}-{len(self.diary.asked)}"
                 body = {} if act.amount is None else {"amount": act.amount}
                 if verb == "refund":
                     body["reference"] = key

@@ -20,11 +20,11 @@ SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS") or 0)
 
 async def test_every_yuan_is_explained() -> None:
     folder = Path(tempfile.mkdtemp(prefix="floodgate-faults-"))  # kept when this fails
-    seconds = SOAK_SECONDS or 16.0
+    seconds = SOAK_SECONDS or 12.0
     planned = plan(
         SEED,
         seconds=seconds,
-        payments=int(seconds * 63),
+        payments=int(seconds * 84),
         faults=max(len(FAULTS), int(seconds)),
     )
     print(f"\nSEED={SEED} replays {len(planned.stories)} payments, {len(planned.faults)} faults")

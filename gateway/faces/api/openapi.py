@@ -151,7 +151,8 @@ def codes_of(operation: Operation) -> list[str]:
     """Give every code with which this call may be refused."""
     codes = [*_ALWAYS, *_CARRYING[operation.carries], *_OWN.get(operation.name, ())]
     codes += _WRITING if operation.writes else ()
-    codes += [missing for _, _, missing in _ids(operation)]
+    # What has not even the shape of an id may be no path of ours at all.
+    codes += [code for _, _, missing in _ids(operation) for code in (missing, "not_found")]
     return codes
 
 

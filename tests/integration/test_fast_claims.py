@@ -1,0 +1,172 @@
+"""Idempotency claims on a real Redis: one winner, exact answers, and no harm when it is away."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import redis.asyncio as aioredis
+
+from gateway.domain import limits
+from gateway.domain.stages import Answer
+from gateway.drivers.redis import Redis
+from gateway.idempotency.fast import FastClaims, Remembered
+from tests.e2e.harness import free_port
+from tests.fakes.proxy import Proxy
+
+PRINT, OTHER = b"p" * 32, b"o" * 32
+ANSWER = Answer(201, b'{"object":"payment"}')
+
+
+@pytest.fixture
+async def claims(redis_url: str) -> AsyncIterator[FastClaims]:
+    # A busy machine must not look like an absent Redis here.
+    driver = Redis(redis_url, budget_seconds=10, pause_seconds=0.1)
+    yield FastClaims(driver)
+    await driver.close()
+
+
+@pytest.fixture
+async def memory(redis_url: str) -> AsyncIterator[aioredis.Redis]:
+    """Look into Redis directly; it is empty at the beginning of each test."""
+    client = aioredis.Redis.from_url(redis_url)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+pytestmark = pytest.mark.usefixtures("memory")
+
+
+async def test_the_first_claim_wins_and_the_second_learns_of_it(claims: FastClaims) -> None:
+    token, nothing = await claims.claim(7, "k", PRINT)
+    assert (len(token or b""), nothing) == (8, None)
+    assert await claims.claim(7, "k", OTHER) == (None, Remembered(PRINT, None))
+
+
+async def test_of_many_claims_at_once_one_wins(claims: FastClaims) -> None:
+    results = await asyncio.gather(*(claims.claim(7, "k", PRINT) for _ in range(300)))
+    assert [token is not None for token, _ in results].count(True) == 1
+    assert {told for token, told in results if token is None} == {Remembered(PRINT, None)}
+
+
+async def test_claims_of_two_workers_meet(claims: FastClaims, redis_url: str) -> None:
+    driver = Redis(redis_url, budget_seconds=10, pause_seconds=0.1)
+    neighbour = FastClaims(driver)
+    results = await asyncio.gather(
+        *(side.claim(7, f"k{n}", PRINT) for n in range(100) for side in (claims, neighbour))
+    )
+    await driver.close()
+    assert [token is not None for token, _ in results].count(True) == 100
+
+
+@pytest.mark.parametrize(
+    ("merchant", "key"), [(8, "k"), (7, "K"), (7, "k}"), (7, "{k}"), (77, ":k"), (7, "7:k")]
+)
+async def test_other_names_are_other_keys(claims: FastClaims, merchant: int, key: str) -> None:
+    await claims.claim(7, "k", PRINT)
+    token, told = await claims.claim(merchant, key, PRINT)
+    assert token is not None
+    assert told is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ANSWER, Answer(409, b""), Answer(200, os.urandom(70_000)), Answer(422, "käse\n\0".encode())],
+    ids=["payment", "empty", "large", "any bytes"],
+)
+async def test_the_answer_comes_back_byte_for_byte(claims: FastClaims, answer: Answer) -> None:
+    await claims.claim(7, "k", PRINT)
+    await claims.finish(7, "k", PRINT, answer)
+    _, told = await claims.claim(7, "k", OTHER)
+    assert told == Remembered(PRINT, Answer(answer.status, answer.body, replayed=True))
+
+
+async def test_an_answer_is_kept_without_a_claim(claims: FastClaims) -> None:
+    await claims.finish(7, "k", PRINT, ANSWER)
+    _, told = await claims.claim(7, "k", PRINT)
+    assert told is not None
+    assert told.answer is not None
+
+
+async def test_a_claim_is_given_back_by_its_owner_alone(claims: FastClaims) -> None:
+    token, _ = await claims.claim(7, "k", PRINT)
+    assert token is not None
+    await claims.release(7, "k", PRINT, b"stranger")
+    assert await claims.claim(7, "k", PRINT) == (None, Remembered(PRINT, None))
+    await claims.release(7, "k", PRINT, token)
+    again, _ = await claims.claim(7, "k", PRINT)
+    assert again not in {None, token}
+    await claims.release(7, "k", PRINT, token)
+    assert (await claims.claim(7, "k", PRINT))[0] is None
+
+
+async def test_an_answer_is_not_given_back(claims: FastClaims) -> None:
+    token, _ = await claims.claim(7, "k", PRINT)
+    assert token is not None
+    await claims.finish(7, "k", PRINT, ANSWER)
+    await claims.release(7, "k", PRINT, token)
+    assert (await claims.claim(7, "k", PRINT))[0] is None
+
+
+async def test_a_claim_lives_for_its_lease_and_an_answer_for_a_day(
+    claims: FastClaims, memory: aioredis.Redis
+) -> None:
+    await claims.claim(7, "k", PRINT)
+    (name,) = await memory.keys()
+    lease = await memory.pttl(name)
+    assert 0 < lease <= limits.CLAIM_LEASE_SECONDS * 1000
+    await claims.finish(7, "k", PRINT, ANSWER)
+    assert await memory.keys() == [name]
+    kept = await memory.pttl(name)
+    assert 24 * 3600 * 1000 - 60_000 < kept <= limits.ANSWER_KEEP_SECONDS * 1000
+
+
+async def test_what_gathers_shares_round_trips(claims: FastClaims, memory: aioredis.Redis) -> None:
+    before = (await memory.info("commandstats")).get("cmdstat_evalsha", {}).get("calls", 0)
+    await asyncio.gather(*(claims.claim(7, f"k{n}", PRINT) for n in range(500)))
+    after = (await memory.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    # Other tests of the run may share this server; alone these are three or four.
+    assert after - before < 250
+    assert len(await memory.keys()) == 500
+
+
+async def test_a_forgotten_script_is_taught_again(
+    claims: FastClaims, memory: aioredis.Redis
+) -> None:
+    await claims.claim(7, "k", PRINT)
+    await memory.script_flush()
+    assert await claims.claim(7, "k", PRINT) == (None, Remembered(PRINT, None))
+
+
+async def test_without_redis_nobody_waits_and_nobody_fails() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    driver = Redis(url, budget_seconds=0.05, pause_seconds=60)
+    away = FastClaims(driver)
+    assert await away.claim(7, "k", PRINT) == (None, None)
+    assert driver.is_away
+    await away.finish(7, "k", PRINT, ANSWER)
+    await away.release(7, "k", PRINT, b"12345678")
+    results = await asyncio.gather(*(away.claim(7, f"k{n}", PRINT) for n in range(100)))
+    assert set(results) == {(None, None)}
+    await driver.close()
+
+
+async def test_a_redis_that_hangs_is_left_alone_and_found_again(redis_url: str) -> None:
+    place = urlsplit(redis_url)
+    async with Proxy(place.path) as proxy:
+        driver = Redis(
+            f"redis://127.0.0.1:{proxy.port}/{parse_qs(place.query)['db'][0]}",
+            budget_seconds=0.2,
+            pause_seconds=0.1,
+        )
+        claims = FastClaims(driver)
+        proxy.hang()
+        assert await claims.claim(7, "k", PRINT) == (None, None)
+        assert driver.is_away
+        proxy.flow()
+        async with asyncio.timeout(20):
+            while (await claims.claim(7, "k", PRINT)) == (None, None):  # noqa: ASYNC110 - a pause
+                await asyncio.sleep(0.02)
+        await driver.close()

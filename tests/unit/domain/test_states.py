@@ -1,0 +1,211 @@
+"""A payment and its refunds as a machine: whatever happens in whatever order, the tables hold."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
+
+from gateway.domain import identity, payment
+from gateway.domain.errors import Problem
+from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
+from gateway.domain.payment import OPEN, Certainty, Fact, Status
+from gateway.domain.refund import TRANSITIONS as REFUND_TRANSITIONS
+from gateway.domain.refund import Refund, RefundStanding, RefundStatus
+from gateway.ledger import refund_rules, rules
+from unit.ledger.books import Books
+from unit.nouns import ATTEMPT, EXPIRY, NOON, PAYMENT, STANDING
+
+FAILURE = Failure("declined", "No.", Advice.NEVER)
+AMOUNTS = st.sampled_from([None, 10_000, 9_999]) | st.integers(1, 12_000)
+# Which facts a channel's word can be, by the word.
+FACTS: Mapping[Verdict, set[Fact]] = {
+    Verdict.SUCCEEDED: {Fact.CAPTURED, Fact.CONFLICTED},
+    Verdict.AUTHORIZED: {Fact.AUTHORIZED, Fact.CONFLICTED},
+    Verdict.REQUIRES_ACTION: {Fact.ACTION_REQUIRED, Fact.CONFLICTED},
+    Verdict.PENDING: {Fact.PENDING, Fact.CONFLICTED},
+    Verdict.FAILED: {Fact.DECLINED, Fact.CONFLICTED},
+    Verdict.CLOSED: {Fact.CANCELED, Fact.EXPIRED, Fact.CONFLICTED},
+    Verdict.NOT_FOUND: {Fact.UNKNOWN, Fact.CONFLICTED},
+    Verdict.UNKNOWN: {Fact.UNKNOWN, Fact.CONFLICTED},
+}
+UNDONE = {RefundStatus.FAILED}
+
+
+class PaymentMachine(RuleBasedStateMachine):
+    """One payment of 100.00 yuan; every change is applied as PostgreSQL applies it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.standing, self.attempt = STANDING, ATTEMPT
+        self.refunds: list[RefundStanding] = []
+        self.books = Books()
+        self.told: list[str] = []
+
+    @property
+    def payment(self) -> payment.Payment:
+        return self.standing.payment
+
+    def apply(self, change: rules.Change, facts: set[Fact]) -> None:
+        """Take a change, which must be one that the table has for one of these facts."""
+        before = self.payment.status
+        after = {payment.after(before, fact) for fact in facts} - {None}
+        assert change.standing.payment.status in after
+        assert change.standing.version == self.standing.version + 1
+        self.standing, self.attempt = change.standing, change.attempt
+        self.books.post(change.journal)
+        self.told.append(change.event_type)
+
+    @initialize(said=st.sampled_from(["", "authorized", "succeeded", "closed succeeded"]))
+    def it_begins(self, said: str) -> None:
+        """Begin at the doors of the larger rooms, which chance alone finds too seldom."""
+        for word in said.split():
+            self.the_channel_speaks(Verdict(word), None, NOON)
+
+    @rule(verdict=st.sampled_from(Verdict), amount=AMOUNTS, at=st.sampled_from([NOON, EXPIRY]))
+    def the_channel_speaks(self, verdict: Verdict, amount: int | None, at: datetime) -> None:
+        outcome = Outcome(verdict, amount=amount, failure=FAILURE)
+        change = rules.consequence(self.standing, self.attempt, outcome, at=at, channel_fee_bps=30)
+        possible = {payment.after(self.payment.status, fact) for fact in FACTS[verdict]} - {None}
+        if change is not None:
+            self.apply(change, FACTS[verdict])
+        if not possible:
+            assert change is None, "the table refuses it"
+        if verdict is Verdict.SUCCEEDED and amount == self.attempt.expected:
+            assert self.payment.amount_captured, "money that moved is never overlooked"
+
+    @rule(amount=st.integers(1, 12_000))
+    def a_capture_is_asked(self, amount: int) -> None:
+        change = rules.begin_capture(self.standing, self.attempt, amount, NOON)
+        allowed = payment.after(self.payment.status, Fact.CAPTURE_STARTED) is not None
+        allowed = allowed and not self.attempt.cancel_wished
+        assert (change is not None) == (allowed and amount <= self.payment.amount_authorized)
+        if change is not None:
+            self.apply(change, {Fact.CAPTURE_STARTED})
+
+    @precondition(lambda self: not self.attempt.is_capturing)
+    @rule()
+    def a_cancel_is_asked(self) -> None:
+        if self.payment.status in payment.CANCELABLE:
+            self.attempt = replace(self.attempt, cancel_wished=True)
+
+    @rule()
+    def late_money_is_adopted(self) -> None:
+        change = rules.adopt(self.standing, self.attempt, NOON)
+        waits = self.payment.status is Status.REQUIRES_REVIEW and self.payment.amount_captured > 0
+        assert (change is not None) == (waits and not self.payment.amount_refunded)
+        if change is not None:
+            self.apply(change, {Fact.ADOPTED})
+
+    @rule(amount=st.none() | st.integers(1, 6_000))
+    def a_refund_is_asked(self, amount: int | None) -> None:
+        left = self.payment.amount_captured - self.payment.amount_refunded
+        wanted = amount or left
+        if not 0 < wanted <= left:
+            with pytest.raises(Problem):
+                refund_rules.refundable(self.standing, amount)
+            return
+        assert refund_rules.refundable(self.standing, amount) == wanted
+        refund = Refund(
+            id=identity.mint("re", 7, len(self.refunds)),
+            payment=PAYMENT.id,
+            merchant=PAYMENT.merchant,
+            reference=str(len(self.refunds)),
+            amount=wanted,
+            currency="CNY",
+            created_at=NOON,
+            updated_at=NOON,
+        )
+        made = refund_rules.planned(self.standing, refund=refund, attempt_id=ATTEMPT.id)
+        self.refunds.append(made)
+        self.books.post(refund_rules.accepted_journal(made))
+        self.reserve(made, 1)
+
+    def reserve(self, made: RefundStanding, sign: int) -> None:
+        refunded = self.payment.amount_refunded + sign * made.refund.amount
+        self.standing = replace(
+            self.standing,
+            payment=replace(self.payment, amount_refunded=refunded),
+            fee_refunded=self.standing.fee_refunded + sign * made.commission_back,
+            channel_fee_refunded=self.standing.channel_fee_refunded + sign * made.channel_fee_back,
+        )
+
+    @precondition(lambda self: self.refunds)
+    @rule(data=st.data(), verdict=st.sampled_from(Verdict), extra=st.sampled_from([None, 0, 1]))
+    def the_channel_speaks_of_a_refund(
+        self, data: Any, verdict: Verdict, extra: int | None
+    ) -> None:
+        index = data.draw(st.integers(0, len(self.refunds) - 1))
+        before = self.refunds[index]
+        amount = before.refund.amount + extra if extra is not None else None
+        outcome = Outcome(verdict, amount=amount)
+        change = refund_rules.consequence(before, outcome, at=NOON, jitter=0)
+        status = REFUND_TRANSITIONS[before.refund.status].get(verdict)
+        if change is None:
+            return
+        assert status is not None, "the table refuses it"
+        after = change.standing.refund.status
+        assert after is (RefundStatus.REQUIRES_REVIEW if extra else status)
+        assert change.standing.version == before.version + 1
+        self.refunds[index] = change.standing
+        self.books.post(change.journal)
+        if change.frees:
+            self.reserve(before, -1)
+
+    @invariant()
+    def amounts_are_in_order(self) -> None:
+        money = self.payment
+        assert 0 <= money.amount_refunded <= money.amount_captured <= money.amount
+        assert money.amount_captured <= money.amount_authorized <= money.amount
+        assert 0 <= self.standing.fee_refunded <= money.fee <= money.amount_captured
+        assert 0 <= self.standing.channel_fee_refunded <= self.standing.channel_fee
+        held = sum(each.refund.amount for each in self.refunds if each.refund.status not in UNDONE)
+        assert held == money.amount_refunded
+
+    @invariant()
+    def the_status_says_what_became_of_the_money(self) -> None:
+        money = self.payment
+        assert (money.amount_captured > 0) >= (money.status is Status.SUCCEEDED)
+        if money.amount_captured:
+            assert money.status in {Status.SUCCEEDED, Status.REQUIRES_REVIEW}
+        if money.status in {Status.FAILED, Status.CANCELED, Status.EXPIRED}:
+            assert money.amount_captured == 0
+        assert (money.certainty is None) or money.status in OPEN
+        if money.certainty is Certainty.UNKNOWN:
+            assert money.status is Status.PROCESSING
+        assert (money.failure is not None) == (money.status is Status.FAILED)
+
+    @invariant()
+    def each_change_is_told_once(self) -> None:
+        assert len(self.told) == self.standing.version
+        assert self.told.count("payment.succeeded") <= 1
+        assert self.told.count("payment.late_success") <= 1
+
+    @invariant()
+    def the_books_have_what_was_taken_and_not_given_back(self) -> None:
+        done = [each for each in self.refunds if each.refund.status is RefundStatus.SUCCEEDED]
+        asked = [
+            each
+            for each in self.refunds
+            if each.refund.status in {RefundStatus.PROCESSING, RefundStatus.REQUIRES_REVIEW}
+        ]
+        captured = self.payment.amount_captured
+        assert self.books["1121.simulator.CNY"] == captured - total(done)
+        assert self.books["2222.CNY"] == -total(asked)
+        left = captured - self.payment.amount_refunded
+        assert self.books["2201.CNY"] + self.books["2221.CNY"] + self.books["4001.CNY"] == -left
+        assert max(self.books[account] for account in ("2201.CNY", "2221.CNY", "4001.CNY")) <= 0
+
+
+def total(refunds: list[RefundStanding]) -> int:
+    return sum(each.refund.amount for each in refunds)
+
+
+PaymentMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=25, deadline=timedelta(seconds=2)
+)
+TestPayment = PaymentMachine.TestCase
