@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.domain.payment import Standing
-from gateway.domain.refund import RefundStanding
+from gateway.domain.payment import Payment, Standing
+from gateway.domain.refund import Refund, RefundStanding
 from gateway.domain.stages import (
     Attempt,
     Claimed,
@@ -25,6 +25,17 @@ class Privacy(Protocol):
     """Encrypts personal data; `context` binds it to its row."""
 
     def hide(self, plain: bytes, context: bytes) -> bytes: ...
+
+
+class Posting(Protocol):
+    """A change that can be posted: whose it is, of which payment, and the resource after it."""
+
+    @property
+    def merchant(self) -> int: ...
+    @property
+    def payment_id(self) -> str: ...
+    @property
+    def resource(self) -> Payment | Refund: ...
 
 
 class Books(Protocol):

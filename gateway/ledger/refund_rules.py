@@ -32,6 +32,21 @@ class RefundChange(Struct, frozen=True, kw_only=True):
     due_at: datetime | None
     frees: bool
 
+    @property
+    def merchant(self) -> int:
+        """The number of the merchant whose refund changes."""
+        return self.standing.merchant
+
+    @property
+    def payment_id(self) -> str:
+        """The payment that the change belongs to."""
+        return self.standing.refund.payment
+
+    @property
+    def resource(self) -> Refund:
+        """The refund after the change."""
+        return self.standing.refund
+
 
 def refundable(standing: Standing, amount: int | None) -> int:
     """Say how much goes back; `Problem` 409 when that is more than there is."""

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.domain.identity import uuid_of
-from gateway.domain.refund import Refund, RefundStanding
+from gateway.domain.refund import RefundStanding
 from gateway.domain.stages import Heard, ReferenceTaken, RefundOpened, RefundPosted, RefundWish
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.ledger import statements
-from gateway.ledger.codec import columns, encode, read_refund, refund_change_row, refund_row
+from gateway.ledger.codec import columns, read_refund, refund_change_row, refund_row
+from gateway.ledger.poster import Poster
 from gateway.ledger.refund_rules import RefundChange
 
 _REFUND: Final = """
@@ -25,7 +26,7 @@ class PostgresRefundBooks:
 
     def __init__(self, postgres: Postgres, clock: Clock) -> None:
         self._postgres = postgres
-        self._clock = clock
+        self._poster = Poster(postgres, clock)
 
     async def refund_batch(self, batch: Sequence[RefundWish]) -> Sequence[RefundResult]:
         """Make new refunds durable; at most one of each payment, the others must plan again."""
@@ -77,44 +78,11 @@ class PostgresRefundBooks:
 
     async def post_batch(self, batch: Sequence[RefundChange]) -> Sequence[RefundPosted | None]:
         """Make changes of refunds durable with their journals, balances and events."""
-        first_of_refund: dict[str, int] = {}
-        for index, change in enumerate(batch):
-            first_of_refund.setdefault(change.standing.refund.id, index)
-        chosen = sorted(first_of_refund.values())
-        bodies = {index: encode(batch[index].standing.refund) for index in chosen}
-        events = {
-            index: self._clock.mint("evt", batch[index].standing.merchant) for index in chosen
-        }
-        rows = await self._postgres.write(
-            statements.REFUND_POST,
-            *columns(refund_change_row(batch[i], events[i], bodies[i]) for i in chosen),
-            sorted({batch[index].standing.merchant for index in chosen}),
-        )
-        posted = {row["resource_id"].hex for row in rows}
-        posted |= await self._already_posted(
-            [
-                (batch[i].standing.merchant, batch[i].standing.refund, events[i])
-                for i in chosen
-                if uuid_of(batch[i].standing.refund.id) not in posted
-            ]
-        )
+        bodies = await self._poster.post(statements.REFUND_POST, batch, refund_change_row)
         return [
-            RefundPosted(change.standing, bodies[index])
-            if index in bodies and uuid_of(change.standing.refund.id) in posted
-            else None
-            for index, change in enumerate(batch)
+            RefundPosted(change.standing, body) if body is not None else None
+            for change, body in zip(batch, bodies, strict=True)
         ]
-
-    async def _already_posted(self, lost: Sequence[tuple[int, Refund, str]]) -> set[str]:
-        """Find those of which our own first, unanswered run had committed the event."""
-        if not lost:
-            return set()
-        rows = await self._postgres.read(
-            statements.ALREADY_POSTED,
-            *columns((m, uuid_of(r.payment), uuid_of(event)) for m, r, event in lost),
-        )
-        found = {row["event_id"].hex for row in rows}
-        return {uuid_of(refund.id) for _, refund, event in lost if uuid_of(event) in found}
 
     async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None:
         """Read one refund as it now stands."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.domain import limits, money
 from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.payment import OPEN, Certainty, Fact, Standing, Status, after
+from gateway.domain.payment import OPEN, Certainty, Fact, Payment, Standing, Status, after
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import next_query_at, silence_ends_at
 from gateway.domain.stages import Attempt, KeyUse
@@ -43,6 +43,21 @@ class Change(Struct, frozen=True, kw_only=True):
     at: datetime
     due_at: datetime | None
     use: KeyUse | None = None
+
+    @property
+    def merchant(self) -> int:
+        """The number of the merchant whose payment changes."""
+        return self.standing.merchant
+
+    @property
+    def payment_id(self) -> str:
+        """The payment that the change belongs to."""
+        return self.standing.payment.id
+
+    @property
+    def resource(self) -> Payment:
+        """The payment after the change."""
+        return self.standing.payment
 
 
 def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Fact:

@@ -205,7 +205,7 @@ WITH {_input(POST_COLUMNS)}, moved AS (
      WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id
        AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
 ), {_POSTED}, {_TOLD}
-SELECT payment_id, version FROM moved
+SELECT resource_id FROM moved
 """
 
 # Which of these changes are in the books already: the events that we named are there.

@@ -22,12 +22,12 @@ from gateway.ledger import statements
 from gateway.ledger.codec import (
     change_row,
     columns,
-    encode,
     open_row,
     read_attempt,
     read_standing,
 )
 from gateway.ledger.ports import Privacy
+from gateway.ledger.poster import Poster
 from gateway.ledger.rules import Change
 
 # The merchant's public id is joined in, because a payment shows it; merchants are a small table
@@ -57,7 +57,7 @@ class PostgresBooks:
     def __init__(self, postgres: Postgres, privacy: Privacy, clock: Clock) -> None:
         self._postgres = postgres
         self._privacy = privacy
-        self._clock = clock
+        self._poster = Poster(postgres, clock)
 
     async def open_batch(self, batch: Sequence[Routed]) -> Sequence[OpenResult]:
         """Make new payments durable; say for each that was not opened why."""
@@ -104,45 +104,11 @@ class PostgresBooks:
 
     async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]:
         """Make changes durable with their journals, balances and events."""
-        first_of_payment: dict[str, int] = {}
-        for index, change in enumerate(batch):
-            first_of_payment.setdefault(change.standing.payment.id, index)
-        chosen = sorted(first_of_payment.values())
-        bodies = {index: encode(batch[index].standing.payment) for index in chosen}
-        event_ids = {
-            index: self._clock.mint("evt", batch[index].standing.merchant) for index in chosen
-        }
-        rows = await self._postgres.write(
-            statements.POST,
-            *columns(change_row(batch[index], event_ids[index], bodies[index]) for index in chosen),
-            sorted({batch[index].standing.merchant for index in chosen}),
-        )
-        posted = {row["payment_id"].hex for row in rows}
-        lost = [i for i in chosen if uuid_of(batch[i].standing.payment.id) not in posted]
-        found = await self._already_posted(batch, lost, event_ids) if lost else set()
+        bodies = await self._poster.post(statements.POST, batch, change_row)
         return [
-            Posted(change.standing, bodies[index])
-            if index in bodies and (index not in lost or uuid_of(event_ids[index]) in found)
-            else None
-            for index, change in enumerate(batch)
+            Posted(change.standing, body) if body is not None else None
+            for change, body in zip(batch, bodies, strict=True)
         ]
-
-    async def _already_posted(
-        self, batch: Sequence[Change], lost: Sequence[int], event_ids: dict[int, str]
-    ) -> set[str]:
-        """Find the changes that a first, unanswered run of the same statement had committed."""
-        rows = await self._postgres.read(
-            statements.ALREADY_POSTED,
-            *columns(
-                (
-                    batch[index].standing.merchant,
-                    uuid_of(batch[index].standing.payment.id),
-                    uuid_of(event_ids[index]),
-                )
-                for index in lost
-            ),
-        )
-        return {row["event_id"].hex for row in rows}
 
     async def heard(self, claimed: Claimed) -> Heard | None:
         """Look up what PostgreSQL remembers of a key."""
