@@ -62,11 +62,12 @@ def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:
     if answer.status not in _SPOKEN:
         return Outcome(code=f"http_{answer.status}")
     try:
-        return channel.read(ask, answer)
+        outcome = channel.read(ask, answer)
     except Exception as error:  # noqa: BLE001 -- money may have moved whatever went wrong in here
         # The message and the body stay out of the log: they may hold the payer's data.
         _log.error("%s %s: %s in the answer", channel.name, ask.verb.value, type(error).__name__)
         return Outcome(code="unreadable")
+    return outcome if outcome.is_clean else Outcome(code="unreadable")
 
 
 def _agreed(ask: Ask, outcome: Outcome) -> Outcome:

@@ -44,6 +44,7 @@ KEYRING_REFRESH_SECONDS = 1.0
 CHANNEL_ANSWER_SECONDS = 3.0
 CHANNEL_CALLS_MAX = 4096
 CHANNEL_ANSWER_BYTES_MAX = 64 * 1024
+CHANNEL_WORD_CHARS_MAX = 200
 
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

@@ -9,6 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+from gateway.domain import limits
+
 
 class Verdict(enum.Enum):
     """The channel's word on one attempt or refund, in our vocabulary."""
@@ -52,7 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """One answer of a channel; amounts are minor units, `None` where the channel did not say.
 
     `code` is the channel's raw word, kept for support staff.  `sent` is False only when the request
-    provably never left (the connection was refused), so that another channel may be tried.
+    provably never left (the connection was refused).  `conflict` is True when what it says cannot
+    be so beside what is booked already.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -64,6 +67,15 @@ class Outcome(msgspec.Struct, frozen=True):
     next_action: NextAction | None = None
     paid_at: datetime | None = None
     sent: bool = True
+    conflict: bool = False
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether the channel's own words can be kept: short and printable."""
+        return all(
+            word is None or (word.isprintable() and len(word) <= limits.CHANNEL_WORD_CHARS_MAX)
+            for word in (self.channel_transaction, self.code)
+        )
 
 
 def checked(outcome: Outcome, *, amount: int, currency: str) -> Outcome:

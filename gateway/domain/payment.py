@@ -157,6 +157,7 @@ class Fact(enum.Enum):
     EXPIRED = "expired"
     CONFLICTED = "conflicted"
     ADOPTED = "adopted"
+    PAID_AGAIN = "paid_again"
 
 
 _OPEN_FACTS: Final = {
@@ -169,7 +170,10 @@ _OPEN_FACTS: Final = {
 }
 
 # Success that comes after the end is recorded all the same: money moved.
-_ENDED_FACTS: Final = {Fact.CAPTURED: Status.REQUIRES_REVIEW}
+_ENDED_FACTS: Final = {
+    Fact.CAPTURED: Status.REQUIRES_REVIEW,
+    Fact.CONFLICTED: Status.REQUIRES_REVIEW,
+}
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
     {
@@ -192,9 +196,11 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
             Fact.AUTHORIZED: Status.REQUIRES_CAPTURE,
             Fact.DECLINED: Status.FAILED,
             Fact.CANCELED: Status.CANCELED,
+            Fact.EXPIRED: Status.EXPIRED,
             Fact.ADOPTED: Status.SUCCEEDED,
         },
-        Status.SUCCEEDED: {},
+        # A second transaction for the same attempt: the payment stays, its money waits apart.
+        Status.SUCCEEDED: {Fact.PAID_AGAIN: Status.SUCCEEDED},
         Status.FAILED: _ENDED_FACTS,
         Status.CANCELED: _ENDED_FACTS,
         Status.EXPIRED: _ENDED_FACTS,
@@ -202,6 +208,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
 )
 
 OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
+ENDED: Final = frozenset({Status.FAILED, Status.CANCELED, Status.EXPIRED})
 CANCELABLE: Final = OPEN | {Status.REQUIRES_CAPTURE}
 # Of these the channel may still have something to say: even an ended one may have been paid late.
 ASKABLE: Final = frozenset(status for status, facts in TRANSITIONS.items() if facts)

@@ -21,6 +21,8 @@ class JournalKind(enum.IntEnum):
     LATE_SUCCESS = 5
     REFUND_RETURNED = 6
     ADOPTION = 7
+    REFUND_LATE = 8
+    SECOND_SUCCESS = 9
 
 
 class Transfer(Struct, frozen=True, gc=False):

@@ -66,6 +66,7 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
     from_suspense: bool
     commission_back: int
     channel_fee_back: int
+    channel_transaction: str | None = None
 
 
 TRANSITIONS: Final[Mapping[RefundStatus, Mapping[Verdict, RefundStatus]]] = MappingProxyType(
@@ -80,10 +81,9 @@ TRANSITIONS: Final[Mapping[RefundStatus, Mapping[Verdict, RefundStatus]]] = Mapp
         },
         # A refund may come back after it was done: the card was closed, the bank returned it.
         RefundStatus.SUCCEEDED: {Verdict.FAILED: RefundStatus.FAILED},
-        RefundStatus.FAILED: {},
-        RefundStatus.REQUIRES_REVIEW: {
-            Verdict.SUCCEEDED: RefundStatus.SUCCEEDED,
-            Verdict.FAILED: RefundStatus.FAILED,
-        },
+        # One that had failed and was done all the same took money that nobody gave up.
+        RefundStatus.FAILED: {Verdict.SUCCEEDED: RefundStatus.REQUIRES_REVIEW},
+        # From here on people decide.
+        RefundStatus.REQUIRES_REVIEW: {},
     }
 )

@@ -127,6 +127,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     channel_transaction: str | None = None
     capture_amount: int | None = None
     cancel_wished: bool = False
+    second_transaction: str | None = None
 
     @property
     def expected(self) -> int:

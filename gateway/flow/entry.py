@@ -55,7 +55,7 @@ async def enter(received: Received, desk: Desk) -> Answer:
         # where nothing was begun and the request may be mended, or the key is another request's.
         reused = problem.code == "idempotency_key_reused"
         if not reused and desk.idempotency.keeps(problem.kind.status):
-            await desk.idempotency.settle(claimed, answer_of(problem, received.request_id))
+            await desk.idempotency.refuse(claimed, answer_of(problem, received.request_id))
         else:
             await desk.idempotency.release(claimed)
         raise

@@ -24,28 +24,35 @@ async def settle(opened: Opened, desk: Desk) -> None:
     policy = await desk.reader.late_success_policy(standing.merchant)
     if policy == "adopt":
         await desk.ledger.adopt(opened, desk.clock.now())
-    elif policy == "refund" and not standing.payment.amount_refunded:
-        await _give_back(opened, desk)
+    elif policy == "refund" and not await _give_back(opened, desk):
+        return  # somebody else refunds it just now: it is due again and looked at then
     await desk.recovery.settled(opened.attempt)
 
 
-async def _give_back(opened: Opened, desk: Desk) -> None:
+async def _give_back(opened: Opened, desk: Desk) -> bool:
+    """Give back what is left; False when that could not even be begun."""
     payment, merchant = opened.standing.payment, opened.standing.merchant
+    left = payment.amount_captured - payment.amount_refunded
+    if left == 0:
+        return True
     now = desk.clock.now()
+    tries = len(await desk.refunds.of_payment(merchant, payment.id))
     # No merchant's key has a space, so this one cannot meet theirs.
-    key = f"late success {payment.id}"
+    key = f"late success {payment.id} {tries}"
     use = KeyUse(key, hashlib.sha256(key.encode()).digest(), "late_refund")
     refund = Refund(
         id=desk.clock.mint("re", merchant),
         payment=payment.id,
         merchant=payment.merchant,
-        reference=f"late-{payment.id}",
-        amount=payment.amount_captured,
+        reference=f"late-{payment.id}-{tries}",
+        amount=left,
         currency=payment.currency,
         reason="The payment had ended before the money came.",
         created_at=now,
         updated_at=now,
     )
     made = await desk.refunds.open(use, refund, opened.attempt)
-    if isinstance(made, RefundOpened):
-        await desk.refunds.post(await desk.channels.refund(made))
+    if not isinstance(made, RefundOpened):
+        return False
+    await desk.refunds.post(await desk.channels.refund(made))
+    return True

@@ -44,8 +44,14 @@ async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
     except NoticeRefused as refusal:
         await desk.notices.done(kept, f"refused: {refusal.reason}")
         raise Problem("notice_refused", "This notice cannot be believed.") from None
-    result = await _post(notice, kept, desk)
-    await desk.notices.done(kept, result)
+    if not notice.outcome.is_clean:
+        await desk.notices.done(kept, "refused: unreadable")
+        raise Problem("notice_refused", "This notice cannot be believed.")
+    try:
+        await desk.notices.done(kept, await _post(notice, kept, desk))
+    except FloodgateError as error:
+        # It is kept and it is the channel's: what is left to do is ours, and done later.
+        logger.warning("notice %s could not be posted yet: %s", kept.id, error)
     return _TAKEN
 
 

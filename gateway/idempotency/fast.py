@@ -35,6 +35,11 @@ for i, key in ipairs(KEYS) do
         if not told[i] then redis.call('SET', key, value, 'PX', life) end
     elseif verb == 'finish' then
         redis.call('SET', key, value, 'PX', life)
+    elseif verb == 'refuse' then
+        local claim = string.sub(value, 1, 41)
+        if redis.call('GET', key) == claim then
+            redis.call('SET', key, string.sub(value, 42), 'PX', life)
+        end
     elseif redis.call('GET', key) == value then
         redis.call('DEL', key)
     end
@@ -48,6 +53,7 @@ class Verb(enum.Enum):
 
     CLAIM = b"claim"
     FINISH = b"finish"
+    REFUSE = b"refuse"
     RELEASE = b"release"
 
 
@@ -95,7 +101,7 @@ class FastClaims:
         if self._redis.is_away:
             return None, None
         token = os.urandom(8)
-        errand = Errand(Verb.CLAIM, _name(merchant, key), b"P" + fingerprint + token, _LEASE_MS)
+        errand = Errand(Verb.CLAIM, _name(merchant, key), _claimed(fingerprint, token), _LEASE_MS)
         try:
             found = await self._batcher.submit(errand)
         except Unavailable:
@@ -104,12 +110,19 @@ class FastClaims:
 
     async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
         """Remember the answer, whoever held the claim: its content is durable already."""
-        value = b"D" + fingerprint + str(answer.status).encode() + answer.body
+        value = _answered(fingerprint, answer)
         await self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
+
+    async def refuse(
+        self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer
+    ) -> None:
+        """Remember a refusal, if the claim is still ours: else another try may have succeeded."""
+        value = _claimed(fingerprint, token) + _answered(fingerprint, answer)
+        await self._try(Errand(Verb.REFUSE, _name(merchant, key), value, _KEEP_MS))
 
     async def release(self, merchant: int, key: str, fingerprint: bytes, token: bytes) -> None:
         """Give the claim back, if it is still ours: nothing was begun under it."""
-        value = b"P" + fingerprint + token
+        value = _claimed(fingerprint, token)
         await self._try(Errand(Verb.RELEASE, _name(merchant, key), value, 0))
 
     async def _try(self, errand: Errand) -> None:
@@ -124,6 +137,14 @@ class FastClaims:
 
 def _name(merchant: int, key: str) -> bytes:
     return f"idem:{{{merchant}:{key}}}".encode()
+
+
+def _claimed(fingerprint: bytes, token: bytes) -> bytes:
+    return b"P" + fingerprint + token
+
+
+def _answered(fingerprint: bytes, answer: Answer) -> bytes:
+    return b"D" + fingerprint + str(answer.status).encode() + answer.body
 
 
 def _read(value: bytes) -> Remembered:

@@ -44,6 +44,20 @@ class Idempotency:
         await self._fast.finish(claimed.merchant.number, claimed.key, claimed.fingerprint, answer)
         return answer
 
+    async def refuse(self, claimed: Claimed, answer: Answer) -> None:
+        """Keep a refusal for whoever asks again, unless another try was served meanwhile.
+
+        Only what succeeded is durable, so a refusal never takes the place of a success.
+        """
+        if claimed.token is not None:
+            await self._fast.refuse(
+                claimed.merchant.number,
+                claimed.key,
+                claimed.fingerprint,
+                token=claimed.token,
+                answer=answer,
+            )
+
     async def release(self, claimed: Claimed) -> None:
         """Give the claim back without an answer, so that the next try is served afresh."""
         if claimed.token is not None:

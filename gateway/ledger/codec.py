@@ -102,6 +102,7 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         uuid_of(attempt.id),
         outcome.verdict.value,
         outcome.channel_transaction,
+        attempt.second_transaction,
         outcome.code,
         change.due_at,
         attempt.capture_amount,
@@ -188,6 +189,7 @@ def read_refund(row: Row) -> RefundStanding:
         from_suspense=row["from_suspense"],
         commission_back=row["commission_back"],
         channel_fee_back=row["channel_fee_back"],
+        channel_transaction=row["channel_transaction"],
     )
 
 
@@ -243,4 +245,5 @@ def read_attempt(row: Row) -> Attempt:
         channel_transaction=row["channel_transaction"],
         capture_amount=row["capture_amount"],
         cancel_wished=row["cancel_wished"],
+        second_transaction=row["second_transaction"],
     )

@@ -103,8 +103,15 @@ _QUESTIONS: Final = (
             OR asked.status = 'succeeded' AND booked.done IS DISTINCT FROM asked.amount
             OR asked.status = 'succeeded' AND booked.undone IS NOT NULL
             OR asked.status = 'failed' AND booked.undone IS DISTINCT FROM asked.amount
-            OR asked.status NOT IN ('succeeded', 'failed') AND
-               coalesce(booked.done, booked.undone) IS NOT NULL
+            OR asked.status = 'processing' AND coalesce(booked.done, booked.undone) IS NOT NULL
+        UNION ALL
+        SELECT p.merchant_id, 'adoption of pay_' || replace(p.id::text, '-', '')
+          FROM payment p
+          JOIN (SELECT merchant_id, payment_id AS id, count(*) FILTER (WHERE kind = 5) AS late,
+                       count(*) FILTER (WHERE kind = 7) AS adopted
+                  FROM transfer WHERE kind IN (5, 7) GROUP BY merchant_id, payment_id) AS moved
+               USING (merchant_id, id)
+         WHERE moved.late = 0 OR (p.status = 'succeeded') <> (moved.adopted > 0)
         """,
     ),
     _Question(
@@ -128,7 +135,12 @@ _QUESTIONS: Final = (
         SELECT merchant_id, 'pay_' || replace(p.id::text, '-', '') AS what
           FROM payment p
           LEFT JOIN (SELECT merchant_id, payment_id AS id, sum(amount) AS refunded
-                       FROM refund WHERE status <> 'failed'
+                       FROM refund r
+                      WHERE status <> 'failed' AND NOT EXISTS (
+                            SELECT FROM transfer t
+                             WHERE t.merchant_id = r.merchant_id AND t.kind IN (4, 6)
+                               AND t.journal_id >= r.id AND t.payment_id = r.payment_id
+                               AND left(t.journal_id::text, 35) = left(r.id::text, 35))
                       GROUP BY merchant_id, payment_id) AS given USING (merchant_id, id)
          WHERE p.amount_refunded > p.amount_captured OR p.amount_captured > p.amount
             OR p.amount_refunded <> coalesce(given.refunded, 0)

@@ -98,19 +98,21 @@ def consequence(
 ) -> RefundChange | None:
     """Work out the change that an outcome brings; None when it brings nothing new.
 
-    Words about other money freeze an open refund for people; they say nothing of one that is done.
+    Words about other money freeze an open refund for people; they say nothing of one that has
+    ended.
     """
     before = standing.refund
     status = TRANSITIONS[before.status].get(outcome.verdict)
     if status is None:
         return None
-    if outcome.amount not in {None, before.amount} or outcome.currency not in {
-        None,
-        before.currency,
-    }:
-        if before.status is RefundStatus.SUCCEEDED:
+    agreed = outcome.amount in {None, before.amount}
+    if not agreed or outcome.currency not in {None, before.currency}:
+        if before.status is not RefundStatus.PROCESSING:
             return None
         status = RefundStatus.REQUIRES_REVIEW
+    transaction = outcome.channel_transaction
+    if before.status is RefundStatus.FAILED and transaction in {None, standing.channel_transaction}:
+        return None  # what was done before it came back is told once more
     unsure = outcome.verdict in {Verdict.UNKNOWN, Verdict.NOT_FOUND}
     open_ = status is RefundStatus.PROCESSING
     certainty = (Certainty.UNKNOWN if unsure else Certainty.PENDING) if open_ else None
@@ -124,7 +126,12 @@ def consequence(
         updated_at=at,
     )
     return RefundChange(
-        standing=replace(standing, refund=refund, version=standing.version + 1),
+        standing=replace(
+            standing,
+            refund=refund,
+            version=standing.version + 1,
+            channel_transaction=standing.channel_transaction or transaction,
+        ),
         outcome=outcome,
         event_type=f"refund.{status.value}",
         journal=_outcome_journal(standing, status),
@@ -135,7 +142,7 @@ def consequence(
 
 
 def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal | None:
-    """Write the journal of a refund that was done, that failed, or that came back afterwards."""
+    """Write the journal of a refund that was done, failed, came back, or was done after all."""
     refund, currency = standing.refund, standing.refund.currency
     transit = Account(Code.REFUND_IN_TRANSIT, currency)
     receivable = Account(Code.CHANNEL_RECEIVABLE, currency, standing.channel)
@@ -150,6 +157,11 @@ def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal 
                 (transit, receivable, refund.amount),
                 (fees, cost, standing.channel_fee_back),
             ),
+        )
+    if refund.status is RefundStatus.FAILED:
+        short = Account(Code.SUSPENSE_SHORT, currency)
+        return journal(
+            JournalKind.REFUND_LATE, refund.id, currency, ((short, receivable, refund.amount),)
         )
     if status is not RefundStatus.FAILED:
         return None

@@ -64,12 +64,16 @@ class PostgresRefundBooks:
                 for wish in left
             ),
         )
+        planned = {uuid_of(w.standing.refund.id): w.standing.refund.amount for w in left}
         reasons: dict[str, RefundResult] = {}
         for row in rows:
-            if row["own_id"] is not None:
-                continue
             reason: RefundResult = None
-            if row["resource_id"] is not None and row["resource_id"] != row["refund_id"]:
+            if row["own_id"] is not None and row["own_amount"] == planned[row["refund_id"].hex]:
+                continue
+            if row["own_id"] is not None:
+                # Another request with this key made it first, of another amount.
+                reason = Heard(bytes(row["fingerprint"]), row["operation"], row["own_id"].hex)
+            elif row["resource_id"] is not None and row["resource_id"] != row["refund_id"]:
                 reason = Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)
             elif row["other_id"] is not None:
                 reason = ReferenceTaken(row["other_id"].hex)

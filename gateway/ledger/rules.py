@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.domain import limits, money
 from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.payment import OPEN, Certainty, Fact, Payment, Standing, Status, after
+from gateway.domain.payment import ENDED, OPEN, Certainty, Fact, Payment, Standing, Status, after
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import next_query_at, silence_ends_at
 from gateway.domain.stages import Attempt, KeyUse
@@ -66,14 +66,30 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
     A close that the merchant wished, or before the payment's time is over, is a cancellation; any
     other one an expiry.
     """
-    if outcome.amount not in _amounts_meant(attempt, outcome.verdict) or (
-        outcome.currency not in {None, attempt.currency}
+    if _is_again(standing, attempt, outcome):
+        return Fact.PAID_AGAIN
+    if (
+        outcome.conflict
+        or outcome.amount not in _amounts_meant(attempt, outcome.verdict)
+        or outcome.currency not in {None, attempt.currency}
     ):
         return Fact.CONFLICTED
     early = attempt.cancel_wished or at < standing.payment.expires_at
     if outcome.verdict is Verdict.CLOSED and early:
         return Fact.CANCELED
     return _FACTS[outcome.verdict]
+
+
+def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
+    """Tell whether this is the success of another transaction than the one that is booked."""
+    known = {None, attempt.channel_transaction, attempt.second_transaction}
+    return (
+        outcome.verdict is Verdict.SUCCEEDED
+        and standing.payment.amount_captured > 0
+        and attempt.channel_transaction is not None
+        and attempt.second_transaction is None
+        and outcome.channel_transaction not in known
+    )
 
 
 def _amounts_meant(attempt: Attempt, verdict: Verdict) -> set[int | None]:
@@ -100,7 +116,11 @@ def consequence(
     before = standing.payment
     fact = fact_of(standing, attempt, outcome, at)
     status = after(before.status, fact)
+    if status is not None and fact is Fact.PAID_AGAIN:
+        return _paid_again(standing, attempt, outcome, at)
     if status is None or before.amount_captured:
+        return None
+    if before.status in ENDED and outcome.verdict is not Verdict.SUCCEEDED:
         return None
     if fact is Fact.AUTHORIZED and attempt.is_capturing:
         return None
@@ -130,7 +150,22 @@ def consequence(
         journal=booked,
         at=at,
         # Late money is due at once: the worker carries out what the merchant wants done with it.
-        due_at=at if late else _due_at(status, at),
+        due_at=at if late else _due_at(payment, at),
+    )
+
+
+def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Change:
+    """Book a second payment of the same attempt to suspense; the first one stays as it is."""
+    payment = replace(standing.payment, updated_at=at)
+    amount = outcome.amount if outcome.amount is not None else attempt.expected
+    return Change(
+        standing=replace(standing, payment=payment, version=standing.version + 1),
+        attempt=replace(attempt, second_transaction=outcome.channel_transaction),
+        outcome=outcome,
+        event_type="payment.late_success",
+        journal=suspense_journal(JournalKind.SECOND_SUCCESS, attempt, amount),
+        at=at,
+        due_at=None,
     )
 
 
@@ -203,12 +238,18 @@ def _certainty(status: Status, fact: Fact) -> Certainty | None:
     return Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
 
 
-def _due_at(status: Status, at: datetime) -> datetime | None:
-    """Say when somebody must ask again: soon while it is open, and before a hold lapses."""
-    if status in OPEN:
-        return next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
-    if status is Status.REQUIRES_CAPTURE:
+def _due_at(payment: Payment, at: datetime) -> datetime | None:
+    """Say when somebody must ask again: soon while it is open, and before a hold lapses.
+
+    What is frozen for people is closed at its deadline all the same, if it never was paid.
+    """
+    soon = next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
+    if payment.status in OPEN:
+        return soon
+    if payment.status is Status.REQUIRES_CAPTURE:
         return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+    if payment.status is Status.REQUIRES_REVIEW:
+        return max(soon, payment.expires_at)
     return None
 
 
@@ -242,20 +283,19 @@ def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
 
 def late_journal(standing: Standing, attempt: Attempt) -> Journal:
     """The channel owes us money for an order that had ended: it waits in suspense."""
-    payment = standing.payment
-    return journal(
-        JournalKind.LATE_SUCCESS,
-        attempt.id,
-        payment.currency,
-        (
-            (
-                Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel),
-                Account(Code.SUSPENSE_LONG, payment.currency),
-                payment.amount_captured,
-            ),
-            _channel_fee(standing, attempt),
-        ),
+    amount = standing.payment.amount_captured
+    return suspense_journal(
+        JournalKind.LATE_SUCCESS, attempt, amount, _channel_fee(standing, attempt)
     )
+
+
+def suspense_journal(
+    kind: JournalKind, attempt: Attempt, amount: int, *more: tuple[Account, Account, int]
+) -> Journal:
+    """The channel owes us money that belongs to nobody yet."""
+    receivable = Account(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
+    suspense = Account(Code.SUSPENSE_LONG, attempt.currency)
+    return journal(kind, attempt.id, attempt.currency, ((receivable, suspense, amount), *more))
 
 
 def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:

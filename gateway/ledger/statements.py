@@ -145,7 +145,8 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 
 # A change of a payment: state, attempt, journal, balances and event, all or nothing for each item.
 # An item whose payment is no longer of the expected version, or whose idempotency key was used, is
-# left out; the rest goes on.  Late money of which a refund has begun is not adopted any more.
+# left out; the rest goes on.  A key that was taken while this ran fails the whole statement, which
+# then runs again and sees it.  Late money of which a refund has begun is not adopted any more.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -163,6 +164,7 @@ POST_COLUMNS: Final[Columns] = (
     ("attempt_id", "uuid"),
     ("attempt_status", "text"),
     ("channel_transaction", "text"),
+    ("second_transaction", "text"),
     ("code", "text"),
     ("due_at", "timestamptz"),
     ("capture_amount", "bigint"),
@@ -189,7 +191,6 @@ WITH {_input(POST_COLUMNS)}, moved AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, payment_id, at
       FROM moved WHERE key IS NOT NULL ORDER BY merchant_id, key
-    ON CONFLICT (merchant_id, key) DO NOTHING
 ), tried AS (
     UPDATE attempt a
        SET status = m.attempt_status, code = m.code,
@@ -198,7 +199,8 @@ WITH {_input(POST_COLUMNS)}, moved AS (
            first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
            due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
                          THEN least(a.due_at, m.due_at) ELSE m.due_at END,
-           channel_transaction = coalesce(m.channel_transaction, a.channel_transaction),
+           channel_transaction = coalesce(a.channel_transaction, m.channel_transaction),
+           second_transaction = coalesce(a.second_transaction, m.second_transaction),
            capture_amount = CASE WHEN m.status <> 'requires_capture'
                                  THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m
@@ -308,7 +310,7 @@ SELECT refund_id FROM moved
 """
 WHY_NOT_REFUNDED: Final = """
 SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
-       other.id AS other_id
+       own.amount AS own_amount, other.id AS other_id
   FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[])
        AS w (merchant_id, key, refund_id, reference)
   LEFT JOIN idempotency_key k ON k.merchant_id = w.merchant_id AND k.key = w.key

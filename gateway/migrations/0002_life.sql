@@ -19,6 +19,9 @@ ALTER TABLE attempt ADD COLUMN capture_amount bigint;
 -- What the channel said first, kept for whoever reads the payment's history.
 ALTER TABLE attempt ADD COLUMN first_verdict text, ADD COLUMN first_code text;
 
+-- A second payment for the same attempt, which waits in suspense.
+ALTER TABLE attempt ADD COLUMN second_transaction text;
+
 -- The merchant's wish to cancel, so that recovery goes on where a dead worker stopped.
 ALTER TABLE attempt ADD COLUMN cancel_wished boolean NOT NULL DEFAULT false;
 

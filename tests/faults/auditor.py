@@ -35,12 +35,11 @@ def ends_of(story: Story) -> frozenset[str]:
         return _GIVEN_UP
     if story.token == "tok_wrong_amount_notice":
         return _GIVEN_UP | {"requires_review"}
+    # Money may come late before we have written down that we gave it up: then it is just success.
+    ends = _GIVEN_UP | {"succeeded"}
     if story.token == "tok_late_success":
-        late = "succeeded" if POLICIES[story.shop] == "adopt" else "requires_review"
-        return _GIVEN_UP if story.manual else _GIVEN_UP | {late}
-    if story.manual:
-        return _GIVEN_UP | {"requires_capture", "succeeded"}
-    return _GIVEN_UP | {"succeeded"}
+        ends |= {"requires_review"}
+    return ends | {"requires_capture"} if story.manual else ends
 
 
 def captures_of(story: Story) -> frozenset[int]:
@@ -76,9 +75,10 @@ def objections(story: Story, end: End) -> Iterator[str]:
         yield f"says {refunded} refunded, its refunds say {given}, captured {captured}"
     if {refund["status"] for refund in end.refunds} - {"succeeded", "failed"}:
         yield "has a refund without an end"
-    went_back = POLICIES[story.shop] == "refund" and payment["status"] == "requires_review"
-    if went_back and captured and not refunded:
-        yield "came late and did not go back"
+    if captured and payment["status"] == "requires_review":
+        policy = POLICIES[story.shop]
+        if policy != "review" and not refunded:
+            yield f"came late, and nobody did with it as its merchant wishes: {policy}"
 
 
 def contradictions(story: Story, seen: dict[str, Any], end: dict[str, Any]) -> Iterator[str]:

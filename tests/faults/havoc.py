@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import asyncpg
 import redis.asyncio as aioredis
+from redis.exceptions import RedisError
 
 from tests.fakes.proxy import COMMITTED, Proxy
 from tests.faults.plan import Fault
@@ -46,13 +48,13 @@ _WRITES: Final = (
 )
 _CALLS: Final = (b"POST /v1/payments HTTP", b"/refunds HTTP", b"/capture HTTP", b"/close HTTP")
 COMMITS: Final = tuple(Step("postgres", word, COMMITTED) for word in _WRITES)
-CALLS_ANSWERED: Final = tuple(Step("acquirer", word, _ANSWERED) for word in _CALLS)
+ANSWERS: Final = tuple(Step("acquirer", word, _ANSWERED) for word in _CALLS)
 STEPS: Final = (
     Step("redis", b"claim"),
     *(Step("postgres", word) for word in _WRITES),
     *COMMITS,
     *(Step("acquirer", word) for word in _CALLS),
-    *CALLS_ANSWERED,
+    *ANSWERS,
     Step("redis", b"finish"),
 )
 
@@ -63,114 +65,75 @@ class Havoc:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.done: Counter[str] = Counter()
-        self._deeds: Mapping[str, Callable[[Fault], Awaitable[bool]]] = {
-            "kill gateway": self._kill_gateway,
-            "kill gateway between steps": self._kill_between_steps,
-            "kill worker": self._kill_worker,
-            "kill acquirer": self._kill_acquirer,
-            "kill postgres": self._kill_postgres,
-            "crash a database session": self._crash_session,
-            "kill redis": self._kill_redis,
-            "flush redis": self._flush_redis,
-            "freeze redis": self._freeze_redis,
-            "lose a commit": self._lose_commit,
-            "lose an acquirer's answer": self._lose_answer,
-            "cut a wire": self._cut_wire,
-            "hang the database": self._hang_database,
-        }
 
-    async def wreak(self, faults: tuple[Fault, ...], start: float) -> None:
-        """Carry out a schedule of faults."""
+    async def wreak(self, faults: Sequence[Fault], start: float) -> None:
+        """Carry out a schedule of faults, one after another."""
         for fault in faults:
             await asyncio.sleep(start + fault.at - asyncio.get_running_loop().time())
-            if await self._deeds[fault.kind](fault):
+            if await self._wreak_one(fault):
                 self.done[fault.kind] += 1
 
-    def _gateway(self, fault: Fault) -> Player:
-        return self._stage.gateways[fault.target]
-
-    async def _kill_gateway(self, fault: Fault) -> bool:
-        self._gateway(fault).actor.kill()
+    async def _wreak_one(self, fault: Fault) -> bool:
+        stage, gateway = self._stage, self._stage.gateways[fault.target]
+        victims = {
+            "kill gateway": gateway.actor,
+            "kill worker": stage.worker.actor,
+            "kill acquirer": stage.acquirer,
+            "kill postgres": stage.postgres,
+            "kill redis": stage.redis,
+        }
+        match fault.kind:
+            case "kill gateway between steps":
+                return await _meet(STEPS[fault.step % len(STEPS)], gateway, kill=True)
+            case "lose a commit":
+                return await _meet(COMMITS[fault.step % len(COMMITS)], gateway, kill=False)
+            case "lose an acquirer's answer":
+                return await _meet(ANSWERS[fault.step % len(ANSWERS)], gateway, kill=False)
+            case "crash a database session":
+                return await self._crash_session()
+            case "flush redis":
+                return await self._flush_redis()
+            case "freeze redis":
+                stage.redis.send(signal.SIGSTOP)
+                await asyncio.sleep(fault.seconds)
+                stage.redis.send(signal.SIGCONT)
+            case "hang the database":
+                gateway.wires.postgres.hang()
+                await asyncio.sleep(fault.seconds)
+                gateway.wires.postgres.flow()
+            case "cut the wires":
+                for wire in (gateway.wires.postgres, gateway.wires.redis, gateway.wires.acquirer):
+                    await wire.cut()
+            case kind:
+                victims[kind].send(signal.SIGKILL)
         return True
 
-    async def _kill_worker(self, fault: Fault) -> bool:
-        self._stage.worker.actor.kill()
-        return True
-
-    async def _kill_acquirer(self, fault: Fault) -> bool:
-        self._stage.acquirer.kill()
-        return True
-
-    async def _kill_postgres(self, fault: Fault) -> bool:
-        self._stage.postgres.kill()
-        return True
-
-    async def _kill_redis(self, fault: Fault) -> bool:
-        self._stage.redis.kill()
-        return True
-
-    async def _crash_session(self, fault: Fault) -> bool:
-        """Kill one backend: PostgreSQL throws everybody out and recovers by itself."""
+    async def _crash_session(self) -> bool:
+        """Kill one of PostgreSQL's processes: it throws everybody out and recovers by itself."""
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection = await asyncpg.connect(self._stage.settings.database_url)
-            pid = connection.get_server_pid()
-            await asyncio.to_thread(_kill, pid)
+            os.kill(connection.get_server_pid(), signal.SIGKILL)
             connection.terminate()
             return True
         return False
 
-    async def _flush_redis(self, fault: Fault) -> bool:
-        with contextlib.suppress(aioredis.RedisError, OSError):
+    async def _flush_redis(self) -> bool:
+        with contextlib.suppress(RedisError, OSError):
             async with aioredis.Redis.from_url(self._stage.settings.redis_url) as client:
                 return bool(await client.flushall())
         return False
 
-    async def _freeze_redis(self, fault: Fault) -> bool:
-        self._stage.redis.send(signal.SIGSTOP)
-        await asyncio.sleep(fault.seconds)
-        self._stage.redis.send(signal.SIGCONT)
-        return True
 
-    async def _hang_database(self, fault: Fault) -> bool:
-        wire = self._gateway(fault).wires.postgres
-        wire.hang()
-        await asyncio.sleep(fault.seconds)
-        wire.flow()
-        return True
-
-    async def _cut_wire(self, fault: Fault) -> bool:
-        wires = self._gateway(fault).wires
-        for wire in (wires.postgres, wires.redis, wires.acquirer):
-            await wire.cut()
-        return True
-
-    async def _lose_commit(self, fault: Fault) -> bool:
-        step = COMMITS[fault.step % len(COMMITS)]
-        return await self._meet(step, self._gateway(fault), kill=False)
-
-    async def _lose_answer(self, fault: Fault) -> bool:
-        step = CALLS_ANSWERED[fault.step % len(CALLS_ANSWERED)]
-        return await self._meet(step, self._gateway(fault), kill=False)
-
-    async def _kill_between_steps(self, fault: Fault) -> bool:
-        return await self._meet(STEPS[fault.step % len(STEPS)], self._gateway(fault), kill=True)
-
-    async def _meet(self, step: Step, player: Player, *, kill: bool) -> bool:
-        """Stop a process at a step, kill it there if so wished, and lose what is on the wire."""
-        wire = step.of(player.wires)
-        stop = wire.stop_at(step.marker, answered_by=step.answered_by)
-        try:
-            await stop.reached(_REACH_SECONDS)
-        except TimeoutError:
-            stop.go()  # whoever comes by later passes
-            return False
-        if kill:
-            player.actor.kill()
-        await wire.cut()
-        return True
-
-
-def _kill(pid: int) -> None:
-    import os
-
-    os.kill(pid, signal.SIGKILL)
+async def _meet(step: Step, player: Player, *, kill: bool) -> bool:
+    """Stop a process at a step, kill it there if so wished, and lose what is on the wire."""
+    wire = step.of(player.wires)
+    stop = wire.stop_at(step.marker, answered_by=step.answered_by)
+    try:
+        await stop.reached(_REACH_SECONDS)
+    except TimeoutError:
+        stop.go()  # whoever comes by later passes
+        return False
+    if kill:
+        player.actor.send(signal.SIGKILL)
+    await wire.cut()
+    return True

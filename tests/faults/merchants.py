@@ -155,7 +155,7 @@ class Merchants:
             case "reuse":
                 await self._misuse(create, json.loads(create.body) | {"amount": 7}, create.key)
             case "reference":
-                ends = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+                ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
                 body = json.loads(create.body) | {"expires_at": ends}
                 await self._misuse(create, body, f"{create.key}-again")
             case verb:
@@ -185,13 +185,12 @@ class Merchants:
         """Scan the QR code, once it is shown, until the acquirer answers."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLING_SECONDS):
-                while not (action := (await self.look(shop, path))["next_action"]):
-                    await asyncio.sleep(0.2)
-                url = f"{self._acquirer}/pay/{action['qr']}"
                 while True:
+                    action = (await self.look(shop, path))["next_action"]
                     with contextlib.suppress(aiohttp.ClientError, OSError):
-                        async with shop.session.post(url):
-                            return
+                        if action is not None:
+                            async with shop.session.post(f"{self._acquirer}/pay/{action['qr']}"):
+                                return
                     await asyncio.sleep(0.2)
 
     async def _misuse(self, create: Asked, body: dict[str, Any], key: str) -> None:

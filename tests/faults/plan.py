@@ -44,7 +44,7 @@ FAULTS: Final = (
     "freeze redis",
     "lose a commit",
     "lose an acquirer's answer",
-    "cut a wire",
+    "cut the wires",
     "hang the database",
 )
 _ENDS_BY_ITSELF: Final = ("tok_declined", "tok_insufficient_funds", "tok_expired_card")
@@ -164,18 +164,18 @@ def _scenes(
 
 def _captures(chance: random.Random, amount: int) -> list[tuple[Act, ...]]:
     part = chance.choice((None, amount, max(1, amount // 3)))
-    return chance.choice(
-        (
-            [(Act("capture", part),)],
-            [(Act("capture", part),), (Act("sync"),)],
-            [(Act("capture", part), Act("sync"))],
-            [(Act("capture", part), Act("capture", amount))],
-            [(Act("capture", part), Act("cancel"))],
-            [(Act("cancel"),)],
-            [(Act("sync"),)],
-            [],
-        )
+    capture, cancel, sync = Act("capture", part), Act("cancel"), Act("sync")
+    what: tuple[tuple[tuple[Act, ...], ...], ...] = (
+        ((capture,),),
+        ((capture,), (sync,)),
+        ((capture, sync),),
+        ((capture, Act("capture", amount)),),
+        ((capture, cancel),),
+        ((cancel,),),
+        ((sync,),),
+        (),
     )
+    return list(chance.choice(what))
 
 
 def _refunds(chance: random.Random, amount: int) -> list[tuple[Act, ...]]:

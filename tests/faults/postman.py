@@ -24,7 +24,6 @@ class Postman:
         self._chance = chance
         self._rounds: set[asyncio.Task[None]] = set()
         self.base_url = ""
-        self.letters = 0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -56,7 +55,6 @@ class Postman:
     async def _take(self, request: web.BaseRequest) -> web.Response:
         letter = await request.read()
         headers = {k: v for k, v in request.headers.items() if k.startswith("simulator-")}
-        self.letters += 1
         for _ in range(self._chance.choice((1, 1, 1, 2))):
             walk = asyncio.create_task(self._carry(request.path, headers, letter))
             self._rounds.add(walk)
@@ -66,7 +64,9 @@ class Postman:
     async def _carry(self, path: str, headers: Mapping[str, str], letter: bytes) -> None:
         wait = self._chance.choice((0.0, self._chance.uniform(0, _LATE_SECONDS_MAX)))
         await asyncio.sleep(wait)
-        while not await self._is_taken(path, headers, letter):
+        while True:
+            if await self._is_taken(path, headers, letter):
+                return
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _is_taken(self, path: str, headers: Mapping[str, str], letter: bytes) -> bool:

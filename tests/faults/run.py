@@ -14,7 +14,7 @@ import msgspec
 from gateway.assembly import prove_everything
 from gateway.channels.simulator.entries import Entry
 from gateway.domain.identity import merchant_number
-from tests.e2e.harness import Shop
+from tests.e2e.harness import Shop, until
 from tests.faults.auditor import Auditor, End, money_of, repeats, unexplained
 from tests.faults.havoc import Havoc
 from tests.faults.merchants import Asked, Merchants
@@ -84,13 +84,13 @@ def _say(what: str, start: float) -> None:
 async def _quiet(stage: Stage) -> None:
     """Wait until nothing is open on our side, on its way, or due at the acquirer."""
     connection = await asyncpg.connect(stage.settings.database_url)
-    async with asyncio.timeout(QUIET_SECONDS):
-        while (
-            await connection.fetchval(_OPEN)
-            or not stage.postman.is_home
-            or _has_due(stage.folder / "acquirer" / "simulator.jsonl")
-        ):
-            await asyncio.sleep(0.1)
+
+    async def is_quiet() -> bool:
+        if await connection.fetchval(_OPEN) or not stage.postman.is_home:
+            return False
+        return not _has_due(stage.folder / "acquirer" / "simulator.jsonl")
+
+    await until(is_quiet, QUIET_SECONDS)
     await connection.close()
 
 
@@ -168,7 +168,7 @@ async def _told(merchants: Merchants, ends: dict[str, End]) -> dict[str, list[di
 
 async def _money(stage: Stage, merchants: Merchants, ends: dict[str, End]) -> list[str]:
     """Hold the acquirer's money beside ours, merchant by merchant, and prove the books."""
-    found = []
+    found: list[str] = []
     async with merchants.shops[0].session.get(f"{stage.settings.simulator_url}/books") as answer:
         theirs = money_of(json.loads(line) for line in (await answer.read()).splitlines())
     for shop in merchants.shops:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,36 +35,25 @@ _LOOK_SECONDS: Final = 0.05
 class Actor:
     """A process that may be killed at any time and rises again while it is tended."""
 
-    def __init__(self, child: Child, *, is_ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, child: Child) -> None:
         self.child = child
-        self._is_ready = is_ready
         self.process: subprocess.Popen[bytes] = spawn(child)
-        self.deaths = 0
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; a process that just died does not hear it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
 
-    def kill(self) -> None:
-        """End it as `kill -9` does."""
-        self.send(signal.SIGKILL)
-
     def tend(self) -> None:
         """Start it again if it is dead."""
         if self.process.poll() is not None:
-            self.deaths += 1
             self.process = spawn(self.child)
 
     async def ready(self) -> None:
         """Wait until it serves."""
 
         async def serves() -> bool:
-            return (
-                self.process.poll() is None
-                and self.child.ready(self.process.pid)
-                and await asyncio.to_thread(self._is_ready)
-            )
+            return self.process.poll() is None and self.child.ready(self.process.pid)
 
         await until(serves, READY_SECONDS)
 
@@ -131,18 +121,19 @@ class Stage:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def ready(self) -> None:
-        """Wait until every process serves."""
+        """Wait until every process serves, and every gateway every merchant."""
         for actor in self.actors:
             await actor.ready()
-        async with aiohttp.ClientSession() as session:
+        for shop in self.shops:
             for gateway in self.gateways:
-                await until(lambda url=f"{gateway.base_url}/readyz": _is_ok(session, url))
+                here = dataclasses.replace(shop, base_url=gateway.base_url)
+                await until(functools.partial(_is_served, here), READY_SECONDS)
 
 
-async def _is_ok(session: aiohttp.ClientSession, url: str) -> bool:
+async def _is_served(shop: Shop) -> bool:
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
-            return answer.status == 200
+        async with asyncio.timeout(2):
+            return (await shop.call("GET", "/v1/events")).status == 200
     return False
 
 
@@ -153,7 +144,6 @@ async def set_up(folder: Path, seed: int) -> AsyncIterator[Stage]:
     The servers keep what they acknowledged when they are killed.  PostgreSQL does without fsync:
     nobody pulls the machine's plug, and after each crash it would take seconds to sync its folder.
     """
-    folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass here
     async with contextlib.AsyncExitStack() as held:
         servers = held.enter_context(Servers(folder / "data"))
         database = servers.postgres()
@@ -254,8 +244,3 @@ async def _opened(system: System, name: str) -> AsyncIterator[Shop]:
     await system.ready()
     async with system.shop(name) as shop:
         yield shop
-
-
-def seconds_since(start: float) -> float:
-    """How long this run has been going on."""
-    return time.monotonic() - start

@@ -9,6 +9,7 @@ from gateway.domain import identity, money
 from gateway.domain.errors import Problem
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing, Status
+from gateway.domain.posting import JournalKind
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
 from gateway.ledger.refund_rules import (
     RefundChange,
@@ -168,7 +169,7 @@ MATRIX = """
 processing      succeeded .          .               processing/pending failed failed processing/unknown processing/unknown
 succeeded       .         .          .               .                  failed .      .                  .
 failed          .         .          .               .                  .      .      .                  .
-requires_review succeeded .          .               .                  failed .      .                  .
+requires_review .         .          .               .                  .      .      .                  .
 """  # noqa: E501 - a table is read in whole lines
 HEAD, *ROWS = [line.split() for line in MATRIX.strip().splitlines()]
 CELLS = [
@@ -277,3 +278,25 @@ def test_whatever_is_said_the_refund_and_the_books_say_the_same(said: list[Outco
                 assert money_is == (0, 6_000, -5_964)
             case RefundStatus.FAILED:
                 assert money_is == (0, 10_000, -9_940)
+
+
+def test_a_refund_that_failed_and_was_done_all_the_same_is_for_people() -> None:
+    failed = brought(plan(captured(), 1_000), Outcome(Verdict.FAILED))
+    assert failed is not None
+    done = Outcome(Verdict.SUCCEEDED, "tx_late", amount=1_000, currency="CNY")
+    late = brought(failed.standing, done)
+    assert late is not None
+    assert late.standing.refund.status is RefundStatus.REQUIRES_REVIEW
+    assert late.frees is False
+    assert late.journal is not None
+    assert late.journal.kind is JournalKind.REFUND_LATE
+    assert brought(late.standing, done) is None
+
+
+def test_a_refund_that_came_back_is_not_done_again_by_an_old_notice() -> None:
+    done = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1_000, currency="CNY")
+    made = brought(plan(captured(), 1_000), done)
+    assert made is not None
+    back = brought(made.standing, Outcome(Verdict.FAILED))
+    assert back is not None
+    assert brought(back.standing, done) is None

@@ -135,13 +135,16 @@ def test_other_money_than_we_asked_for_is_for_people_to_look_at(
 ) -> None:
     outcome = Outcome(verdict, "tx_1", amount=amount, currency=currency)
     change = brought(standing_at(before), outcome)
-    if before not in {*OPEN, Status.REQUIRES_CAPTURE}:
+    ended = {Status.FAILED, Status.CANCELED, Status.EXPIRED}
+    moved = before in ended and verdict is Verdict.SUCCEEDED
+    if before not in {*OPEN, Status.REQUIRES_CAPTURE} and not moved:
         assert change is None
         return
     assert change is not None
     assert change.standing.payment.status is Status.REQUIRES_REVIEW
     assert change.event_type == "payment.requires_review"
-    assert (change.journal, change.due_at) == (None, None)
+    assert change.journal is None
+    assert change.due_at == EXPIRY  # it is closed then, unless people have decided before
     assert change.standing.payment.amount_captured == 0
 
 
@@ -309,3 +312,26 @@ def test_whatever_happens_the_payment_and_the_books_say_the_same(
         assert books["2221.CNY"] == (-payment.amount_captured if in_suspense else 0)
         if payment.amount_captured:
             assert payment.status in {Status.SUCCEEDED, Status.REQUIRES_REVIEW}
+
+
+def test_a_second_transaction_for_the_same_attempt_waits_in_suspense() -> None:
+    attempt = replace(ATTEMPT, channel_transaction="tx_1")
+    paid = standing_at(Status.SUCCEEDED)
+    change = brought(paid, replace(SUCCEEDED, channel_transaction="tx_2"), attempt=attempt)
+    assert change is not None
+    assert change.event_type == "payment.late_success"
+    assert change.standing.payment.status is Status.SUCCEEDED
+    assert change.standing.payment.amount_captured == 10_000
+    assert change.journal is not None
+    assert [transfer.amount for transfer in change.journal.transfers] == [10_000]
+    twice = change.attempt
+    assert brought(change.standing, SUCCEEDED, attempt=twice) is None
+    again = replace(SUCCEEDED, channel_transaction="tx_2")
+    assert brought(change.standing, again, attempt=twice) is None
+
+
+def test_what_cannot_be_so_beside_the_books_is_for_people() -> None:
+    change = brought(standing_at(Status.PROCESSING), replace(SUCCEEDED, conflict=True))
+    assert change is not None
+    assert change.standing.payment.status is Status.REQUIRES_REVIEW
+    assert change.journal is None
