@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SOAK_SECONDS ?= 180
 MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
 
 help:  ## show this list
@@ -15,6 +16,9 @@ run: $(READY)  ## run everything here and make a demo payment; Ctrl-C stops it
 
 test: $(READY)  ## run the tests
 	$(BIN)/pytest -q -n 2 --dist loadfile
+
+soak: $(READY)  ## faults for minutes; SOAK_SECONDS=600 is longer, SEED=4711 replays a run
+	@SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/pytest -q -s tests/faults/test_simulation.py
 
 check: $(READY)  ## lint, types, floors
 	$(BIN)/ruff check .
@@ -39,4 +43,4 @@ $(READY): $(MADE_FROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
 	@touch $@
 
-.PHONY: help install run test check bench docs
+.PHONY: help install run test soak check bench docs

@@ -17,11 +17,12 @@ from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SimulatorChannel
 from gateway.domain.errors import FloodgateError
 from gateway.domain.wire import WireRequest
-from gateway.drivers import migrations, sealing, telemetry
+from gateway.drivers import sealing, telemetry
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 from gateway.drivers.outbound_guard import Guard, GuardedOutbound
 from gateway.drivers.postgres import Postgres
+from gateway.drivers.readiness import Readiness
 from gateway.drivers.redis import Redis
 from gateway.events.deliveries import Deliveries
 from gateway.events.feed import Feed
@@ -107,7 +108,7 @@ def channels_of(settings: Settings) -> Registry:
         channels.append(
             SimulatorChannel(
                 settings.simulator_url,
-                settings.simulator_secret.encode(),
+                settings.simulator_key(),
                 notify_base=public_base(settings),
             )
         )
@@ -141,9 +142,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         outbound = await leaving.enter_async_context(Outbound())
         registry = channels_of(settings)
         store = PostgresKeyStore(postgres, vault)
-        await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
         keyring = Keyring(store)
         await keyring.refresh()
+        await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
@@ -223,20 +224,12 @@ async def _listen(home: House) -> None:
 
 def server_of(home: House) -> ApiServer:
     """Make the HTTP server of one worker."""
-
-    async def missing() -> Mapping[str, str]:
-        try:
-            current = await migrations.schema_is_current(home.postgres.raw)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-            return {"postgresql": "unreachable"}
-        return {} if current else {"schema": "not current"}
-
     settings = home.settings
     pages = Pages(
         version=version("floodgate"),
         server=public_base(settings),
         shared_metrics=Path(settings.metrics_dir) if settings.metrics_dir else None,
-        ready=missing,
+        ready=Readiness(home.postgres).missing,
     )
     return ApiServer(home.desk, pages)
 

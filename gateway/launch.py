@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gateway import merchants
+from gateway.assembly import vault_of
 from gateway.demo import Demo
 from gateway.domain.errors import FloodgateError
 from gateway.drivers import sealing
@@ -40,6 +41,7 @@ def serve(settings: Settings) -> int:
     for name in ("database_url", "redis_url", "master_key"):
         if not getattr(settings, name):
             raise SettingsWrong(f"FLOODGATE_{name.upper()} is needed")
+    settings.simulator_key()
     _refuse_taken_port(settings)
     with (
         stops_on_signals(),
@@ -164,9 +166,11 @@ def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
 async def _keep_public_key(settings: Settings) -> None:
     postgres = Postgres(settings.database_url, connections=1)
     await postgres.open()
-    store = PostgresKeyStore(postgres, vault=None)
-    await store.keep_public_key(sealing.public_part(settings.master_key), Clock().now())
-    await postgres.close()
+    try:
+        store = PostgresKeyStore(postgres, vault_of(settings))
+        await store.keep_public_key(sealing.public_part(settings.master_key), Clock().now())
+    finally:
+        await postgres.close()
 
 
 def _gateways(settings: Settings) -> list[Child]:

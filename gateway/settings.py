@@ -1,11 +1,13 @@
 """The environment or a TOML file, read once into one frozen Settings; nothing else reads it."""
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +21,9 @@ _URLS: Final = frozenset({"database_url", "redis_url"})
 # Read by other parts before there are settings: where they stand, and which twin of native runs.
 _NOT_SETTINGS: Final = frozenset({"config", "pure"})
 
+# Anybody can read it here, so it keeps nobody out.
+_PUBLIC_SECRET: Final = "simulator-secret-for-loopback-only"
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -27,7 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `public_url` is how merchants reach us, as the signature covers it; `public_names` lists further
     authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
-    call to an acquirer.  `webhook_loopback` lets webhooks also go to this machine, by http.
+    call to an acquirer; leases and drains are made for its default, so it can only be shorter.
+    `webhook_loopback` lets webhooks also go to this machine, by http.
     """
 
     database_url: str = ""
@@ -39,8 +45,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     public_url: str = ""
     public_names: str = ""
     master_key: str = ""
-    simulator_secret: str = "simulator-secret-for-loopback-only"
-    channel_seconds: Annotated[float, Meta(gt=0, le=20)] = limits.CHANNEL_ANSWER_SECONDS
+    simulator_secret: str = _PUBLIC_SECRET
+    channel_seconds: Annotated[float, Meta(gt=0, le=limits.CHANNEL_ANSWER_SECONDS)] = (
+        limits.CHANNEL_ANSWER_SECONDS
+    )
     database_connections: Annotated[int, Meta(ge=2, le=500)] = 6
     statement_cache: Annotated[int, Meta(ge=0)] = 200
     metrics_dir: str = ""
@@ -68,6 +76,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for name, value in msgspec.structs.asdict(self).items()
             if value != ""
         }
+
+
+    def simulator_key(self) -> bytes:
+        """Give the secret that we share with the simulator; its default serves this machine alone.
+
+        Raises `SettingsWrong` when the simulator is elsewhere: anybody could sign its notices.
+        """
+        is_public = self.simulator_secret == _PUBLIC_SECRET
+        if is_public and self.simulator_url and not _is_loopback(self.simulator_url):
+            raise SettingsWrong("FLOODGATE_SIMULATOR_SECRET is needed: its default is public")
+        return self.simulator_secret.encode()
 
 
 class SettingsWrong(FloodgateError):
@@ -113,3 +132,11 @@ def _without_password(url: str) -> str:
         credentials = f"{user}:***"
     query = re.sub(r"((?:^|&)(?:ssl)?password=)[^&]*", r"\1***", query)
     return f"{scheme}{separator}{credentials}{at}{place}{question}{query}"
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

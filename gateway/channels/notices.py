@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -47,27 +47,29 @@ class NoticeBox:
     def __init__(self, postgres: Postgres, clock: Clock) -> None:
         self._postgres = postgres
         self._clock = clock
-        self._keeping: Batcher[KeptNotice, None] = Batcher(
+        self._keeping: Batcher[tuple[Any, ...], None] = Batcher(
             self._keep_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
         )
 
     async def keep(self, channel: str, headers: Mapping[str, str], body: bytes) -> KeptNotice:
-        """Make a notice durable as it came."""
+        """Make a notice durable as it came; bytes of its headers that are no UTF-8 are spelt out.
+
+        It becomes a row before it is queued: whatever a stranger sends, the notices that share its
+        batch do not feel it.
+        """
+        words = {_spelt(name): _spelt(value) for name, value in headers.items()}
         notice = KeptNotice(
-            self._clock.mint("ntc", PLATFORM), channel, headers, body, self._clock.now()
+            self._clock.mint("ntc", PLATFORM), channel, words, body, self._clock.now()
         )
-        await self._keeping.submit(notice)
+        row = (PLATFORM, uuid_of(notice.id), channel, notice.received_at, _encode(words), body)
+        await self._keeping.submit(row)
         return notice
 
-    async def _keep_batch(self, batch: Sequence[KeptNotice]) -> Sequence[None]:
-        rows = [
-            (PLATFORM, uuid_of(n.id), n.channel, n.received_at, _encode(n.headers), n.body)
-            for n in batch
-        ]
+    async def _keep_batch(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[None]:
         await self._postgres.write(_KEEP, *zip(*rows, strict=True))
-        return [None] * len(batch)
+        return [None] * len(rows)
 
     async def done(self, notice: KeptNotice, result: str) -> None:
         """Note down what became of a notice."""
@@ -87,3 +89,8 @@ class NoticeBox:
             )
             for row in rows
         ]
+
+
+def _spelt(text: str) -> str:
+    """Write lone surrogates, which stand for bytes that are no UTF-8, as `\\udc80` and so on."""
+    return text.encode(errors="backslashreplace").decode()

@@ -5,6 +5,9 @@ FloodgateError
 + Unavailable       a part we depend on does not answer; nothing is known to have happened
   - Overloaded      our own queue is full; nothing was begun
 + InDoubt           a write whose fate is not known yet; ask by id before answering
+
+StatementRefused    PostgreSQL will never carry this statement out: a fault of ours, so a batch is
+                    halved until it is the answer of the one item that it speaks of
 """
 
 from collections.abc import Mapping
@@ -95,3 +98,16 @@ class Overloaded(Unavailable):
 
 class InDoubt(FloodgateError):
     """A write was sent and its fate never came back."""
+
+
+class StatementRefused(Exception):
+    """PostgreSQL refuses a statement for good; nothing of it is carried out.
+
+    `state` is the SQLSTATE (or the name of the client's own error when it was never sent), and
+    `constraint` the one that was violated.  The server's own words are left out: they repeat rows.
+    """
+
+    def __init__(self, state: str, constraint: str | None = None) -> None:
+        self.state = state
+        self.constraint = constraint
+        super().__init__(f"{state} {constraint}" if constraint else state)

@@ -40,6 +40,10 @@ LEDGER_FLIGHTS_MAX = 2
 # Keys and merchants are read again this often; the contract promises five seconds.
 KEYRING_REFRESH_SECONDS = 1.0
 
+# Readiness: how long one look may take, and how long what it saw serves everybody.
+READINESS_SECONDS = 2.0
+READINESS_KEEP_SECONDS = 1.0
+
 # The acquirer: how long one answer may take, and how many calls may be under way.
 CHANNEL_ANSWER_SECONDS = 3.0
 CHANNEL_CALLS_MAX = 4096

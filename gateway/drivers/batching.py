@@ -43,11 +43,6 @@ class Batcher(Generic[Item, Result]):
         self._waiting: collections.deque[tuple[Item, asyncio.Future[Result]]] = collections.deque()
         self._flights: set[asyncio.Task[None]] = set()
 
-    @property
-    def depth(self) -> int:
-        """How many items wait for a flush."""
-        return len(self._waiting)
-
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item; the future resolves to its own result."""
         if len(self._waiting) >= self._queue_items_max:

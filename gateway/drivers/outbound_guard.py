@@ -62,6 +62,7 @@ class Guard(Struct, frozen=True):
         local = self.loopback and host in _LOOPBACK_NAMES
         literal = _address(host)
         laws = (
+            (url.isprintable(), "It holds signs that cannot be written."),
             (parsed.scheme == "https" or (local and parsed.scheme == "http"), "It must be https."),
             (bool(literal or _NAME.fullmatch(host)), "It names no host."),
             (not named, "It must be without user, password and fragment."),

@@ -14,11 +14,16 @@ from typing import Any, Final
 
 import asyncpg
 
-from gateway.domain.errors import InDoubt, Unavailable
+from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
 
+# A session of no more use: its server became a read-only one, it was idle for too long, or it does
+# not know itself what became of the statement.
+_SPENT_STATES: Final = frozenset({"25006", "57P05", "40003"})
 # Serialisation, deadlock, lock not available, connection and shutdown classes, I/O error, and
 # XX000, under which a distributed engine reports any of them.
-_TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
+_TRANSIENT_STATES: Final = _SPENT_STATES | {
+    *("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
+}
 # An internal error is what asyncpg raises when its connection breaks between two of its own steps.
 _FOREIGN: Final = (
     asyncpg.PostgresError,
@@ -41,6 +46,12 @@ def _is_transient(error: BaseException, connection: Any) -> bool:
         # type, and would be so again.
         return bool(connection.is_closed())
     return True
+
+
+def _refused(error: Exception) -> StatementRefused:
+    """Leave an error's words behind: its message and details may show the row, or the argument."""
+    state = getattr(error, "sqlstate", None) or type(error).__name__
+    return StatementRefused(state, getattr(error, "constraint_name", None))
 
 
 async def _nothing(_connection: object) -> None:
@@ -86,7 +97,10 @@ class Postgres:
                 self._pool.terminate()
 
     async def read(self, sql: str, *arguments: Any, seconds: float = 5.0) -> Sequence[Row]:
-        """Run a statement that changes nothing; `Unavailable` when it cannot be answered."""
+        """Run a statement that changes nothing; `Unavailable` when it cannot be answered.
+
+        Like `write` it raises `StatementRefused` when trying again cannot help.
+        """
         return await self._run(sql, arguments, seconds, Unavailable("PostgreSQL does not answer"))
 
     async def write(self, sql: str, *arguments: Any, seconds: float = 10.0) -> Sequence[Row]:
@@ -112,15 +126,17 @@ class Postgres:
                 continue
             try:
                 rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=left)
-            except asyncpg.UniqueViolationError:
+            except asyncpg.UniqueViolationError as error:
                 # Somebody took the same key while this ran: a second run sees it and minds it.
                 if was_raced:
-                    raise
+                    raise _refused(error) from None
                 was_raced = True
                 continue
             except _FOREIGN as error:
                 if not _is_transient(error, connection):
-                    raise
+                    raise _refused(error) from None
+                if getattr(error, "sqlstate", None) in _SPENT_STATES:
+                    connection.terminate()
                 failure = lost
                 failure.__cause__ = error
                 logger.warning("PostgreSQL failed (%s); trying again", type(error).__name__)

@@ -34,9 +34,6 @@ BATCH_ITEMS: Final = Histogram(
     ["queue"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
-CHANNEL_OUTCOMES: Final = Counter(
-    "floodgate_channel_outcomes", "What channels said", ["channel", "verdict"]
-)
 
 
 def exposition(shared: Path | None) -> bytes:

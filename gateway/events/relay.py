@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.domain import limits
-from gateway.domain.errors import FloodgateError
 from gateway.domain.wire import WireAnswer
 from gateway.drivers.batching import Batcher
 from gateway.drivers.clock import Clock
@@ -66,8 +65,8 @@ class Relay:
             while True:
                 try:
                     await self.turn()
-                except FloodgateError as error:
-                    logger.warning("the outbox cannot be read: %s", error)
+                except Exception as error:  # noqa: BLE001 - no error may end the worker
+                    logger.warning("the outbox cannot be read: %r", error)
                 await self._rest()
         finally:
             await self._leave()

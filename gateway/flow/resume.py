@@ -104,8 +104,8 @@ async def keep_resuming(desk: Desk) -> None:
             attempts = await desk.recovery.take(now, limits.QUERY_BATCH_ITEMS_MAX)
             refunds = await desk.recovery.take_refunds(now, limits.QUERY_BATCH_ITEMS_MAX)
             await serve_left_notices(desk, limits.QUERY_BATCH_ITEMS_MAX)
-        except FloodgateError as error:
-            logger.warning("the recovery queue cannot be read: %s", error)
+        except Exception as error:  # noqa: BLE001 - no error may end the worker
+            logger.warning("the recovery queue cannot be read: %r", error)
             attempts, refunds = [], []
         asked = len(attempts) + len(refunds)
         pace = asyncio.sleep(asked / limits.QUERIES_PER_SECOND_MAX if asked else _IDLE_SECONDS)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -39,6 +39,8 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
 
     An end in the past is no matter of form: the request may be an old one that is sent again.
     """
+    for name in command.__struct_fields__:
+        _refuse_timeless(name, getattr(command, name))
     if not isinstance(command, CreatePayment):
         return
     if command.currency not in EXPONENTS:
@@ -48,6 +50,15 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
         raise Problem(
             "field_invalid", "It must lie in the future, at most seven days.", param="expires_at"
         )
+
+
+def _refuse_timeless(name: str, value: object) -> None:
+    """Refuse a time whose offset leads out of the calendar: in UTC it has no date."""
+    if isinstance(value, datetime):
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            raise Problem("field_invalid", "It lies outside of time.", param=name) from None
 
 
 def decode_query(query: str, command: type[Struct]) -> Struct:

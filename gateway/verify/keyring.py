@@ -11,7 +11,6 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.domain import limits
-from gateway.domain.errors import FloodgateError
 from gateway.domain.stages import Merchant
 from gateway.verify.ports import KeyStore, StoredKey
 from gateway.verify.schemes import Verifier, verifier
@@ -40,20 +39,18 @@ class Keyring:
         """Look up a live key."""
         return self._keys.get(key_id)
 
-    def merchant(self, number: int) -> Merchant | None:
-        """Look up a merchant that has a live key."""
-        return next((k.merchant for k in self._keys.values() if k.merchant.number == number), None)
-
     async def refresh(self) -> None:
-        """Read every live key; keys that did not change keep their prepared verifier."""
+        """Read every live key; keys that did not change keep their prepared verifier.
+
+        A key of which no verifier can be made is left out: it is its merchant's trouble alone.
+        """
         stored = {key.id: key for key in await self._store.live_keys()}
         keys = {}
         for key_id, key in stored.items():
-            if self._stored.get(key_id) == key:
-                keys[key_id] = self._keys[key_id]
-                continue
-            made = verifier(key.algorithm, secret=key.secret, public_key=key.public_key)
-            keys[key_id] = Key(key.merchant, key.algorithm, made)
+            is_known = self._stored.get(key_id) == key
+            made = self._keys.get(key_id) if is_known else _prepared(key)
+            if made is not None:
+                keys[key_id] = made
         self._stored, self._keys = stored, keys
 
     def wake(self) -> None:
@@ -61,7 +58,7 @@ class Keyring:
         self._wake.set()
 
     async def keep_fresh(self) -> None:
-        """Refresh for ever; a database that is away leaves the keys as they were."""
+        """Refresh for ever; whatever goes wrong leaves the keys as they were."""
         while True:
             try:
                 async with asyncio.timeout(limits.KEYRING_REFRESH_SECONDS):
@@ -71,5 +68,14 @@ class Keyring:
             self._wake.clear()
             try:
                 await self.refresh()
-            except FloodgateError as error:
-                logger.warning("the keys could not be read again: %s", error)
+            except Exception as error:  # noqa: BLE001 - a worker must never go deaf to revocations
+                logger.warning("the keys could not be read again: %r", error)
+
+
+def _prepared(key: StoredKey) -> Key | None:
+    try:
+        made = verifier(key.algorithm, secret=key.secret, public_key=key.public_key)
+    except Exception as error:  # noqa: BLE001 - it was made by strangers, and read by OpenSSL
+        logger.error("%s cannot be used: %s", key.id, type(error).__name__)
+        return None
+    return Key(key.merchant, key.algorithm, made)

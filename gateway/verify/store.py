@@ -1,5 +1,6 @@
 """Merchants and keys in PostgreSQL; secrets are sealed there and opened only here."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -7,11 +8,13 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 
 from gateway.domain import identity
-from gateway.domain.errors import FloodgateError, Unavailable
+from gateway.domain.errors import FloodgateError
 from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
-from gateway.drivers.postgres import Postgres
+from gateway.drivers.postgres import Postgres, Row
 from gateway.verify.ports import StoredKey
+
+logger: Final = logging.getLogger(__name__)
 
 KEYS_CHANNEL: Final = "floodgate_keys"
 
@@ -41,39 +44,42 @@ class PostgresKeyStore:
     def __init__(self, postgres: Postgres, vault: sealing.Vault | None) -> None:
         self._postgres = postgres
         self._vault = vault
-        self._opened: dict[tuple[str, bytes], bytes] = {}
+        self._opened: dict[tuple[str, bytes], bytes | None] = {}
 
     async def live_keys(self) -> Sequence[StoredKey]:
-        """Give every key that is not revoked, its secret opened."""
-        return [
-            StoredKey(
-                id=identity.public("key", row["id"].hex),
-                merchant=Merchant(
-                    row["merchant_id"],
-                    identity.public("mer", row["public_id"].hex),
-                    row["commission_bps"],
-                ),
-                algorithm=row["algorithm"],
-                secret=self._open(row["secret_sealed"], row["id"].hex),
-                public_key=row["public_key"],
-            )
-            for row in await self._postgres.read(_LIVE)
-        ]
+        """Give every key that is not revoked, its secret opened; unreadable ones are left out."""
+        keys = []
+        for row in await self._postgres.read(_LIVE):
+            secret = self._open(row)
+            if secret is not None or row["secret_sealed"] is None:
+                keys.append(_stored(row, secret))
+        return keys
 
-    def _open(self, sealed: bytes | None, key_hex: str) -> bytes | None:
+    def _open(self, row: Row) -> bytes | None:
+        """Open the secret of a key; None when it has none, or one that this vault cannot open."""
+        key_hex, sealed = row["id"].hex, row["secret_sealed"]
         if sealed is None:
             return None
         name = (key_hex, sealed)  # a secret sealed for one key is not to be opened for another
         if name not in self._opened:
             assert self._vault is not None, "reading secrets needs the master key"
+            self._opened[name] = None
             try:
                 self._opened[name] = self._vault.open(sealed, key_hex.encode())
-            except InvalidTag:
-                raise Unavailable("a stored secret does not fit the master key") from None
+            except (InvalidTag, ValueError):
+                key_id = identity.public("key", key_hex)
+                logger.error("the secret of %s does not fit the master key", key_id)
         return self._opened[name]
 
     async def keep_public_key(self, public_key: bytes, at: datetime) -> None:
-        """Store the public half of the master key, with which new secrets are sealed."""
+        """Store the public half of our vault's master key, with which new secrets are sealed.
+
+        A master key that opens none of the stored secrets is not theirs: it is refused, because
+        whatever were sealed for it no other gateway could open.
+        """
+        sealed = [row for row in await self._postgres.read(_LIVE) if row["secret_sealed"]]
+        if sealed and all(self._open(row) is None for row in sealed):
+            raise FloodgateError("the master key opens none of the secrets that are stored")
         await self._postgres.write(
             "INSERT INTO platform_key (public_key, created_at) VALUES ($1, $2)"
             " ON CONFLICT DO NOTHING",
@@ -156,3 +162,14 @@ class PostgresKeyStore:
 
     async def _tell(self) -> None:
         await self._postgres.write(f"NOTIFY {KEYS_CHANNEL}")
+
+
+def _stored(row: Row, secret: bytes | None) -> StoredKey:
+    public_id = identity.public("mer", row["public_id"].hex)
+    return StoredKey(
+        id=identity.public("key", row["id"].hex),
+        merchant=Merchant(row["merchant_id"], public_id, row["commission_bps"]),
+        algorithm=row["algorithm"],
+        secret=secret,
+        public_key=row["public_key"],
+    )

@@ -96,7 +96,7 @@ async def test_late_money_goes_back_where_the_merchant_wants_that(
             return page if page and page[0]["status"] == "succeeded" else None
 
         (refund,) = await until(given_back)
-        assert (refund["amount"], refund["reference"]) == (1999, f"late-{payment['id']}")
+        assert (refund["amount"], refund["reference"]) == (1999, f"late-{payment['id']}-0")
         await together(*(act(shop, payment["id"], "sync") for _ in range(5)))
         after = await shop.payment(payment["id"])
         assert (after["amount_captured"], after["amount_refunded"]) == (1999, 1999)

@@ -182,9 +182,13 @@ async def test_the_acquirers_own_duplicates(shop: Shop, witness: Witness) -> Non
     number = await number_of(shop, payment["id"])
 
     async def all_three() -> bool:
-        return await filed(witness, number) == ["nothing new"] * 3
+        words = await filed(witness, number)
+        return len(words) == 3 and None not in words
 
     await until(all_three)
+    # One of them may have been quicker than the answer; then it is the one that is posted.
+    assert sorted(set(await filed(witness, number)))[0] == "nothing new"
+    assert (await filed(witness, number)).count("posted") <= 1
     assert await events(shop, payment["id"]) == ["payment.succeeded"]
 
 

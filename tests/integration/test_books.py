@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from gateway.domain.errors import StatementRefused
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CardMethod, Payer, Payment, Standing, Status
@@ -37,6 +38,7 @@ from tests.conftest import Database
 from tests.unit.nouns import EXPIRY, MATCHED, NOON
 
 CLOCK = Clock()
+UNIQUE_VIOLATION = "23505"  # PostgreSQL, appendix A
 PAID = Outcome(Verdict.SUCCEEDED)
 DECLINED = Outcome(
     Verdict.FAILED, failure=Failure("card_declined", "Declined.", Advice.OTHER_METHOD)
@@ -205,7 +207,7 @@ async def test_a_poisoned_item_fails_alone(
     items = [routed(merchant) for _ in range(9)]
     items[4] = routed(merchant, **poison)
     results = await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
-    assert isinstance(results[4], asyncpg.PostgresError | asyncpg.DataError | ValueError)
+    assert isinstance(results[4], StatementRefused | ValueError)
     assert [isinstance(result, Opened) for result in results].count(True) == 8
     assert await count(postgres, "payment", merchant) == 8
     assert await count(postgres, "idempotency_key", merchant) == 8
@@ -225,7 +227,9 @@ async def test_a_poisoned_change_fails_alone_and_leaves_no_gap(
     results = await asyncio.gather(*map(batcher.submit, changes), return_exceptions=True)
     failed = [index for index, result in enumerate(results) if not isinstance(result, Posted)]
     assert failed in ([0], [4])
-    assert isinstance(results[failed[0]], asyncpg.UniqueViolationError)
+    refusal = results[failed[0]]
+    assert isinstance(refusal, StatementRefused)
+    assert refusal.state == UNIQUE_VIOLATION
     assert await sequences(postgres, merchant) == list(range(1, 9))
     standing = await books.standing(merchant.number, items[failed[0]].standing.payment.id)
     assert standing == items[failed[0]].standing

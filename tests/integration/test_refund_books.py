@@ -227,7 +227,7 @@ async def other(database: Any, merchant: Merchant) -> AsyncIterator[Desk]:
 )
 async def test_the_database_itself_refuses_more_than_there_is(desk: Desk, change: str) -> None:
     opened = await desk.paid()
-    with pytest.raises(asyncpg.CheckViolationError):
+    with pytest.raises(StatementRefused, match=CHECK_VIOLATION):
         await desk.postgres.write(
             f"UPDATE payment SET {change} WHERE merchant_id = $1 AND id = $2",
             desk.merchant.number,

@@ -2,20 +2,21 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.domain.errors import FloodgateError, Unavailable
+from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import is_id, merchant_number
 from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.verify.keyring import Keyring
+from gateway.verify.ports import StoredKey
 from gateway.verify.schemes import ED25519, HMAC
 from gateway.verify.store import KEYS_CHANNEL, PostgresKeyStore
 from tests.conftest import Database
@@ -107,20 +108,67 @@ async def test_a_sealed_secret_fits_its_own_key_alone(
     before = await owner.fetchval(sealed, mine[4:])
     await owner.execute(swap, mine[4:], await owner.fetchval(sealed, theirs[4:]))
     fresh = PostgresKeyStore(postgres, sealing.Vault(MASTER))
-    with pytest.raises(Unavailable):
-        await fresh.live_keys()
+    keys = {key.id for key in await fresh.live_keys()}
+    assert mine not in keys
+    assert theirs in keys
     await owner.execute(swap, mine[4:], before)
     await owner.close()
     assert {mine, theirs} <= {key.id for key in await fresh.live_keys()}
 
 
-async def test_another_master_key_opens_nothing(
+async def test_another_master_key_opens_nothing_and_seals_nothing(
     store: PostgresKeyStore, postgres: Postgres
 ) -> None:
-    await key_of(store, await added(store), os.urandom(32))
-    stranger = PostgresKeyStore(postgres, sealing.Vault(sealing.new_master_key()))
-    with pytest.raises(Unavailable, match="master key"):
-        await stranger.live_keys()
+    merchant, secret = await added(store), os.urandom(32)
+    public = await key_of(store, merchant, None)
+    sealed = await key_of(store, merchant, secret)
+    wrong = sealing.new_master_key()
+    stranger = PostgresKeyStore(postgres, sealing.Vault(wrong))
+    keys = {key.id for key in await stranger.live_keys()}
+    assert public in keys
+    assert sealed not in keys
+    with pytest.raises(FloodgateError, match="none of the secrets"):
+        await stranger.keep_public_key(sealing.public_part(wrong), CLOCK.now())
+    later = await key_of(PostgresKeyStore(postgres, vault=None), merchant, secret)
+    assert {key.id: key.secret for key in await store.live_keys()}[later] == secret
+
+
+async def test_a_key_that_cannot_be_used_fails_alone(
+    store: PostgresKeyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    merchant, now = await added(store), CLOCK.now()
+    keyring = Keyring(store)
+    bad = await store.add_key(merchant, algorithm=ED25519, secret=None, public_key="?", at=now)
+    good = await key_of(store, merchant, None)
+    for _ in range(2):
+        await keyring.refresh()
+        assert keyring.find(bad) is None
+        assert keyring.find(good) is not None
+    assert [bad in message for message in caplog.messages].count(True) == 1
+
+
+class StumblingStore:
+    """A store that fails in a way that nobody foresaw, and then gives one key."""
+
+    def __init__(self, key: StoredKey) -> None:
+        self._answers: list[list[StoredKey] | Exception] = [ValueError("?"), [key]]
+
+    async def live_keys(self) -> Sequence[StoredKey]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_nothing_ends_the_refreshing() -> None:
+    key = StoredKey("key_1", Merchant(1, "mer_1", 60), HMAC, os.urandom(32), None)
+    keyring = Keyring(StumblingStore(key))
+    task = asyncio.create_task(keyring.keep_fresh())
+    async with asyncio.timeout(20):
+        while keyring.find(key.id) is None:
+            keyring.wake()
+            await asyncio.sleep(0)
+    task.cancel()
 
 
 async def test_a_revoked_key_is_gone_and_its_sibling_stays(store: PostgresKeyStore) -> None:

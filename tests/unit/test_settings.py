@@ -70,6 +70,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str | bytes
         ("WORKERS", "0"),
         ("CHANNEL_SECONDS", "0"),
         ("CHANNEL_SECONDS", "nan"),
+        ("CHANNEL_SECONDS", "3.1"),
         ("DATABASE_CONNECTIONS", "1"),
         ("WEBHOOK_LOOPBACK", CANARY),
     ],
@@ -122,3 +123,17 @@ def test_a_child_reads_what_we_read() -> None:
         master_key=CANARY,
     )
     assert read_settings(settings.environment()) == settings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost", "[::1]:8090"])
+def test_the_public_secret_serves_a_simulator_on_this_machine(host: str) -> None:
+    assert Settings(simulator_url=f"http://{host}").simulator_key()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://simulator:8090", "https://192.0.2.1", "http://localhost.example", "http://["]
+)
+def test_a_simulator_elsewhere_needs_a_secret_of_its_own(url: str) -> None:
+    with pytest.raises(SettingsWrong, match="FLOODGATE_SIMULATOR_SECRET"):
+        Settings(simulator_url=url).simulator_key()
+    assert Settings(simulator_url=url, simulator_secret=CANARY).simulator_key() == CANARY.encode()

@@ -119,6 +119,8 @@ class ApiServer(web.Server):
         operation = "none"
         began = time.perf_counter()
         try:
+            if len(request.raw_path.encode(errors="surrogateescape")) > limits.TARGET_BYTES_MAX:
+                raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes.")
             if request.method == "POST" and path.startswith(_NOTICES):
                 operation = "notice"
                 answer = await self._notice(request, path.removeprefix(_NOTICES))

@@ -1,4 +1,4 @@
-"""The registry finds a channel by name and by number, and tolerates no two alike."""
+"""The registry finds a channel by name, and tolerates no two alike."""
 
 import pytest
 
@@ -8,9 +8,9 @@ from gateway.channels.simulator.channel import SimulatorChannel
 SIMULATOR = SimulatorChannel("http://127.0.0.1:1", b"s", notify_base="http://127.0.0.1:2")
 
 
-def test_a_channel_is_found_by_name_and_number() -> None:
+def test_a_channel_is_found_by_its_name() -> None:
     registry = Registry([SIMULATOR])
-    assert registry.named("simulator") is registry.numbered(1) is SIMULATOR
+    assert registry.named("simulator") is SIMULATOR
     assert list(registry) == [SIMULATOR]
 
 
@@ -18,8 +18,6 @@ def test_a_stranger_is_a_key_error() -> None:
     registry = Registry([])
     with pytest.raises(KeyError):
         registry.named("simulator")
-    with pytest.raises(KeyError):
-        registry.numbered(1)
 
 
 def test_two_alike_are_refused() -> None:

@@ -1,7 +1,7 @@
 """What is asked: strict bodies and queries, and refusals that name a field but never its value."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayment, Status
 from gateway.match.rules import decode_body, decode_query, refuse_unfit
-from gateway.match.table import ListPayments, Nothing
+from gateway.match.table import ListPayments, Nothing, Redeliver
 from unit.nouns import COMMAND, NOON
 
 DECODER = msgspec.json.Decoder(CreatePayment)
@@ -281,3 +281,22 @@ def test_a_command_that_cannot_be_meant(command: CreatePayment, param: str) -> N
     with pytest.raises(Problem) as refusal:
         refuse_unfit(command, NOON)
     assert (refusal.value.code, refusal.value.param) == ("field_invalid", param)
+
+
+NOWHERE = [
+    datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59))),
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=23, minutes=59))),
+]
+
+
+@pytest.mark.parametrize("instant", NOWHERE)
+def test_a_time_without_a_date_in_utc_is_refused(instant: datetime) -> None:
+    commands = {
+        "expires_at": msgspec.structs.replace(COMMAND, expires_at=instant),
+        "created_after": Redeliver(created_after=instant),
+        "created_before": Redeliver(created_after=NOON, created_before=instant),
+    }
+    for param, command in commands.items():
+        with pytest.raises(Problem) as caught:
+            refuse_unfit(command, NOON)
+        assert (caught.value.code, caught.value.param) == ("field_invalid", param)

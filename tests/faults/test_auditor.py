@@ -1,0 +1,152 @@
+"""The auditor finds what it is there to find: each lie about money that a gateway could tell."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Reply, Shop
+from tests.faults.auditor import Auditor, End, repeats, unexplained
+from tests.faults.merchants import Asked, Diary
+from tests.faults.plan import Act, Story
+
+SHOP = Shop("http://127.0.0.1:1", "mer_1", None, None)  # type: ignore[arg-type]  # it calls nobody
+PAYMENT: dict[str, Any] = {
+    "object": "payment",
+    "id": "pay_1",
+    "merchant": "mer_1",
+    "reference": "order-1",
+    "amount": 1999,
+    "currency": "CNY",
+    "amount_authorized": 1999,
+    "amount_captured": 1999,
+    "amount_refunded": 0,
+    "status": "succeeded",
+    "method": {"type": "card", "token": "tok_ok"},
+    "metadata": {},
+    "description": None,
+    "created_at": "2026-05-01T12:00:00Z",
+    "expires_at": "2026-05-01T12:01:00Z",
+}
+REFUND: dict[str, Any] = {
+    "object": "refund",
+    "id": "re_1",
+    "payment": "pay_1",
+    "merchant": "mer_1",
+    "reference": "refund-1",
+    "amount": 500,
+    "currency": "CNY",
+    "reason": None,
+    "status": "succeeded",
+    "created_at": "2026-05-01T12:00:30Z",
+}
+ACCOUNTS = [
+    {"code": "1121", "balance": 1999},
+    {"code": "2201", "balance": 1987},
+    {"code": "4001", "balance": 12},
+]
+
+
+def story(token: str = "tok_ok", *acts: Act, manual: bool = False) -> Story:
+    return Story(
+        number=1,
+        at=0.0,
+        shop=0,
+        token=token,
+        amount=1999,
+        manual=manual,
+        open_seconds=5.0,
+        twins=1,
+        is_impatient=False,
+        scenes=(acts,),
+    )
+
+
+def replied(resource: Any, status: int = 201, **headers: str) -> Reply:
+    return Reply(status, headers, json.dumps(resource).encode())
+
+
+def findings(
+    *answers: Reply, end: dict[str, Any] | None, of: Story, refunds: list[Any] | None = None
+) -> list[str]:
+    diary = Diary()
+    asked = diary.asked["order-1"] = Asked(of, SHOP, "/v1/payments", b"{}", "order-1")
+    for answer in answers:
+        diary.heard(asked, answer)
+    ends = {} if end is None else {"order-1": End(end, refunds or [])}
+    return Auditor(diary, ends).findings()
+
+
+def test_nothing_is_wrong_with_a_plain_payment() -> None:
+    assert findings(replied(PAYMENT), end=PAYMENT, of=story()) == []
+
+
+WRONG = {
+    "a decline that took money": ({}, "tok_declined", "ended succeeded"),
+    "success without its money": ({"amount_captured": 0}, "tok_ok", "captured 0"),
+    "another amount": ({"amount_captured": 2000}, "tok_ok", "captured 2000"),
+    "a success taken back": ({"status": "expired", "amount_captured": 0}, "tok_ok", "is expired"),
+    "a refund that nobody made": ({"amount_refunded": 5}, "tok_ok", "says 5 refunded"),
+    "another reference": ({"currency": "EUR"}, "tok_ok", "currency was CNY, is EUR"),
+}
+
+
+@pytest.mark.parametrize("lie", WRONG)
+def test_a_lie_is_found(lie: str) -> None:
+    changes, token, expected = WRONG[lie]
+    found = findings(replied(PAYMENT), end=PAYMENT | changes, of=story(token))
+    assert any(expected in finding for finding in found), found
+
+
+def test_a_lost_payment_is_found() -> None:
+    assert findings(replied(PAYMENT), end=None, of=story()) == ["pay_1 was answered and is gone"]
+
+
+def test_a_second_payment_of_one_key_is_found() -> None:
+    second = PAYMENT | {"id": "pay_2"}
+    found = findings(replied(PAYMENT), replied(second), end=PAYMENT, of=story())
+    assert any("order-1: made 2" in finding for finding in found), found
+
+
+def test_a_payment_that_nobody_was_told_of_is_found() -> None:
+    found = findings(replied(PAYMENT), end=PAYMENT | {"id": "pay_2"}, of=story())
+    assert any("nobody was told so" in finding for finding in found), found
+
+
+def test_a_refund_taken_back_is_found() -> None:
+    diary = Diary()
+    asked = diary.asked["order-1"] = Asked(story(), SHOP, "/v1/payments", b"{}", "order-1")
+    diary.heard(asked, replied(PAYMENT))
+    diary.saw(REFUND)
+    ends = {"order-1": End(PAYMENT, [REFUND | {"status": "failed"}])}
+    found = Auditor(diary, ends).findings()
+    assert any("was answered succeeded, is failed" in finding for finding in found), found
+
+
+@pytest.mark.parametrize("asked_for_it", [False, True])
+def test_a_hold_is_let_go_only_on_demand(*, asked_for_it: bool) -> None:
+    held = PAYMENT | {"status": "requires_capture", "amount_captured": 0}
+    acts = [Act("cancel")] if asked_for_it else []
+    found = findings(
+        replied(held), end=held | {"status": "canceled"}, of=story("tok_ok", *acts, manual=True)
+    )
+    assert bool(found) is not asked_for_it
+
+
+def test_a_repeated_answer_is_one_that_was_true() -> None:
+    asked = Asked(story(), SHOP, "/v1/payments", b"{}", "order-1")
+    before, again = [replied(PAYMENT)], replied(PAYMENT, **{"Idempotent-Replayed": "true"})
+    assert list(repeats(asked, before, again, [PAYMENT])) == []
+    other = replied(PAYMENT | {"amount": 1}, **{"Idempotent-Replayed": "true"})
+    assert "never was" in next(repeats(asked, before, other, [PAYMENT]))
+    assert "as if it were new" in next(repeats(asked, before, replied(PAYMENT), [PAYMENT]))
+    spaced = Reply(201, again.headers, again.body + b" ")
+    assert "other bytes" in next(repeats(asked, before, spaced, [PAYMENT]))
+
+
+def test_money_that_one_side_misses_is_found() -> None:
+    ends = [End(PAYMENT, [])]
+    assert list(unexplained(SHOP, (1999, 0), ends, ACCOUNTS)) == []
+    assert "acquirer moved (3998, 0)" in next(unexplained(SHOP, (3998, 0), ends, ACCOUNTS))
+    short = [*ACCOUNTS[:1], {"code": "2201", "balance": 1986}, ACCOUNTS[2]]
+    assert "accounts say" in next(unexplained(SHOP, (1999, 0), ends, short))
