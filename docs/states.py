@@ -36,9 +36,7 @@ def diagram(transitions: Mapping[Any, Mapping[Any, Any]], first: Enum) -> str:
             if target is not status:
                 arrows.setdefault((status.value, target.value), []).append(fact.value)
     lines = [f"    {a} --> {b}: {', '.join(facts)}" for (a, b), facts in arrows.items()]
-    return "\n".join(
-        ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}", *lines, "```"]
-    )
+    return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}", *lines, "```"])
 
 
 def page() -> str:

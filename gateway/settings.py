@@ -77,7 +77,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if value != ""
         }
 
-
     def simulator_key(self) -> bytes:
         """Give the secret that we share with the simulator; its default serves this machine alone.
 

@@ -92,5 +92,5 @@ class NoticeBox:
 
 
 def _spelt(text: str) -> str:
-    """Write lone surrogates, which stand for bytes that are no UTF-8, as `\\udc80` and so on."""
+    """Spell out lone surrogates, by which Python stands for bytes that are no UTF-8."""
     return text.encode(errors="backslashreplace").decode()

@@ -35,7 +35,9 @@ _HAS_TABLE: Final = """
     )
 """
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 
 
 class MigrationRefused(FloodgateError):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
 from gateway.domain import limits
-from gateway.domain.errors import Problem
+from gateway.domain.errors import Problem, StatementRefused
 from gateway.domain.payment import CANCELABLE, Standing
 from gateway.domain.stages import (
     Answered,
@@ -21,6 +22,10 @@ from gateway.drivers.batching import Batcher
 from gateway.ledger.codec import encode
 from gateway.ledger.ports import Books
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
+
+# The constraint by which a channel's transaction belongs to one attempt; an engine that is spread
+# over nodes adds the number of a shard to its name.
+TAKEN_TRANSACTION: Final = "attempt_channel_transaction"
 
 
 class Ledger:
@@ -62,20 +67,28 @@ class Ledger:
         """Make durable what an outcome means: state, journal, balances and event together.
 
         A payment that changed meanwhile is read again and the outcome is weighed again, until it
-        is either posted or brings nothing new.
+        is either posted or brings nothing new.  A transaction that belongs to another attempt
+        already is a conflict, for people to look at.
         """
         standing, attempt = answered.opened.standing, answered.opened.attempt
+        outcome = answered.outcome
         while True:
             change = consequence(
                 standing,
                 attempt,
-                answered.outcome,
+                outcome,
                 at=answered.at,
                 channel_fee_bps=self._channel_fees.get(attempt.channel, 0),
             )
             if change is None:
                 return Posted(standing, encode(standing.payment))
-            posted = await self._posting.submit(change)
+            try:
+                posted = await self._posting.submit(change)
+            except StatementRefused as refused:
+                if outcome.conflict or TAKEN_TRANSACTION not in (refused.constraint or ""):
+                    raise
+                outcome = replace(outcome, conflict=True, channel_transaction=None)
+                continue
             if posted is not None:
                 return posted
             again = await self._books.opened(attempt.merchant, attempt.id)

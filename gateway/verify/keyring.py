@@ -76,6 +76,6 @@ def _prepared(key: StoredKey) -> Key | None:
     try:
         made = verifier(key.algorithm, secret=key.secret, public_key=key.public_key)
     except Exception as error:  # noqa: BLE001 - it was made by strangers, and read by OpenSSL
-        logger.error("%s cannot be used: %s", key.id, type(error).__name__)
+        logger.warning("%s cannot be used: %s", key.id, type(error).__name__)
         return None
     return Key(key.merchant, key.algorithm, made)

@@ -68,7 +68,7 @@ class PostgresKeyStore:
                 self._opened[name] = self._vault.open(sealed, key_hex.encode())
             except (InvalidTag, ValueError):
                 key_id = identity.public("key", key_hex)
-                logger.error("the secret of %s does not fit the master key", key_id)
+                logger.warning("the secret of %s does not fit the master key", key_id)
         return self._opened[name]
 
     async def keep_public_key(self, public_key: bytes, at: datetime) -> None:

@@ -78,6 +78,18 @@ async def test_outside_there_is_nothing(shop: Shop, path: str) -> None:
     refused(reply, 404, "not_found")
 
 
+async def test_a_target_has_an_end(shop: Shop) -> None:
+    path = "/v1/payments?cursor="
+    longest = path + "0" * (4096 - len(path))
+    refused(await sent(shop, signed(shop, asked(shop, "GET", longest))), 400, "field_invalid")
+    for target in (longest + "0", "/notices/" + "0" * 4096):
+        method = "GET" if target.startswith("/v1") else "POST"
+        reply = await exchange(
+            shop.base_url, f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        refused(reply, 400, "request_malformed")
+
+
 async def test_nobody_learns_the_paths_without_a_signature(shop: Shop) -> None:
     for path in ("/v1/payments", "/v1/nothing"):
         refused(await shop.send("GET", path, b"", {}), 401, "signature_missing")

@@ -24,6 +24,7 @@ from tests.e2e.life_kit import (
     timeline,
     together,
 )
+from tests.e2e.wire import exchange
 from tests.fakes.proxy import COMMITTED
 
 pytestmark = pytest.mark.usefixtures("proven")
@@ -299,3 +300,15 @@ async def test_a_notice_that_nobody_foresaw_stops_no_other(
     pending = (await shop.pay(SOON)).json
     await its_time_comes(witness, shop, pending["id"])
     await shop.until(pending["id"], "succeeded")
+
+
+async def test_a_header_that_is_no_text_fails_nobody(shop: Shop, witness: Witness) -> None:
+    mark = uuid.uuid4().hex
+    for header in ("x-stray", "simulator-signature", "simulator-timestamp"):
+        head = f"POST /notices/simulator HTTP/1.1\r\nHost: x\r\nContent-Length: {len(mark)}\r\n"
+        reply = await exchange(
+            shop.base_url, head.encode() + f"{header}: \xff\x80\r\n\r\n{mark}".encode("latin-1")
+        )
+        assert (reply.status, reply.json["code"]) == (400, "notice_refused")
+    results = [str(result) for result in await filed(witness, mark)]
+    assert [result.startswith("refused: ") for result in results] == [True] * 3

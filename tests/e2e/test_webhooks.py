@@ -142,6 +142,7 @@ async def test_no_memory_of_an_answer_has_a_secret(
         ({"url": "https://shop.example:22/", "events": ["*"]}, "url"),
         ({"url": "https://user:pass@shop.example/", "events": ["*"]}, "url"),
         ({"url": "https://2130706433/", "events": ["*"]}, "url"),
+        ({"url": "https://shop.example/\0", "events": ["*"]}, "url"),
         ({"url": "", "events": ["*"]}, "url"),
         ({"url": "https://shop.example/", "events": []}, "events"),
         ({"url": "https://shop.example/", "events": ["payment.eaten"]}, "events[0]"),

@@ -62,8 +62,9 @@ def story(token: str = "tok_ok", *acts: Act, manual: bool = False) -> Story:
     )
 
 
-def replied(resource: Any, status: int = 201, **headers: str) -> Reply:
-    return Reply(status, headers, json.dumps(resource).encode())
+def replied(resource: Any, *, replay: bool = False) -> Reply:
+    headers = {"Idempotent-Replayed": "true"} if replay else {}
+    return Reply(201, headers, json.dumps(resource).encode())
 
 
 def findings(
@@ -81,7 +82,7 @@ def test_nothing_is_wrong_with_a_plain_payment() -> None:
     assert findings(replied(PAYMENT), end=PAYMENT, of=story()) == []
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a decline that took money": ({}, "tok_declined", "ended succeeded"),
     "success without its money": ({"amount_captured": 0}, "tok_ok", "captured 0"),
     "another amount": ({"amount_captured": 2000}, "tok_ok", "captured 2000"),
@@ -135,9 +136,9 @@ def test_a_hold_is_let_go_only_on_demand(*, asked_for_it: bool) -> None:
 
 def test_a_repeated_answer_is_one_that_was_true() -> None:
     asked = Asked(story(), SHOP, "/v1/payments", b"{}", "order-1")
-    before, again = [replied(PAYMENT)], replied(PAYMENT, **{"Idempotent-Replayed": "true"})
+    before, again = [replied(PAYMENT)], replied(PAYMENT, replay=True)
     assert list(repeats(asked, before, again, [PAYMENT])) == []
-    other = replied(PAYMENT | {"amount": 1}, **{"Idempotent-Replayed": "true"})
+    other = replied(PAYMENT | {"amount": 1}, replay=True)
     assert "never was" in next(repeats(asked, before, other, [PAYMENT]))
     assert "as if it were new" in next(repeats(asked, before, replied(PAYMENT), [PAYMENT]))
     spaced = Reply(201, again.headers, again.body + b" ")

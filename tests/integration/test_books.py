@@ -17,6 +17,7 @@ from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CardMethod, Payer, Payment, Standing, Status
 from gateway.domain.stages import (
+    Answered,
     Attempt,
     Claimed,
     Heard,
@@ -32,6 +33,7 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.proofs import prove
 from gateway.ledger.rules import Change, consequence
+from gateway.ledger.service import Ledger
 from gateway.ledger.store import PostgresBooks
 from gateway.verify.store import PostgresKeyStore
 from tests.conftest import Database
@@ -393,3 +395,18 @@ async def test_the_payers_data_is_not_readable_in_the_database(
     assert len(row["payer"]) > len("Zhang Wei")
     assert b"Zhang" not in row["payer"]
     assert "Zhang" not in row["row"]
+
+
+async def test_a_transaction_that_belongs_to_another_attempt_is_for_people(
+    postgres: Postgres, merchant: Merchant
+) -> None:
+    ledger = Ledger(books_of(postgres), {})
+    one, other = routed(merchant), routed(merchant)
+    for item in (one, other):
+        assert isinstance(await ledger.open(item), Opened)
+    said = Outcome(Verdict.SUCCEEDED, "tx_same", amount=one.attempt.amount, currency="CNY")
+    first = await ledger.post(Answered(Opened(one.standing, one.attempt), said, NOON))
+    second = await ledger.post(Answered(Opened(other.standing, other.attempt), said, NOON))
+    assert first.standing.payment.status is Status.SUCCEEDED
+    assert second.standing.payment.status is Status.REQUIRES_REVIEW
+    assert second.standing.payment.amount_captured == 0

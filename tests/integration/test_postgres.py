@@ -1,23 +1,25 @@
 """The driver on a real PostgreSQL: what it gets over, and what it says of what it does not."""
 
 import asyncio
-import logging
 import traceback
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit, parse_qs
+from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
 import pytest
 
 from gateway.domain.errors import StatementRefused
-from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
+from gateway.drivers.readiness import Readiness
 from tests.conftest import Database
+from tests.fakes.proxy import Proxy
 
 CANARY = "s3cret"
-ADD = "INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)"
-ADD_SHOP = f"{ADD} VALUES ($1, $2, $3, 60, 'review', now())"
+ADD = """
+INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)
+VALUES ($1, $2, $3, $4, 'review', now())
+"""
 
 
 @pytest.fixture
@@ -26,3 +28,65 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
     await postgres.open()
     yield postgres
     await postgres.close()
+
+
+def shop(number: int, name: str = "Shop", bps: int = 60) -> tuple[Any, ...]:
+    return number, uuid.uuid4(), name, bps
+
+
+async def test_sessions_on_a_server_that_became_read_only_are_left(postgres: Postgres) -> None:
+    sessions = [await postgres.raw.acquire() for _ in range(2)]
+    for session in sessions:
+        await session.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        await postgres.raw.release(session)
+    await postgres.write(ADD, *shop(1))
+    assert len(await postgres.read("SELECT FROM merchant WHERE id = 1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "constraint"),
+    [
+        (shop(2, CANARY, bps=-1), "23514", "merchant_commission_bps_check"),
+        (shop(3, CANARY), "23505", "merchant_pkey"),
+        (shop(4, CANARY + "\0"), "22021", None),
+        ((CANARY, *shop(5)[1:]), "22000", None),
+    ],
+    ids=["check", "unique", "text", "argument"],
+)
+async def test_a_refusal_names_the_law_and_not_the_row(
+    postgres: Postgres, row: tuple[Any, ...], state: str, constraint: str | None
+) -> None:
+    if state == "23505":
+        await postgres.write(ADD, *row)
+    with pytest.raises(StatementRefused) as caught:
+        await postgres.write(ADD, *row)
+    assert (caught.value.state, caught.value.constraint) == (state, constraint)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_readiness_answers_while_postgresql_is_silent(database: Database) -> None:
+    place = parse_qs(urlsplit(database.app_url).query)
+    async with Proxy(f"{place['host'][0]}/.s.PGSQL.{place['port'][0]}") as wire:
+        login = f"{urlsplit(database.app_url).username}@127.0.0.1:{wire.port}"
+        name = urlsplit(database.app_url).path
+        postgres = Postgres(f"postgresql://{login}{name}?sslmode=disable", connections=1)
+        await postgres.open()
+        readiness = Readiness(postgres)
+        assert await readiness.missing() == {}
+        wire.hang()
+        assert await readiness.missing() == {}
+        missing = await seen(readiness, is_missing=True)
+        many = await asyncio.gather(*(readiness.missing() for _ in range(9)))
+        assert [missing, *many] == [{"postgresql": "unreachable"}] * 10
+        wire.flow()
+        await seen(readiness, is_missing=False)
+        await postgres.close()
+
+
+async def seen(readiness: Readiness, *, is_missing: bool) -> Mapping[str, str]:
+    """Wait until something is missing, or nothing is any more."""
+    async with asyncio.timeout(30):
+        # Nobody tells: what was seen holds for a second, and then somebody has to ask.
+        while bool(missing := await readiness.missing()) is not is_missing:  # noqa: ASYNC110 - it asks
+            await asyncio.sleep(0.05)
+    return missing

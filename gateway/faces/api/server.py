@@ -119,8 +119,7 @@ class ApiServer(web.Server):
         operation = "none"
         began = time.perf_counter()
         try:
-            if len(request.raw_path.encode(errors="surrogateescape")) > limits.TARGET_BYTES_MAX:
-                raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes.")
+            _refuse_long(request.raw_path)
             if request.method == "POST" and path.startswith(_NOTICES):
                 operation = "notice"
                 answer = await self._notice(request, path.removeprefix(_NOTICES))
@@ -176,6 +175,11 @@ def _unforeseen(error: Exception, request_id: str) -> Problem:
         )
     logger.error("%s: %s", request_id, type(error).__name__, exc_info=error)
     return Problem("internal_error", "This was not foreseen; it is safe to send it again.")
+
+
+def _refuse_long(target: str) -> None:
+    if len(target.encode(errors="surrogateescape")) > limits.TARGET_BYTES_MAX:
+        raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes of target.")
 
 
 async def _body(request: web.BaseRequest) -> bytes:

@@ -174,6 +174,7 @@ def test_a_url_that_may_be_called(url: str) -> None:
         *("https://2130706433/", "https://0x7f.1/", "https://0177.0.0.1/", "https://127.1/"),
         *("https://0x7f000001/", "https://127.0.0.1./", "https://127。0。0。1/"),
         *("https://shop.example:99999/", "https://[::1", "https://a b/", "https://a..b/"),
+        "https://shop.example/\0",
     ],
 )
 def test_a_url_that_is_never_called(url: str) -> None:
