@@ -1,4 +1,4 @@
-"""The table of compiled modules; everything else about the distribution stands in pyproject.toml."""
+"""The table of compiled modules; all else about the distribution stands in pyproject.toml."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
