@@ -15,7 +15,7 @@ from gateway.domain.payment import Standing
 from gateway.domain.stages import Answer, Claimed, Heard, Matched
 from gateway.flow.desk import Desk
 from gateway.flow.timeline import tell
-from gateway.ledger.chart import number_of
+from gateway.ledger.chart import account_of, number_of
 from gateway.ledger.lists import Balance, Entry, PaymentFilter, entry_key
 from gateway.match.table import ListEntries, ListEvents, ListPayments
 
@@ -135,7 +135,7 @@ async def list_entries(matched: Matched, desk: Desk) -> Answer:
     if command.payment is not None and not is_id(command.payment, "pay"):
         raise Problem("field_invalid", "This is no payment's id.", param="payment")
     account = number_of(command.account) if command.account is not None else None
-    if command.account is not None and account is None:
+    if command.account is not None and (account is None or not account_of(account).is_shown):
         raise Problem("field_invalid", "This is no account's id.", param="account")
     below = entry_key(command.cursor) if command.cursor is not None else None
     if command.cursor is not None and below is None:

@@ -96,8 +96,13 @@ def _of_refund(standing: RefundStanding) -> Moment:
 
 def _of_event(event: Event) -> list[Moment]:
     noun, _, status = event.type.partition(".")
+    late = status == "late_success"
     return [
-        Moment(at=event.created_at, kind="state", summary=f"{noun} is {status}"),
+        Moment(
+            at=event.created_at,
+            kind="state",
+            summary="money came late" if late else f"{noun} is {status}",
+        ),
         Moment(
             at=event.created_at,
             kind="event",

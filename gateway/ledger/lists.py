@@ -28,7 +28,7 @@ SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $
 # Accounts of class 5 are the platform's own costs, which merchants are not shown.
 _ENTRIES: Final = """
 SELECT * FROM transfer
- WHERE merchant_id = $1 AND debit_account < 50000000000"""
+ WHERE merchant_id = $1 AND debit_account < 50000000000 AND credit_account < 50000000000"""
 _CAUSES: Final = """
 SELECT id FROM attempt WHERE merchant_id = $1 AND payment_id = $2
 UNION ALL

@@ -135,12 +135,13 @@ _QUESTIONS: Final = (
         SELECT merchant_id, 'pay_' || replace(p.id::text, '-', '') AS what
           FROM payment p
           LEFT JOIN (SELECT merchant_id, payment_id AS id, sum(amount) AS refunded
-                       FROM refund r
-                      WHERE status <> 'failed' AND NOT EXISTS (
-                            SELECT FROM transfer t
-                             WHERE t.merchant_id = r.merchant_id AND t.kind IN (4, 6)
-                               AND t.journal_id >= r.id AND t.payment_id = r.payment_id
-                               AND left(t.journal_id::text, 35) = left(r.id::text, 35))
+                       FROM (SELECT *, left(id::text, 35) AS cause FROM refund
+                              WHERE status <> 'failed') AS kept
+                       LEFT JOIN (SELECT DISTINCT merchant_id, left(journal_id::text, 35) AS cause,
+                                         true AS freed
+                                    FROM transfer WHERE kind IN (4, 6)) AS undone
+                            USING (merchant_id, cause)
+                      WHERE undone.freed IS NULL
                       GROUP BY merchant_id, payment_id) AS given USING (merchant_id, id)
          WHERE p.amount_refunded > p.amount_captured OR p.amount_captured > p.amount
             OR p.amount_refunded <> coalesce(given.refunded, 0)
@@ -174,10 +175,12 @@ _QUESTIONS: Final = (
 
 _OURS: Final = """
 SELECT a.id, p.status IN ('processing', 'requires_action', 'requires_review') AS open,
-       coalesce((SELECT sum(amount) FROM transfer t
-                  WHERE t.merchant_id = a.merchant_id AND t.payment_id = a.payment_id
-                    AND t.kind IN (1, 5) AND t.debit_account / 10000000 = 1121), 0) AS moved
+       coalesce(booked.moved, 0) AS moved
   FROM attempt a JOIN payment p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+  LEFT JOIN (SELECT merchant_id, payment_id, sum(amount) AS moved FROM transfer
+              WHERE kind IN (1, 5) AND debit_account / 10000000 = 1121
+              GROUP BY merchant_id, payment_id) AS booked
+         ON booked.merchant_id = a.merchant_id AND booked.payment_id = a.payment_id
  WHERE a.channel = $1
 UNION ALL
 SELECT r.id, r.status IN ('processing', 'requires_review'),

@@ -165,9 +165,16 @@ async def test_entries_are_walked_without_loss_in_every_page_size(shop: Shop, li
 async def test_our_own_costs_are_not_the_merchants_business(shop: Shop) -> None:
     await shop.pay()
     for account in ("5001.simulator.CNY", "1121.simulator.fees.CNY"):
-        assert await walked(shop, "/v1/ledger/entries", account=account) == []
+        reply = await shop.call("GET", f"/v1/ledger/entries?account={account}")
+        assert (reply.status, reply.json["param"]) == (400, "account")
     ids = {account["id"] for account in await walked(shop, "/v1/ledger/accounts")}
     assert ids == {"1121.simulator.CNY", "2201.CNY", "4001.CNY"}
+    payment = (await shop.pay()).json
+    back = {"reference": payment["reference"]}
+    assert (await shop.call("POST", f"/v1/payments/{payment['id']}/refunds", back)).status == 201
+    entries = await walked(shop, "/v1/ledger/entries", payment=payment["id"])
+    assert not [entry for entry in entries if entry["account"].startswith("5")]
+    assert not [entry for entry in entries if "fees" in entry["account"]]
 
 
 async def test_the_feed_tells_everything_once_in_order_without_a_gap(shop: Shop) -> None:
