@@ -48,21 +48,15 @@ def ours(error: BaseException) -> NeverSent | NoAnswer:
     return kind(type(error).__name__)
 
 
-class Outbound:
+class Client:
     """A keep-alive HTTP/1.1 client without cookies, proxies, redirects or decompression.
 
     Make it inside the running loop and leave it by `async with` or `close`.
     """
 
-    def __init__(
-        self,
-        *,
-        connections_max: int = CHANNEL_CALLS_MAX,
-        answer_bytes_max: int = CHANNEL_ANSWER_BYTES_MAX,
-    ) -> None:
-        self._answer_bytes_max = answer_bytes_max
+    def __init__(self, connector: aiohttp.TCPConnector) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -83,6 +77,19 @@ class Outbound:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+class Outbound(Client):
+    """The client of the courier: it sends wherever a channel's base URL points."""
+
+    def __init__(
+        self,
+        *,
+        connections_max: int = CHANNEL_CALLS_MAX,
+        answer_bytes_max: int = CHANNEL_ANSWER_BYTES_MAX,
+    ) -> None:
+        super().__init__(aiohttp.TCPConnector(limit=connections_max))
+        self._answer_bytes_max = answer_bytes_max
 
     async def send(self, base_url: str, request: WireRequest, *, seconds: float) -> WireAnswer:
         """Send one request, byte for byte, and wait for the whole answer at most this long.

@@ -9,8 +9,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 from msgspec import Struct
@@ -18,7 +17,7 @@ from yarl import URL
 
 from gateway.domain import limits
 from gateway.domain.wire import WireAnswer
-from gateway.drivers.outbound import FOREIGN, NeverSent, ours
+from gateway.drivers.outbound import FOREIGN, Client, NeverSent, ours
 
 _HTTPS_PORTS: Final = frozenset({443, 8443})
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
@@ -89,32 +88,12 @@ class Guard(Struct, frozen=True):
         return socket.socket(family, kind, protocol)
 
 
-class GuardedOutbound:
-    """A client without proxies, cookies and redirects that connects only where its guard allows.
-
-    Make it inside the running loop and leave it by `async with`.
-    """
+class GuardedOutbound(Client):
+    """A client that connects only where its guard allows."""
 
     def __init__(self, guard: Guard, *, connections_max: int = limits.WEBHOOK_FLIGHTS_MAX) -> None:
+        super().__init__(aiohttp.TCPConnector(limit=connections_max, socket_factory=guard.socket))
         self._guard = guard
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, socket_factory=guard.socket),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._session.close()
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float
