@@ -282,18 +282,22 @@ WITH {_input(REFUND_COLUMNS)}, claimed AS (
     SELECT k.resource_id FROM input i
       JOIN idempotency_key k ON k.merchant_id = i.merchant_id AND k.key = i.key
      WHERE k.resource_id = i.refund_id
+), fit AS MATERIALIZED (
+    -- Chosen before the payment is locked: what another worker changed meanwhile is checked again
+    -- row by row, and a look at `mine` would then run its INSERT a second time.
+    SELECT * FROM input
+     WHERE CASE WHEN refund_id IN (SELECT resource_id FROM mine) THEN true END
 ), moved AS (
     UPDATE payment p
        SET amount_refunded = p.amount_refunded + i.amount, updated_at = i.at,
            fee_refunded = p.fee_refunded + i.commission_back,
            channel_fee_refunded = p.channel_fee_refunded + i.channel_fee_back
-      FROM input i
+      FROM fit i
      WHERE p.merchant_id = i.merchant_id AND p.id = i.payment_id
        AND p.merchant_id = ANY({_merchants(REFUND_COLUMNS)}) AND p.version = i.version_before
        AND p.amount_refunded = i.refunded_before AND p.fee_refunded = i.fee_refunded_before
        AND p.channel_fee_refunded = i.channel_fee_refunded_before
        AND p.amount_refunded + i.amount <= p.amount_captured
-       AND i.refund_id IN (SELECT resource_id FROM mine)
        AND NOT EXISTS (SELECT FROM refund r
                         WHERE r.merchant_id = i.merchant_id AND r.reference = i.reference)
     RETURNING i.*
