@@ -45,6 +45,8 @@ class Courier:
         if self._calls >= self._calls_max:
             return Outcome(code="courier_full", sent=False)
         request = channel.build(ask, self._clock.now())
+        if isinstance(request, Outcome):
+            return request
         self._calls += 1
         try:
             answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)

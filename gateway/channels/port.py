@@ -6,11 +6,12 @@ the deadline and turns silence into UNKNOWN; unknown words of a provider are UNK
 
 import enum
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
 
+from gateway.domain.identity import milliseconds_of
 from gateway.domain.outcome import Outcome
 from gateway.domain.wire import WireAnswer, WireRequest
 
@@ -34,7 +35,10 @@ class Ask(msgspec.Struct, frozen=True):
     for CREATE, of the capture or refund for those verbs, and for CLOSE and the queries what we
     believe the channel to have booked, because an answer with another amount is frozen.  `method`
     is the merchant's own object (`{"type": "card", "token": …}`); `capture` is False when the money
-    is only to be authorized.
+    is only to be authorized.  `channel_transaction` is the channel's own number, once it has told
+    us one (`refund_transaction` that of the refund), and `captured` what it booked in all, of which
+    refunds give back a part.  `description`,
+    `return_url` and `payer_ip` are what some channels want to hear with CREATE.
     """
 
     verb: Verb
@@ -45,6 +49,20 @@ class Ask(msgspec.Struct, frozen=True):
     capture: bool = True
     refund_number: str | None = None
     expires_at: datetime | None = None
+    channel_transaction: str | None = None
+    refund_transaction: str | None = None
+    captured: int | None = None
+    description: str | None = None
+    return_url: str | None = None
+    payer_ip: str | None = None
+
+    @property
+    def asked_first_at(self) -> datetime:
+        """When the attempt was made (aware UTC, milliseconds): its number carries it."""
+        return datetime.fromtimestamp(milliseconds_of(self.number) / 1000, UTC)
+
+    def __repr__(self) -> str:
+        return f"Ask({self.verb.value} {self.number} {self.amount} {self.currency})"
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -82,7 +100,12 @@ class BillLine(msgspec.Struct, frozen=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a channel declares that it can do."""
+    """What a channel declares that it can do.
+
+    `methods` are the types of payment methods it serves, `currencies` None when it takes every one.
+    `authorize`: money can be held and captured later.  `sync_result`: the answer to CREATE can be
+    final; otherwise it is told by a notice or a query.
+    """
 
     methods: frozenset[str]
     currencies: frozenset[str] | None
@@ -90,6 +113,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     close: bool
     notify: bool
     bill: bool
+    authorize: bool = True
+    sync_result: bool = True
 
 
 class Channel(Protocol):
@@ -115,8 +140,11 @@ class Channel(Protocol):
         """What this channel can do."""
         ...
 
-    def build(self, ask: Ask, now: datetime) -> WireRequest:
-        """Put a question into the acquirer's words, signed."""
+    def build(self, ask: Ask, now: datetime) -> WireRequest | Outcome:
+        """Put a question into the acquirer's words, signed.
+
+        An `Outcome` where nobody has to be asked: a signed form for the payer, an address of ours.
+        """
         ...
 
     def read(self, ask: Ask, answer: WireAnswer) -> Outcome:

@@ -5,7 +5,7 @@ from gateway.channels.notices import KeptNotice
 from gateway.channels.port import Ask, Notice, Verb
 from gateway.channels.registry import Registry
 from gateway.domain.identity import uuid_of
-from gateway.domain.payment import CardMethod, Method
+from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
 
@@ -59,6 +59,9 @@ class Channels:
             amount=standing.refund.amount,
             currency=standing.refund.currency,
             refund_number=uuid_of(standing.refund.id),
+            channel_transaction=standing.payment_transaction,
+            refund_transaction=standing.channel_transaction,
+            captured=standing.captured,
         )
         outcome = await self._courier.ask(self._registry.named(standing.channel), ask)
         return RefundAnswered(opened, outcome, self._clock.now())
@@ -70,15 +73,14 @@ class Channels:
             number=uuid_of(attempt.id),
             amount=attempt.expected,
             currency=attempt.currency,
-            method=_words_of(standing.payment.method),
+            method=words_of(standing.payment.method),
             capture=standing.capture,
             expires_at=attempt.expires_at,
+            channel_transaction=attempt.channel_transaction,
+            captured=standing.payment.amount_captured,
+            description=standing.payment.description,
+            return_url=opened.return_url,
+            payer_ip=opened.payer.ip if opened.payer is not None else None,
         )
         outcome = await self._courier.ask(self._registry.named(attempt.channel), ask)
         return Answered(opened, outcome, self._clock.now())
-
-
-def _words_of(method: Method) -> dict[str, str]:
-    if isinstance(method, CardMethod):
-        return {"type": "card", "token": method.token}
-    return {"type": "qr"}

@@ -5,6 +5,7 @@ PENDING, REQUIRES_ACTION and NOT_FOUND are kinds of "not yet": they never end a 
 """
 
 import enum
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -43,11 +44,16 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class NextAction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the payer has to do: show a QR code (`qr`) or follow a link (`redirect`)."""
+    """What the payer has to do, by `type`.
+
+    `qr`: scan the code `qr`.  `redirect`: follow the link `url`.  `form`: post `fields` to `url`.
+    `invoke`: hand `fields` to the wallet's own client.  `transfer`: send as `fields` say.
+    """
 
     type: str
     qr: str | None = None
     url: str | None = None
+    fields: Mapping[str, str] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):

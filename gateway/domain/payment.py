@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from gateway.domain import limits
 from gateway.domain.outcome import Failure, NextAction
@@ -36,6 +37,20 @@ class QrMethod(Struct, frozen=True, tag="qr", tag_field="type", forbid_unknown_f
 
 
 Method = CardMethod | QrMethod
+
+
+def type_of(method: Method) -> str:
+    """Name the type of a payment method, as the API spells it."""
+    return str(method.__struct_config__.tag)
+
+
+def words_of(method: Method) -> dict[str, str]:
+    """Write a payment method as the words that channels hear: its type and what the merchant said.
+
+    What was not said is left out.
+    """
+    said = {name: value for name, value in asdict(method).items() if value is not None}
+    return {"type": type_of(method)} | said
 
 
 class Payer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

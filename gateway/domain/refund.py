@@ -56,6 +56,8 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
     `version` counts the changes since creation, one event each.  `commission_back` and
     `channel_fee_back` were fixed when the amount was reserved.  `from_suspense`: the money was a
     late success that nobody adopted.
+    `captured` (minor units) and `payment_transaction` are what the channel booked of the payment
+    and how it called that; `channel_transaction` is its number of the refund.
     """
 
     refund: Refund
@@ -66,6 +68,8 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
     from_suspense: bool
     commission_back: int
     channel_fee_back: int
+    captured: int
+    payment_transaction: str | None = None
     channel_transaction: str | None = None
 
 

@@ -170,10 +170,15 @@ class ReferenceTaken(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """A payment and its attempt that are durable: now the outside world may hear of it."""
+    """A payment and its attempt that are durable: now the outside world may hear of it.
+
+    `payer` and `return_url` are there only while the request that brought them is served.
+    """
 
     standing: Standing
     attempt: Attempt
+    payer: Payer | None = None
+    return_url: str | None = None
 
 
 class Answered(Struct, frozen=True):

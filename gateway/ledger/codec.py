@@ -164,7 +164,7 @@ def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple
 
 
 def read_refund(row: Row) -> RefundStanding:
-    """Read a refund and what only we know of it from a row of `refund` with its merchant."""
+    """Read a refund and what only we know of it from a row of `refund` with what it joins."""
     reply = _decode_reply(row["reply"]) if row["reply"] is not None else _NO_REPLY
     refund = Refund(
         id=identity.public("re", row["id"].hex),
@@ -189,6 +189,8 @@ def read_refund(row: Row) -> RefundStanding:
         from_suspense=row["from_suspense"],
         commission_back=row["commission_back"],
         channel_fee_back=row["channel_fee_back"],
+        captured=row["amount_captured"],
+        payment_transaction=row["payment_transaction"],
         channel_transaction=row["channel_transaction"],
     )
 

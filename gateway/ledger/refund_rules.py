@@ -13,6 +13,7 @@ from gateway.domain.payment import Certainty, Standing, Status
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import next_query_at
 from gateway.domain.refund import TRANSITIONS, Refund, RefundStanding, RefundStatus
+from gateway.domain.stages import Attempt
 from gateway.ledger.chart import FEES, Account, Code, journal
 
 _REFUNDABLE: Final = frozenset({Status.SUCCEEDED, Status.REQUIRES_REVIEW})
@@ -188,7 +189,7 @@ def planned(
     standing: Standing,
     *,
     refund: Refund,
-    attempt_id: str,
+    attempt: Attempt,
 ) -> RefundStanding:
     """Plan a refund on what the payment has refunded now."""
     commission_back, channel_fee_back = fees_back(standing, refund.amount)
@@ -197,9 +198,11 @@ def planned(
         refund=refund,
         merchant=standing.merchant,
         version=0,
-        attempt_id=attempt_id,
+        attempt_id=attempt.id,
         channel=standing.payment.channel,
         from_suspense=standing.payment.status is Status.REQUIRES_REVIEW,
         commission_back=commission_back,
         channel_fee_back=channel_fee_back,
+        captured=standing.payment.amount_captured,
+        payment_transaction=attempt.channel_transaction,
     )

@@ -14,8 +14,12 @@ from gateway.ledger.poster import Poster
 from gateway.ledger.refund_rules import RefundChange
 
 _REFUND: Final = """
-SELECT r.*, m.public_id AS merchant_public_id
-  FROM refund r JOIN merchant m ON m.id = r.merchant_id
+SELECT r.*, m.public_id AS merchant_public_id, p.amount_captured,
+       a.channel_transaction AS payment_transaction
+  FROM refund r
+  JOIN merchant m ON m.id = r.merchant_id
+  JOIN payment p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
+  JOIN attempt a ON a.merchant_id = r.merchant_id AND a.id = r.attempt_id
  WHERE r.merchant_id = $1"""
 
 RefundResult = RefundOpened | Heard | ReferenceTaken | None

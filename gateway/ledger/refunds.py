@@ -46,7 +46,7 @@ class RefundLedger:
         """
         before = await self._books.standing(attempt.merchant, refund.payment)
         assert before is not None, "the caller has just read it"
-        standing = planned(before, refund=refund, attempt_id=attempt.id)
+        standing = planned(before, refund=refund, attempt=attempt)
         return await self._opening.submit(RefundWish(use, before, standing, refund.created_at))
 
     async def post(self, answered: RefundAnswered) -> RefundPosted:

@@ -68,7 +68,8 @@ class PostgresBooks:
         left = [routed for routed in batch if uuid_of(routed.standing.payment.id) not in opened]
         reasons = await self._why_not_opened(left) if left else {}
         return [
-            reasons.get(routed.standing.payment.id) or Opened(routed.standing, routed.attempt)
+            reasons.get(routed.standing.payment.id)
+            or Opened(routed.standing, routed.attempt, routed.payer, routed.return_url)
             for routed in batch
         ]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing
+from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing, type_of
 from gateway.domain.stages import Attempt, Claimed, Routed
 from gateway.drivers.clock import Clock
 from gateway.routing.rules import Candidate, eligible, objection
@@ -22,7 +22,7 @@ class Routing:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
         command = claimed.matched.command
         assert isinstance(command, CreatePayment)
-        method = "card" if isinstance(command.method, CardMethod) else "qr"
+        method = type_of(command.method)
         able = eligible(self._candidates, method, command.currency)
         if not able:
             reasons = ", ".join(

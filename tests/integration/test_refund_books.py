@@ -242,7 +242,7 @@ async def test_a_refund_planned_on_what_is_no_longer_so_is_not_made(desk: Desk) 
     assert isinstance(await desk.reserve(opened, 500), RefundOpened)
     for amount in (1, 1499, 1999):
         refund = desk.asked(opened, amount)
-        plan = planned(stale, refund=refund, attempt_id=opened.attempt.id)
+        plan = planned(stale, refund=refund, attempt=opened.attempt)
         wish = RefundWish(desk.use(), stale, plan, refund.created_at)
         assert list(await desk.refund_books.refund_batch([wish])) == [None]
     assert (await desk.standing(opened)).payment.amount_refunded == 500
@@ -253,7 +253,7 @@ async def test_of_a_batch_each_payment_gives_one_refund_at_a_time(desk: Desk) ->
     wishes = []
     for opened in payments * 3:
         refund = desk.asked(opened, 1999)
-        plan = planned(opened.standing, refund=refund, attempt_id=opened.attempt.id)
+        plan = planned(opened.standing, refund=refund, attempt=opened.attempt)
         wishes.append(RefundWish(desk.use(), opened.standing, plan, refund.created_at))
     made = await desk.refund_books.refund_batch(wishes)
     assert [isinstance(each, RefundOpened) for each in made] == [True, True] + [False] * 4
@@ -267,7 +267,7 @@ async def test_the_same_batch_twice_reserves_once(desk: Desk) -> None:
     """As when the answer to the first run was lost on its way."""
     opened = await desk.paid()
     refund = desk.asked(opened, 500)
-    plan = planned(opened.standing, refund=refund, attempt_id=opened.attempt.id)
+    plan = planned(opened.standing, refund=refund, attempt=opened.attempt)
     wish = RefundWish(desk.use(), opened.standing, plan, refund.created_at)
     for _ in range(2):
         assert list(await desk.refund_books.refund_batch([wish])) == [RefundOpened(plan)]
@@ -402,7 +402,7 @@ async def test_a_refund_from_suspense_is_planned_anew_after_an_adoption(desk: De
     posted = await desk.said(opened, Verdict.CLOSED, Verdict.SUCCEEDED)
     late = Opened(posted.standing, opened.attempt)
     refund = desk.asked(late, 1999)
-    plan = planned(late.standing, refund=refund, attempt_id=opened.attempt.id)
+    plan = planned(late.standing, refund=refund, attempt=opened.attempt)
     assert plan.from_suspense
     await desk.ledger.adopt(late, desk.clock.now())
     wish = RefundWish(desk.use(), late.standing, plan, refund.created_at)

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from gateway.channels.courier import Courier
 from gateway.channels.port import Ask, BillLine, Capabilities, Notice, Verb
-from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.identity import mint, uuid_of
+from gateway.domain.outcome import NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
@@ -44,9 +46,12 @@ class EchoChannel:
         self.outcome = Outcome(Verdict.SUCCEEDED, amount=1000, currency="CNY")
         self.trips: Exception | None = None
         self.built_at: datetime | None = None
+        self.knows_already: Outcome | None = None
 
-    def build(self, _ask: Ask, now: datetime) -> WireRequest:
+    def build(self, _ask: Ask, now: datetime) -> WireRequest | Outcome:
         self.built_at = now
+        if self.knows_already is not None:
+            return self.knows_already
         return WireRequest("POST", f"/{self.status}", {}, b"{}")
 
     def read(self, _ask: Ask, _answer: WireAnswer) -> Outcome:
@@ -163,3 +168,25 @@ async def test_a_caller_who_gives_up_makes_room(server: Server, outbound: Outbou
         await first
     server.go_on.set()
     assert await courier.ask(channel, ASK) is channel.outcome
+
+
+async def test_what_a_channel_knows_by_itself_is_asked_of_nobody(
+    outbound: Outbound, server: Server
+) -> None:
+    channel = EchoChannel(server.base_url)
+    channel.knows_already = Outcome(
+        Verdict.REQUIRES_ACTION, next_action=NextAction("redirect", url="https://pay.example/1")
+    )
+    assert await Courier(outbound, NoonClock()).ask(channel, ASK) is channel.knows_already
+    assert not server.asked.is_set()
+
+
+def test_an_ask_shows_neither_the_payers_method_nor_where_he_is() -> None:
+    asked = replace(ASK, method={"type": "card", "token": "tok_secret"}, payer_ip="203.0.113.9")
+    assert "tok_secret" not in repr(asked)
+    assert "203.0.113.9" not in repr(asked)
+
+
+def test_an_ask_knows_when_its_attempt_was_made() -> None:
+    number = uuid_of(mint("att", 7, int(NOON.timestamp() * 1000)))
+    assert replace(ASK, number=number).asked_first_at == NOON

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain import limits
-from gateway.domain.payment import OPEN, TRANSITIONS, CreatePayment, Fact, Payer, Status, after
+from gateway.domain.payment import (
+    OPEN,
+    TRANSITIONS,
+    CardMethod,
+    CreatePayment,
+    Fact,
+    Payer,
+    QrMethod,
+    Status,
+    after,
+    words_of,
+)
 
 # Rows are what a payment is, columns what happens to it; a dot is a fact that the table refuses.
 TABLE = """
@@ -149,3 +160,8 @@ def test_a_body_without_what_is_needed_is_refused(name: str) -> None:
 def test_a_payer_never_shows_in_a_log() -> None:
     assert "张三" not in repr(Payer(name="张三"))
     assert "张三" not in repr(decoded({"payer": {"name": "张三"}}))
+
+
+def test_a_method_is_told_to_channels_as_its_type_and_what_was_said() -> None:
+    assert words_of(CardMethod("tok_ok")) == {"type": "card", "token": "tok_ok"}
+    assert words_of(QrMethod()) == {"type": "qr"}

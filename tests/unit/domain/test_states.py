@@ -120,7 +120,7 @@ class PaymentMachine(RuleBasedStateMachine):
             created_at=NOON,
             updated_at=NOON,
         )
-        made = refund_rules.planned(self.standing, refund=refund, attempt_id=ATTEMPT.id)
+        made = refund_rules.planned(self.standing, refund=refund, attempt=ATTEMPT)
         self.refunds.append(made)
         self.books.post(refund_rules.accepted_journal(made))
         self.reserve(made, 1)

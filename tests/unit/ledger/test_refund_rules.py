@@ -51,7 +51,7 @@ def plan(standing: Standing, amount: int | None) -> RefundStanding:
         created_at=NOON,
         updated_at=NOON,
     )
-    return planned(standing, refund=refund, attempt_id=ATTEMPT.id)
+    return planned(standing, refund=refund, attempt=ATTEMPT)
 
 
 def reserved(standing: Standing, refund: RefundStanding, sign: int = 1) -> Standing:
