@@ -29,6 +29,9 @@ check: $(READY)  ## lint, types, floors
 bench: $(READY)  ## run the micro benchmarks
 	$(BIN)/pytest -q bench/micro --benchmark-only
 
+capacity: $(READY)  ## payments per second beside a bare aiohttp echo; takes a minute
+	@$(BIN)/python -m bench.load.capacity
+
 docs: $(READY)  ## draw the state diagrams again
 	$(BIN)/python docs/states.py
 
@@ -43,4 +46,4 @@ $(READY): $(MADE_FROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
 	@touch $@
 
-.PHONY: help install run test soak check bench docs
+.PHONY: help install run test soak check bench capacity docs

@@ -1,0 +1,238 @@
+"""The lean load generator: raw keep-alive HTTP/1.1 on asyncio, so that little of the load is ours.
+
+Two models.  `closed`: so many connections, each sends its next request when its answer has come;
+it finds the capacity.  `opened`: arrivals on a schedule that does not wait for answers; a latency
+counts from the scheduled start, and a start that found no connection counts as missed.
+"""
+
+import asyncio
+import collections
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+
+from bench.load.histogram import Histogram
+
+_ANSWER_SECONDS = 30.0
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+
+Done = Callable[[int, float, float], None]
+
+
+class Result(Struct, kw_only=True):
+    """What a run did; `statuses` counts answers, `broken` connections that ended without one.
+
+    `late_seconds` is how far behind its schedule the generator itself fell at worst, and
+    `cpu_seconds` what it used: a run is valid when nothing was missed and neither is large.
+    """
+
+    seconds: float = 0.0
+    sent: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    broken: int = 0
+    missed: int = 0
+    late_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    latency: Histogram = field(default_factory=Histogram)
+
+    @property
+    def answered(self) -> int:
+        """Answers of any status."""
+        return sum(self.statuses.values())
+
+    def per_second(self, status: int) -> float:
+        """Answers with this status per second of the run."""
+        return self.statuses.get(status, 0) / self.seconds if self.seconds else 0.0
+
+    def milliseconds(self, share: float) -> float:
+        """Latency in milliseconds that this share of the answers did not exceed."""
+        return self.latency.percentile(share) / 1000
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request under way."""
+
+    def __init__(self, done: Done, lost: Callable[["Connection"], None]) -> None:
+        self._done = done
+        self._lost = lost
+        self._buffer = b""
+        self._need = 0
+        self._sent_at: float | None = None
+        self.transport: asyncio.Transport | None = None
+        self.free: Callable[[Connection], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
+
+    def send(self, request: bytes, counted_from: float) -> None:
+        """Send one request; its latency counts from this moment."""
+        assert self.transport is not None
+        self._sent_at = counted_from
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came of the answer; when it is whole, tell."""
+        buffer = self._buffer = self._buffer + data if self._buffer else data
+        if not self._need:
+            head = buffer.find(_HEAD_END)
+            if head < 0:
+                return
+            self._need = head + 4 + _length_of(buffer[:head])
+        if len(buffer) < self._need or self._sent_at is None:
+            return
+        began, self._sent_at = self._sent_at, None
+        self._buffer, self._need = b"", 0
+        self._done(int(buffer[9:12]), began, time.perf_counter())
+        if self.free is not None:
+            self.free(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Tell that the connection ended, in whatever way."""
+        self.transport = None
+        self._lost(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether an answer is awaited."""
+        return self._sent_at is not None
+
+
+def _length_of(head: bytes) -> int:
+    """Find the answer's length in its head; zero where there is no body."""
+    lower = head.lower()
+    at = lower.find(_LENGTH)
+    if at < 0:
+        return 0
+    return int(lower[at + len(_LENGTH) :].partition(b"\r\n")[0])
+
+
+class Generator:
+    """Sends requests to one base URL; `observe` hears of each answer as (status, began, ended).
+
+    The times are `perf_counter` seconds; `requests` is asked for one request at a time.
+    """
+
+    def __init__(
+        self, base_url: str, requests: Iterator[bytes], *, observe: Done | None = None
+    ) -> None:
+        place = urlsplit(base_url)
+        self._host, self._port = place.hostname or "", place.port or 80
+        self._requests = requests
+        self._observe = observe
+        self._result = Result()
+        self._idle: collections.deque[Connection] = collections.deque()
+        self._open: set[Connection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+        self._is_over = False
+
+    async def closed(self, *, connections: int, seconds: float) -> Result:
+        """Keep so many requests under way for so long, then await the last answers."""
+        began = self._begin()
+        for connection in await self._connected(connections):
+            connection.free = self._again
+            self._again(connection)
+        await asyncio.sleep(seconds)
+        return await self._end(began, seconds)
+
+    async def opened(
+        self, arrivals: Iterator[float], *, connections: int, connections_max: int
+    ) -> Result:
+        """Send at each of these times (seconds from the start, in order), whatever was answered."""
+        for connection in await self._connected(connections):
+            connection.free = self._idle.append
+            self._idle.append(connection)
+        began = self._begin()
+        at = 0.0
+        for at in arrivals:
+            ahead = began[0] + at - time.perf_counter()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            else:
+                self._result.late_seconds = max(self._result.late_seconds, -ahead)
+            self._start(began[0] + at, connections_max)
+        return await self._end(began, max(at, time.perf_counter() - began[0]))
+
+    def _start(self, scheduled: float, connections_max: int) -> None:
+        """Start one scheduled request on an idle connection, or on a new one."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.transport is not None:
+                self._send(connection, scheduled)
+                return
+        if len(self._open) + len(self._connecting) >= connections_max:
+            self._result.missed += 1
+            return
+        task = asyncio.ensure_future(self._start_anew(scheduled))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _start_anew(self, scheduled: float) -> None:
+        try:
+            (connection,) = await self._connected(1)
+        except OSError:
+            self._result.missed += 1
+            return
+        connection.free = self._idle.append
+        self._send(connection, scheduled)
+
+    def _begin(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    async def _end(self, began: tuple[float, float], seconds: float) -> Result:
+        """Await what is under way, close everything, give what was counted."""
+        self._is_over = True
+        used = time.process_time() - began[1]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await asyncio.gather(*self._connecting)
+                while any(connection.is_busy for connection in self._open):
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        self._result.seconds = seconds
+        self._result.cpu_seconds = used
+        for connection in [*self._open]:
+            if connection.transport is not None:
+                connection.transport.close()
+        await asyncio.sleep(0)
+        return self._result
+
+    async def _connected(self, count: int) -> list[Connection]:
+        loop = asyncio.get_running_loop()
+        made = []
+        for _ in range(count):
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._count, self._gone), self._host, self._port
+            )
+            self._open.add(connection)
+            made.append(connection)
+        return made
+
+    def _again(self, connection: Connection) -> None:
+        if not self._is_over:
+            self._send(connection, time.perf_counter())
+
+    def _send(self, connection: Connection, counted_from: float) -> None:
+        self._result.sent += 1
+        connection.send(next(self._requests), counted_from)
+
+    def _count(self, status: int, began: float, ended: float) -> None:
+        statuses = self._result.statuses
+        statuses[status] = statuses.get(status, 0) + 1
+        self._result.latency.record(int((ended - began) * 1e6))
+        if self._observe is not None:
+            self._observe(status, began, ended)
+        if self._is_over:
+            self._quiet.set()
+
+    def _gone(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection.is_busy:
+            self._result.broken += 1
+            self._quiet.set()

@@ -1,0 +1,158 @@
+"""A whole Floodgate on an own data folder for one load run, and what its parts cost meanwhile."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from msgspec import Struct
+
+from gateway.signing import Credentials
+
+_READY_SECONDS = 90
+_STOP_SECONDS = 40
+
+
+class Stack(Struct, frozen=True):
+    """A running `floodgate dev`: where it is, whose key to use, its supervisor's process id."""
+
+    pid: int
+    base_url: str
+    credentials: Credentials
+    database_url: str
+    redis_url: str
+    simulator_url: str
+
+    @property
+    def host(self) -> str:
+        """The authority that requests name."""
+        return urlsplit(self.base_url).netloc
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Say what each part used so far: gateway, worker, simulator, postgres, redis, launcher."""
+        used: dict[str, float] = {}
+        launcher = psutil.Process(self.pid)
+        for process in (launcher, *launcher.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                spent = times.user + times.system
+                if process.pid != self.pid:
+                    spent += times.children_user + times.children_system
+                part = _part(process)
+                used[part] = used.get(part, 0.0) + spent
+        return used
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Say how much memory each part holds that it shares with nobody."""
+        held: dict[str, int] = {}
+        launcher = psutil.Process(self.pid)
+        for process in (launcher, *launcher.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                part = _part(process)
+                held[part] = held.get(part, 0) + process.memory_full_info().uss
+        return held
+
+    def pids(self, part: str) -> list[int]:
+        """Give the processes of one part, for a profiler."""
+        found = psutil.Process(self.pid).children(recursive=True)
+        return [process.pid for process in found if _part(process) == part]
+
+    def environment(self) -> Mapping[str, str]:
+        """Settings that point a command of ours at this stack."""
+        return {
+            "FLOODGATE_DATABASE_URL": self.database_url,
+            "FLOODGATE_REDIS_URL": self.redis_url,
+            "FLOODGATE_SIMULATOR_URL": self.simulator_url,
+        }
+
+    def proofs(self) -> tuple[bool, str]:
+        """Prove the books, the acquirer's beside ours; gives whether all hold, and the table."""
+        words = [sys.executable, "-m", "gateway", "proofs"]
+        environment = {**os.environ, **self.environment()}
+        done = subprocess.run(
+            words, env=environment, check=False, text=True, stdout=subprocess.PIPE
+        )
+        return done.returncode == 0, done.stdout
+
+
+def _part(process: psutil.Process) -> str:
+    """Name the part of the house that a process is."""
+    name = process.name()
+    if "postgres" in name:
+        return "postgres"
+    if "redis" in name or "valkey" in name:
+        return "redis"
+    words = process.cmdline()
+    names = {"simulator": "simulator", "work": "worker", "serve": "gateway"}
+    return next((names[word] for word in words if word in names), "launcher")
+
+
+@contextlib.contextmanager
+def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
+    """Run everything on this folder and free ports inside a block; it is stopped at last."""
+    port = _free_port()
+    words = ["-m", "gateway", "dev", "--port", str(port), "--workers", str(workers)]
+    process = subprocess.Popen(
+        [sys.executable, *words, "--data", str(data)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{_free_port()}"},
+    )
+    try:
+        _await_ready(process)
+        demo = json.loads((data / "demo.json").read_text())
+        yield Stack(
+            pid=process.pid,
+            base_url=demo["base_url"],
+            credentials=Credentials(demo["key_id"], demo["secret"]),
+            database_url=demo["database_url"],
+            redis_url=demo["redis_url"],
+            simulator_url=demo["simulator_url"],
+        )
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def echo_server() -> Iterator[str]:
+    """Run the echo server inside a block; gives its base URL."""
+    port = _free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.load.echo", str(port)])
+    try:
+        _await_port(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS)
+
+
+def _await_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ready "):
+            return
+    raise RuntimeError("the stack did not start")
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"nobody listens on {port}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
