@@ -90,6 +90,18 @@ async def test_a_target_has_an_end(shop: Shop) -> None:
         refused(reply, 400, "request_malformed")
 
 
+@pytest.mark.parametrize("component", ["@path", "@target-uri"])
+async def test_a_target_may_name_its_server(shop: Shop, component: str) -> None:
+    request = asked(shop, "GET", "/v1/payments")
+    plain = signed(shop, request, ["@method", component, "@authority"])
+    named = plain._replace(target=shop.base_url + plain.target).having("Host", "elsewhere")
+    assert (await sent(shop, named)).status == 200
+    elsewhere = plain._replace(target="http://elsewhere" + plain.target)
+    refused(await sent(shop, elsewhere), 401, "signature_malformed")
+    alive = await exchange(shop.base_url, b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert alive.status == 200
+
+
 async def test_nobody_learns_the_paths_without_a_signature(shop: Shop) -> None:
     for path in ("/v1/payments", "/v1/nothing"):
         refused(await shop.send("GET", path, b"", {}), 401, "signature_missing")

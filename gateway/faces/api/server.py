@@ -21,6 +21,7 @@ from gateway.domain.errors import InDoubt, Overloaded, Problem, Unavailable
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
+from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
@@ -43,7 +44,7 @@ _COUNTED_AS: Final = {
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
-class _Protocol(RequestHandler):
+class _Protocol(HeadTimer):
     """aiohttp's protocol, with its own errors written as ours: they would show what was sent."""
 
     def handle_error(
@@ -93,6 +94,8 @@ class ApiServer(web.Server):
         writer: Any,
         task: "asyncio.Task[None]",
     ) -> web.BaseRequest:
+        if not message.path.startswith("/"):
+            message = in_origin_form(message)
         return web.BaseRequest(
             message,
             payload,
