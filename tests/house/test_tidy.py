@@ -166,10 +166,14 @@ def test_shipped_code_keeps(law: Law) -> None:
     assert not found, f"{law.__doc__}\n" + "\n".join(found)
 
 
-def test_tests_and_benchmarks_open_with_a_sentence() -> None:
+@pytest.mark.parametrize(
+    "law",
+    [opens_without_a_sentence, is_long, has_long_functions, is_nameless, has_naive_datetimes],
+)
+def test_tests_and_benchmarks_keep(law: Law) -> None:
     files = sources("tests", "bench")
-    found = [str(file.path) for file in files if any(opens_without_a_sentence(file))]
-    assert not found, "\n".join(found)
+    found = [source.at(node) for source in files for node in law(source)]
+    assert not found, f"{law.__doc__}\n" + "\n".join(found)
 
 
 def test_no_exception_is_kept_for_longer_than_it_is_needed() -> None:

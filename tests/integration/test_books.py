@@ -1,11 +1,9 @@
 """The books on a real PostgreSQL: whole batches in, each item's own result out, nothing twice."""
 
 import asyncio
-import contextlib
 import itertools
 import random
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -15,56 +13,32 @@ from msgspec.structs import replace
 from gateway.domain.errors import StatementRefused
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
-from gateway.domain.payment import CardMethod, Payer, Payment, Standing, Status
-from gateway.domain.stages import (
-    Answered,
-    Attempt,
-    Claimed,
-    Heard,
-    Merchant,
-    Opened,
-    Posted,
-    ReferenceTaken,
-    Routed,
-)
-from gateway.drivers import sealing
+from gateway.domain.payment import Status
+from gateway.domain.stages import Answered, Heard, Merchant, Opened, Posted, ReferenceTaken, Routed
 from gateway.drivers.batching import Batcher
-from gateway.drivers.clock import Clock
-from gateway.drivers.postgres import Postgres, Row
+from gateway.drivers.postgres import Postgres
 from gateway.ledger.proofs import prove
-from gateway.ledger.rules import Change, consequence
+from gateway.ledger.rules import Change
 from gateway.ledger.service import Ledger
-from gateway.ledger.store import PostgresBooks
 from gateway.verify.store import PostgresKeyStore
 from tests.conftest import Database
-from tests.unit.nouns import EXPIRY, MATCHED, NOON
+from tests.integration.books_kit import (
+    PAID,
+    Stammering,
+    balances,
+    books_of,
+    change,
+    connected,
+    count,
+    routed,
+    sequences,
+)
+from tests.unit.nouns import NOON
 
-CLOCK = Clock()
 UNIQUE_VIOLATION = "23505"  # PostgreSQL, appendix A
-PAID = Outcome(Verdict.SUCCEEDED)
 DECLINED = Outcome(
     Verdict.FAILED, failure=Failure("card_declined", "Declined.", Advice.OTHER_METHOD)
 )
-
-
-class Stammering(Postgres):
-    """Loses the first answer of every write, so that each statement runs twice."""
-
-    async def write(self, sql: str, *arguments: Any, seconds: float = 10.0) -> Sequence[Row]:
-        await super().write(sql, *arguments, seconds=seconds)
-        return await super().write(sql, *arguments, seconds=seconds)
-
-
-@contextlib.asynccontextmanager
-async def connected(database: Database, kind: type[Postgres] = Postgres) -> AsyncIterator[Postgres]:
-    postgres = kind(database.app_url, connections=3)
-    await postgres.open()
-    yield postgres
-    await postgres.close()
-
-
-def books_of(postgres: Postgres) -> PostgresBooks:
-    return PostgresBooks(postgres, sealing.Vault(sealing.new_master_key()), CLOCK)
 
 
 @pytest.fixture
@@ -77,71 +51,6 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
 async def merchant(postgres: Postgres) -> Merchant:
     store = PostgresKeyStore(postgres, vault=None)
     return await store.add_merchant(name="Shop", commission_bps=60, late_success="review", at=NOON)
-
-
-def routed(
-    merchant: Merchant, *, key: str = "", reference: str = "", said: bytes = b"", amount: int = 1000
-) -> Routed:
-    """A new payment on its way into the books; `said` stands for the bytes of the request."""
-    payment = Payment(
-        id=CLOCK.mint("pay", merchant.number),
-        merchant=merchant.id,
-        reference=reference or uuid.uuid4().hex,
-        amount=amount,
-        currency="CNY",
-        method=CardMethod("tok_ok"),
-        channel="simulator",
-        metadata={"seat": "12A"},
-        created_at=NOON,
-        updated_at=NOON,
-        expires_at=EXPIRY,
-    )
-    attempt = Attempt(
-        id=CLOCK.mint("att", merchant.number),
-        payment_id=payment.id,
-        merchant=merchant.number,
-        channel="simulator",
-        channel_number=1,
-        amount=amount,
-        currency="CNY",
-        expires_at=EXPIRY,
-    )
-    matched = replace(MATCHED, verified=replace(MATCHED.verified, merchant=merchant))
-    claimed = Claimed(matched, key or uuid.uuid4().hex, said.rjust(32), None)
-    standing = Standing(
-        payment=payment, merchant=merchant.number, version=0, capture=True, commission_bps=60
-    )
-    return Routed(claimed, standing, attempt, Payer(name="Zhang Wei"), None)
-
-
-def change(opened: Opened | Routed, outcome: Outcome = PAID) -> Change:
-    """What an outcome brings; each success has the channel's own transaction."""
-    if outcome.verdict is Verdict.SUCCEEDED and outcome.channel_transaction is None:
-        outcome = replace(outcome, channel_transaction=f"tx_{opened.attempt.id}")
-    found = consequence(opened.standing, opened.attempt, outcome, at=NOON, channel_fee_bps=30)
-    assert found is not None
-    return found
-
-
-async def count(postgres: Postgres, table: str, merchant: Merchant) -> int:
-    sql = f"SELECT count(*) AS n FROM {table} WHERE merchant_id = $1"
-    rows = await postgres.read(sql, merchant.number)
-    number: int = rows[0]["n"]
-    return number
-
-
-async def sequences(postgres: Postgres, merchant: Merchant) -> list[int]:
-    sql = "SELECT sequence FROM event WHERE merchant_id = $1 ORDER BY sequence"
-    return [row["sequence"] for row in await postgres.read(sql, merchant.number)]
-
-
-async def balances(postgres: Postgres, merchant: Merchant) -> dict[int, tuple[int, int]]:
-    """Give debits and credits of each account, by its four-digit code and sub-account."""
-    sql = "SELECT * FROM account WHERE merchant_id = $1"
-    return {
-        row["account"] // 1_000_000: (row["debits_posted"], row["credits_posted"])
-        for row in await postgres.read(sql, merchant.number)
-    }
 
 
 async def test_every_item_of_a_batch_has_its_own_answer(
