@@ -77,6 +77,11 @@ def routed(
     return Routed(claimed, standing, attempt, Payer(name="Zhang Wei"), None)
 
 
+def durable(routed: Routed) -> Opened:
+    """What the books give back for a new payment that they took."""
+    return Opened(routed.standing, routed.attempt, routed.payer, routed.return_url)
+
+
 def change(opened: Opened | Routed, outcome: Outcome = PAID) -> Change:
     """What an outcome brings; each success has the channel's own transaction."""
     if outcome.verdict is Verdict.SUCCEEDED and outcome.channel_transaction is None:

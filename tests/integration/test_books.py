@@ -30,6 +30,7 @@ from tests.integration.books_kit import (
     change,
     connected,
     count,
+    durable,
     routed,
     sequences,
 )
@@ -58,7 +59,7 @@ async def test_every_item_of_a_batch_has_its_own_answer(
 ) -> None:
     first = routed(merchant, key="k1", reference="order 1", said=b"first")
     books = books_of(postgres)
-    assert await books.open_batch([first]) == [Opened(first.standing, first.attempt)]
+    assert await books.open_batch([first]) == [durable(first)]
     fresh = routed(merchant, key="k2", reference="order 2")
     same_key = routed(merchant, key="k1", reference="order 3", said=b"other")
     same_reference = routed(merchant, key="k4", reference="order 1")
@@ -67,7 +68,7 @@ async def test_every_item_of_a_batch_has_its_own_answer(
     batch = [fresh, same_key, same_reference, same_key_in_batch, same_reference_in_batch]
     operation = "create_payment"
     assert await books.open_batch(batch) == [
-        Opened(fresh.standing, fresh.attempt),
+        durable(fresh),
         Heard(b"first".rjust(32), operation, uuid_of(first.standing.payment.id)),
         ReferenceTaken(uuid_of(first.standing.payment.id)),
         Heard(b"".rjust(32), operation, uuid_of(fresh.standing.payment.id)),
@@ -98,7 +99,7 @@ async def test_two_merchants_share_nothing_in_a_batch(postgres: Postgres) -> Non
     merchants = [await store.add_merchant(name=name, **terms) for name in ("East", "West")]
     batch = [routed(merchant, key="k", reference="order 1") for merchant in merchants]
     results = await books_of(postgres).open_batch(batch)
-    assert results == [Opened(item.standing, item.attempt) for item in batch]
+    assert results == [durable(item) for item in batch]
 
 
 POISON = {
@@ -211,7 +212,7 @@ async def test_a_statement_that_runs_twice_writes_once(
         books = books_of(stammering)
         opened = await books.open_batch([*items, clash])
         posted = await books.post_batch([change(item) for item in items])
-    assert opened[:5] == [Opened(item.standing, item.attempt) for item in items]
+    assert opened[:5] == [durable(item) for item in items]
     assert isinstance(opened[5], ReferenceTaken | Heard)
     assert [result is not None for result in posted] == [True] * 5
     assert await sequences(postgres, merchant) == [1, 2, 3, 4, 5]
