@@ -2,6 +2,8 @@
 
 # What a request may be (the face and the verify step).
 BODY_BYTES_MAX = 64 * 1024
+BATCH_BODY_BYTES_MAX = 512 * 1024
+BATCH_PAYMENTS_MAX = 500
 HEADERS_COUNT_MAX = 48
 TARGET_BYTES_MAX = 4096
 HEAD_SECONDS_MAX = 10  # from a head's first byte to its last
@@ -99,3 +101,5 @@ assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
 assert KEYRING_REFRESH_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX * LEDGER_FLIGHTS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds the flights"
+assert BATCH_PAYMENTS_MAX * 1024 <= BATCH_BODY_BYTES_MAX, "a full batch leaves a KiB for each"
+assert min(CHANNEL_CALLS_MAX, QUEUE_ITEMS_MAX) >= BATCH_PAYMENTS_MAX, "one batch fits everywhere"

@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
@@ -87,6 +88,20 @@ class CreatePayment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     metadata: Metadata = {}
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     return_url: Annotated[str, Meta(max_length=limits.URL_CHARS_MAX, pattern=_URL)] | None = None
+
+
+class KeyedPayment(CreatePayment, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One item of a batch: a payment with the idempotency key that it has as a request alone."""
+
+    idempotency_key: Annotated[str, Meta(min_length=1)]
+
+
+class CreatePayments(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/payments/batch`; each item is read on its own, as `KeyedPayment`."""
+
+    payments: Annotated[
+        tuple[msgspec.Raw, ...], Meta(min_length=1, max_length=limits.BATCH_PAYMENTS_MAX)
+    ]
 
 
 class CapturePayment(Struct, frozen=True, forbid_unknown_fields=True):

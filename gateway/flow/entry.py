@@ -3,11 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from gateway.domain.errors import FloodgateError, Problem
-from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched, Received
-from gateway.flow import capture, close, pay, query, refund, resume, webhooks
+from gateway.flow import batch, capture, close, pay, query, refund, resume, webhooks
 from gateway.flow.desk import Desk
+from gateway.flow.once import once
 
 _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
     "get_payment": query.get_payment,
@@ -26,6 +25,7 @@ _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
 }
 _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "create_payment": pay.pay,
+    "create_payments": batch.pay_all,
     "capture_payment": capture.capture,
     "cancel_payment": close.cancel,
     "refund_payment": refund.refund,
@@ -45,20 +45,4 @@ async def enter(received: Received, desk: Desk) -> Answer:
     name = matched.operation.name
     if not matched.operation.writes:
         return await _READS[name](matched, desk)
-    claimed = await desk.idempotency.claim(matched)
-    if isinstance(claimed, Answer):
-        return claimed
-    try:
-        return await _WRITES[name](claimed, desk)
-    except Problem as problem:
-        # A refusal is an answer too: whoever asks again with this key hears the same no, except
-        # where nothing was begun and the request may be mended, or the key is another request's.
-        reused = problem.code == "idempotency_key_reused"
-        if not reused and desk.idempotency.keeps(problem.kind.status):
-            await desk.idempotency.refuse(claimed, answer_of(problem, received.request_id))
-        else:
-            await desk.idempotency.release(claimed)
-        raise
-    except FloodgateError:
-        await desk.idempotency.release(claimed)
-        raise
+    return await once(matched, desk, _WRITES[name])

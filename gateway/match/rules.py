@@ -14,24 +14,73 @@ from msgspec.structs import fields
 from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.money import EXPONENTS
-from gateway.domain.payment import CreatePayment
+from gateway.domain.payment import CreatePayment, KeyedPayment
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+_KEY: Final = b'"idempotency_key"'
+_MEMBER: Final = re.compile(rb'[ \t\n\r]*:[ \t\n\r]*"(?:[^"\\]|\\.)*"[ \t\n\r]*([,}])')
 _SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     """Decode one JSON object strictly: no unknown, duplicate or mistyped field, no tail."""
+    command = _decode(body, decoder)
+    _ONCE.decode(body.decode())
+    return command
+
+
+def decode_batch(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
+    """Decode the JSON object around the items of a batch; what they say is not looked at yet."""
+    command = _decode(body, decoder)
+    try:
+        _refuse_twice(_PAIRS.decode(body.decode(errors="replace")))
+    except RecursionError:
+        raise _malformed() from None
+    return command
+
+
+def decode_item(
+    item: bytes, decoder: msgspec.json.Decoder[KeyedPayment]
+) -> tuple[KeyedPayment, bytes]:
+    """Decode one item of a batch; gives the body, too, that it would have as a request alone."""
+    if len(item) > limits.BODY_BYTES_MAX:
+        raise Problem("body_too_large", f"At most {limits.BODY_BYTES_MAX} bytes for one payment.")
+    command = decode_body(item, decoder)
+    assert isinstance(command, KeyedPayment)
+    return command, without_key(item)
+
+
+def without_key(item: bytes) -> bytes:
+    """Cut the first or the last member, the key, out of a well-formed item's bytes.
+
+    What is left are the bytes of the same payment as a request alone.  A key that stands elsewhere
+    is left in: to find it one would have to read the whole item again.
+    """
+    before, _, after = item.partition(_KEY)
+    member = _MEMBER.match(after)
+    if member is not None and member[1] == b"," and before.rstrip() == b"{":
+        return b"{" + after[member.end() :].lstrip()
+    before, _, after = item.rpartition(_KEY)
+    member, before = _MEMBER.match(after), before.rstrip()
+    if member is not None and member.end() == len(after) and before.endswith(b","):
+        return before[:-1].rstrip() + b"}"
+    return item
+
+
+def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     try:
         command: Struct = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem("json_malformed", "The body is not one JSON object in UTF-8.") from None
-    _ONCE.decode(body.decode())
+        raise _malformed() from None
     return command
+
+
+def _malformed() -> Problem:
+    return Problem("json_malformed", "The body is not one JSON object in UTF-8.")
 
 
 def refuse_unfit(command: Struct, now: datetime) -> None:
@@ -92,6 +141,8 @@ def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 # msgspec keeps the last of two equal names, so a second, much cheaper reader looks for them.
 _ONCE: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)
+# Leaves the numbers unread: Python refuses to read very long ones.
+_PAIRS: Final = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
 
 
 def _wrong_field(message: str) -> Problem:

@@ -10,7 +10,13 @@ from msgspec import Meta, Struct
 
 from gateway.domain import limits
 from gateway.domain.event import EventType
-from gateway.domain.payment import CapturePayment, CreatePayment, Reference, Status
+from gateway.domain.payment import (
+    CapturePayment,
+    CreatePayment,
+    CreatePayments,
+    Reference,
+    Status,
+)
 from gateway.domain.refund import CreateRefund
 from gateway.domain.stages import Operation
 
@@ -76,15 +82,25 @@ class ListDeliveries(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[int, Meta(ge=1, le=2**62)] | None = None
 
 
+CREATE_PAYMENT: Final = Operation(
+    "create_payment",
+    "POST",
+    "/v1/payments",
+    "Take a payment",
+    CreatePayment,
+    "body",
+    201,
+)
+
 OPERATIONS: Final = (
+    CREATE_PAYMENT,
     Operation(
-        "create_payment",
+        "create_payments",
         "POST",
-        "/v1/payments",
-        "Take a payment",
-        CreatePayment,
+        "/v1/payments/batch",
+        f"Take up to {limits.BATCH_PAYMENTS_MAX} payments, each with its own key and answer",
+        CreatePayments,
         "body",
-        201,
     ),
     Operation(
         "list_payments",

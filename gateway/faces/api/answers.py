@@ -16,6 +16,7 @@ from gateway.domain.payment import (
     CapturePayment,
     CardMethod,
     CreatePayment,
+    CreatePayments,
     Payer,
     Payment,
     Status,
@@ -92,6 +93,26 @@ class Event(Struct, frozen=True, kw_only=True):
     type: str
     created_at: datetime
     data: Any
+
+
+class PaidItem(Struct, frozen=True):
+    """The result of an item of a batch that was understood; `payment` says what became of it."""
+
+    status: Literal[201]
+    payment: Payment
+
+
+class RefusedItem(Struct, frozen=True):
+    """The result of an item of a batch that was refused, as it would have been alone."""
+
+    status: int
+    problem: dict[str, Any]
+
+
+class BatchResults(Struct, frozen=True):
+    """The results of a batch, in its order."""
+
+    results: list[Any]
 
 
 class DeletedEndpoint(Struct, frozen=True, kw_only=True):
@@ -225,8 +246,24 @@ _DELIVERY: Final = Delivery(
     next_try_at=None,
 )
 
+_REFUSED: Final = RefusedItem(
+    409,
+    {
+        "type": "/docs#problem-reference_exists",
+        "title": "The reference is already used",
+        "status": 409,
+        "detail": "Another payment has this reference.",
+        "code": "reference_exists",
+        "retry": "never",
+        "request_id": "req_5c7e0f6f3fd04a3dbe7a9d10",
+        "param": "reference",
+        "payment": PAYMENT_ID,
+    },
+)
+
 ANSWERS: Final[Mapping[str, Told]] = {
     "create_payment": Told(Payment, _PAYMENT),
+    "create_payments": Told(BatchResults, BatchResults([PaidItem(201, _PAYMENT), _REFUSED])),
     "get_payment": Told(Payment, _PAYMENT),
     "sync_payment": Told(Payment, _PAYMENT),
     "capture_payment": Told(Payment, _PAYMENT),
@@ -250,6 +287,18 @@ ANSWERS: Final[Mapping[str, Told]] = {
     "list_deliveries": Told(Page[Delivery], Page([_DELIVERY])),
 }
 
+
+def _item(reference: str) -> msgspec.Raw:
+    item = {
+        "idempotency_key": reference,
+        "amount": 1999,
+        "currency": "CNY",
+        "reference": reference,
+        "method": CardMethod("tok_ok"),
+    }
+    return msgspec.Raw(msgspec.json.encode(item))
+
+
 REQUESTS: Final[Mapping[str, Struct]] = {
     "create_payment": CreatePayment(
         amount=1999,
@@ -260,6 +309,7 @@ REQUESTS: Final[Mapping[str, Struct]] = {
         payer=Payer(id="user-88", ip="192.0.2.7"),
         metadata={"seat": "12A"},
     ),
+    "create_payments": CreatePayments((_item("order-4711"), _item("order-4712"))),
     "capture_payment": CapturePayment(amount=1500),
     "refund_payment": CreateRefund(
         amount=500, reference="return-4711", reason="One ticket was given back"
@@ -273,7 +323,7 @@ REQUESTS: Final[Mapping[str, Struct]] = {
 
 def plain(example: Any) -> Any:
     """Write an example as it looks in JSON; what a request leaves out stays away."""
-    shown = msgspec.to_builtins(example)
+    shown = msgspec.json.decode(msgspec.json.encode(example))
     if isinstance(example, Struct) and type(example) in map(type, REQUESTS.values()):
         return {name: value for name, value in shown.items() if value is not None}
     return shown

@@ -167,6 +167,14 @@ again with the same key, a request is answered as before, for at least a day, an
 twice. When an answer did not reach you, send the very same bytes again. The same key with another
 path, query or body is refused with <code>idempotency_key_reused</code>. Your own order number,
 the <code>reference</code>, is unique for ever.</p>
+<p><code>POST /v1/payments/batch</code> takes up to 500 payments under one signature, in a body of
+up to 512 KiB. Each item is the <code>POST /v1/payments</code> that it stands for, with its own
+<code>idempotency_key</code> as its first or last member: sent again in another batch, or alone as
+the same bytes without that member, it is answered as before. The results stand in your order, and
+a refused item touches no other. While an item is refused with <code>request_in_progress</code>,
+<code>rate_limited</code>, <code>overloaded</code>, <code>unavailable</code> or
+<code>internal_error</code>, send the very same batch again: what was taken is answered as before
+and the rest goes on. A batch that you change needs a new key of its own; its items keep theirs.</p>
 """
 
 _WEBHOOKS: Final = f"""{_heading("webhooks")}

@@ -11,16 +11,19 @@ import msgspec
 from msgspec import Struct, UnsetType
 
 from gateway.domain.errors import PROBLEMS
-from gateway.domain.money import EXPONENTS
+from gateway.domain.payment import KeyedPayment
 from gateway.domain.stages import Operation
 from gateway.faces.api.answers import (
     ANSWERS,
     REQUESTS,
     Event,
+    PaidItem,
+    RefusedItem,
     ToldPayment,
     ToldRefund,
     plain,
 )
+from gateway.faces.api.closer import CLOSER, IDEMPOTENCY_KEY
 from gateway.match.table import OPERATIONS
 
 DESCRIPTION: Final = """
@@ -45,25 +48,6 @@ _NAMED: Final = {
 }
 _ID_DIGITS: Final = "01a206b0c7ff7d22800000015e1f0a80"
 
-# What the types of a command cannot say, because it is the flow that looks: by command and field.
-_INSTANT: Final = {"type": "string", "format": "date-time"}
-_CLOSER: Final[Mapping[tuple[str, str], _Schema]] = {
-    ("ListPayments", "created_after"): _INSTANT,
-    ("ListPayments", "created_before"): _INSTANT,
-    ("ListPayments", "cursor"): {"type": "string", "pattern": "^pay_[0-9a-f]{32}$"},
-    ("ListEntries", "cursor"): {
-        "type": "string",
-        "pattern": r"^[0-9a-f]{32}\.[0-9]{1,2}\.[01]$",
-    },
-    ("ListEntries", "payment"): {"type": "string", "pattern": "^pay_[0-9a-f]{32}$"},
-    ("ListEntries", "account"): {
-        "type": "string",
-        "pattern": r"^[0-9]{4}(\.[a-z]+){0,2}\.[A-Z]{3}$",
-        "example": "2201.CNY",
-    },
-    ("CreatePayment", "currency"): {"type": "string", "enum": sorted(EXPONENTS)},
-}
-
 # Who may be refused with what: by everything, by what the call carries, by the call itself.
 _ALWAYS: Final = (
     *("signature_missing", "signature_malformed", "signature_incomplete", "signature_expired"),
@@ -83,6 +67,7 @@ _WRITING: Final = (
 )
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "create_payment": ("field_missing", "reference_exists", "no_channel"),
+    "create_payments": ("field_missing",),
     "capture_payment": ("state_conflict",),
     "cancel_payment": ("state_conflict",),
     "refund_payment": (
@@ -189,7 +174,7 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> _Schema:
                 "in": "header",
                 "required": True,
                 "description": "1-255 visible characters, in quotes or bare.",
-                "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+                "schema": IDEMPOTENCY_KEY,
                 "example": "order-4711",
             }
         )
@@ -263,19 +248,21 @@ def _page(path: str, summary: str, answers: Mapping[int, str]) -> _Schema:
 def _schemas() -> dict[str, Any]:
     """Describe every noun that is sent or answered."""
     commands = {operation.command for operation in OPERATIONS}
+    # What stands where the types of commands and answers leave anything open is named here.
     told = [answer.type for answer in ANSWERS.values()]
+    told += [ToldPayment, ToldRefund, PaidItem, RefusedItem]
     _, schemas = msgspec.json.schema_components(
-        [*sorted(commands, key=lambda command: command.__name__), *told, ToldPayment, ToldRefund],
+        [*sorted(commands, key=lambda command: command.__name__), KeyedPayment, *told],
         ref_template=_SCHEMAS,
     )
     schemas = {_tidy(name): _portable(schema) for name, schema in schemas.items()}
-    for (command, name), closer in _CLOSER.items():
-        schemas[command]["properties"][name] = closer
-    answered = {noun for kind in (*told, ToldPayment, ToldRefund) for noun in _nouns(kind)}
+    answered = {noun for kind in told for noun in _nouns(kind)}
     for noun in answered:
         for schema in schemas.values():
             if schema["title"].partition("[")[0] == noun.__name__:
                 _complete(schema, noun)
+    for (noun_name, name), closer in CLOSER.items():
+        schemas[noun_name]["properties"][name] = closer
     either = [_reference(kind.__name__) for kind in (ToldPayment, ToldRefund)]
     schemas[Event.__name__]["properties"]["data"] = {"oneOf": either}
     return schemas | {"Problem": _problem()}

@@ -17,7 +17,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.domain import limits
-from gateway.domain.errors import InDoubt, Overloaded, Problem, Unavailable
+from gateway.domain.errors import Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
@@ -26,6 +26,7 @@ from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
 from gateway.flow.notice import take_notice
+from gateway.flow.refusal import refusal
 from gateway.match.table import OPERATIONS
 
 logger: Final = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _PROBLEM: Final = "application/problem+json"
 _OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own version and Python's
 _BODY_SECONDS: Final = 10
 _NOTICES: Final = "/notices/"
+_BATCH: Final = "/v1/payments/batch"
 # What a request is counted as: an unknown path or method would be a label that strangers choose.
 _COUNTED_AS: Final = {
     (operation.method, room): f"{operation.method} {room}"
@@ -103,7 +105,7 @@ class ApiServer(web.Server):
             writer,
             task,
             self._loop,
-            client_max_size=limits.BODY_BYTES_MAX,
+            client_max_size=_body_bytes_max(message.path),
         )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -131,10 +133,8 @@ class ApiServer(web.Server):
                 operation = _COUNTED_AS.get((request.method, path.split("/")[2]), operation)
                 answer = await enter(received, self._desk)
             response = _response(answer, request_id)
-        except Problem as problem:
-            response = _refusal(problem, request_id)
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
-            response = _refusal(_unforeseen(error, request_id), request_id)
+            response = _refusal(refusal(error, request_id), request_id)
         telemetry.REQUESTS.labels(operation, response.status).inc()
         telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
         return response
@@ -165,32 +165,23 @@ async def _show(page: Callable[[], Awaitable[Page]], request_id: str) -> web.Res
     return web.Response(body=shown.body, status=shown.status, headers=headers)
 
 
-def _unforeseen(error: Exception, request_id: str) -> Problem:
-    if isinstance(error, Overloaded):
-        return Problem("overloaded", "Too much is waiting; nothing was begun.")
-    if isinstance(error, Unavailable):
-        return Problem("unavailable", "A part we need is away; nothing was begun.")
-    if isinstance(error, InDoubt):
-        logger.error("%s: a write stayed in doubt", request_id)
-        return Problem(
-            "internal_error",
-            "It is not known whether this was begun; send it again with the same key to learn.",
-        )
-    logger.error("%s: %s", request_id, type(error).__name__, exc_info=error)
-    return Problem("internal_error", "This was not foreseen; it is safe to send it again.")
-
-
 def _refuse_long(target: str) -> None:
     if len(target.encode(errors="surrogateescape")) > limits.TARGET_BYTES_MAX:
         raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes of target.")
+
+
+def _body_bytes_max(target: str) -> int:
+    """Say how large a body may be: 500 payments need more room than one."""
+    return limits.BATCH_BODY_BYTES_MAX if target == _BATCH else limits.BODY_BYTES_MAX
 
 
 async def _body(request: web.BaseRequest) -> bytes:
     """Read the body within its limits of size and time."""
     if "Content-Encoding" in request.headers:
         raise Problem("encoding_unsupported", "Send the body as it is.")
-    too_large = Problem("body_too_large", f"At most {limits.BODY_BYTES_MAX} bytes.")
-    if (request.content_length or 0) > limits.BODY_BYTES_MAX:
+    most = _body_bytes_max(request.raw_path)
+    too_large = Problem("body_too_large", f"At most {most} bytes.")
+    if (request.content_length or 0) > most:
         raise too_large
     if not request.body_exists:
         return b""

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.domain.payment import CreatePayment, Status
-from gateway.match.rules import decode_body, decode_query, refuse_unfit
+from gateway.domain.payment import CreatePayment, CreatePayments, KeyedPayment, Status
+from gateway.match.rules import (
+    decode_batch,
+    decode_body,
+    decode_item,
+    decode_query,
+    refuse_unfit,
+    without_key,
+)
 from gateway.match.table import ListPayments, Nothing, Redeliver
 from unit.nouns import COMMAND, NOON
 
@@ -300,3 +307,71 @@ def test_a_time_without_a_date_in_utc_is_refused(instant: datetime) -> None:
         with pytest.raises(Problem) as caught:
             refuse_unfit(command, NOON)
         assert (caught.value.code, caught.value.param) == ("field_invalid", param)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        f'{{"idempotency_key":"k",{WHOLE}}}',
+        f'{{ "idempotency_key" : "k" ,\n {WHOLE}}}',
+        f'{{{WHOLE},"idempotency_key":"k"}}',
+        f'{{{WHOLE} , "idempotency_key" : "k" }}',
+        f'{{"idempotency_key":"a\\"b\\\\",{WHOLE}}}',
+    ],
+)
+def test_an_item_has_the_body_of_the_same_request_alone(item: str) -> None:
+    command, body = decode_item(item.encode(), msgspec.json.Decoder(KeyedPayment))
+    assert body == f"{{{WHOLE}}}".encode()
+    assert command.idempotency_key in {"k", 'a"b\\'}
+    assert command.reference == "r"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        f'{{"amount":1,"idempotency_key":"k",{WHOLE}}}',
+        f'{{{WHOLE},"metadata":{{"a":"b","idempotency_key":"k"}}}}',
+        f'{{{WHOLE},"description":"{{\\"idempotency_key\\":\\"k\\",}}"}}',
+        f'{{{WHOLE},"description":"idempotency_key"}}',
+        f'{{{WHOLE},"description":"\\",\\"idempotency_key\\":\\"k\\"}}"}}',
+    ],
+)
+def test_only_the_first_or_last_member_is_cut_out(item: str) -> None:
+    assert without_key(item.encode()) == item.encode()
+
+
+@pytest.mark.parametrize("key", ["", '"idempotency_key":7,', '"idempotency_key":"",'])
+def test_an_item_needs_a_key(key: str) -> None:
+    with pytest.raises(Problem) as caught:
+        decode_item(f"{{{key}{WHOLE}}}".encode(), msgspec.json.Decoder(KeyedPayment))
+    assert caught.value.param == "idempotency_key"
+
+
+def test_a_batch_leaves_its_items_unread() -> None:
+    items = b'[7,{"a":1,"a":2},"\xff",{"n":%s}]' % (b"9" * 5000)
+    command = decode_batch(b'{"payments":%s}' % items, msgspec.json.Decoder(CreatePayments))
+    assert isinstance(command, CreatePayments)
+    assert [bytes(raw) for raw in command.payments][:3] == [b"7", b'{"a":1,"a":2}', b'"\xff"']
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ('{"payments":[1],"payments":[2]}', "field_invalid"),
+        ('{"payments":[1],"p\\u0061yments":[2]}', "field_invalid"),
+        ('{"payments":[]}', "field_invalid"),
+        ('{"payments":[1],"more":1}', "field_unknown"),
+        ("{}", "field_missing"),
+        ('{"payments":[NaN]}', "json_malformed"),
+        (f'{{"payments":[{"[" * 900}{"]" * 900}]}}', None),
+        (f'{{"payments":[{"[" * 9000}{"]" * 9000}]}}', "json_malformed"),
+    ],
+)
+def test_what_stands_around_a_batch_is_read_strictly(body: str, code: str | None) -> None:
+    decoder = msgspec.json.Decoder(CreatePayments)
+    if code is None:
+        assert decode_batch(body.encode(), decoder)
+        return
+    with pytest.raises(Problem) as caught:
+        decode_batch(body.encode(), decoder)
+    assert caught.value.code == code

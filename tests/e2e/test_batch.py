@@ -1,0 +1,176 @@
+"""`POST /v1/payments/batch`: each item stands alone, whatever its neighbours and the machine do."""
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.domain import limits
+from tests.e2e.harness import Reply, Shop, order, until
+from tests.e2e.idempotency_kit import Wired, Witness, replayed
+
+PATH = "/v1/payments/batch"
+
+
+def item(token: str = "tok_ok", **changes: Any) -> dict[str, Any]:
+    return {"idempotency_key": uuid.uuid4().hex} | order(token, **changes)
+
+
+def alone(of: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Give the body and the key that an item has as a request of its own."""
+    return {name: of[name] for name in of if name != "idempotency_key"}, of["idempotency_key"]
+
+
+async def paid(shop: Shop, *items: Any, key: str | None = None) -> Reply:
+    reply = await shop.call("POST", PATH, {"payments": items}, key=key)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+def ends(reply: Reply) -> list[Any]:
+    """Give, item by item, the status of the payment or the code of the refusal."""
+    told = []
+    for result in reply.json["results"]:
+        if result["status"] == 201:
+            told.append(result["payment"]["status"])
+        else:
+            assert result["status"] == result["problem"]["status"]
+            told.append((result["status"], result["problem"]["code"]))
+    return told
+
+
+async def test_items_stand_in_order_and_alone(shop: Shop, witness: Witness) -> None:
+    before, used = order(), uuid.uuid4().hex
+    earlier = (await shop.pay(key=used, **before)).json
+    twin = item()
+    reply = await paid(
+        shop,
+        item(),
+        item("tok_declined"),
+        item(amount=0),
+        item(colour="red"),
+        7,
+        {"amount": 1},
+        item(idempotency_key="not visible"),
+        twin,
+        twin,
+        item(idempotency_key=used),
+        item(idempotency_key="batch-1"),
+        item(reference=before["reference"]),
+        item("tok_error_booked"),
+        item(description="x" * limits.BODY_BYTES_MAX),
+        item(),
+        key="batch-1",
+    )
+    assert ends(reply) == [
+        *("succeeded", "failed", (400, "field_invalid"), (400, "field_unknown")),
+        *((400, "field_invalid"), (400, "field_missing"), (400, "idempotency_key_invalid")),
+        *("succeeded", *[(422, "idempotency_key_reused")] * 3),
+        *((409, "reference_exists"), "processing", (413, "body_too_large"), "succeeded"),
+    ]
+    problems = [result.get("problem", {}) for result in reply.json["results"]]
+    assert (problems[2]["param"], problems[11]["payment"]) == ("amount", earlier["id"])
+    unknown = reply.json["results"][12]["payment"]
+    await shop.until(unknown["id"], "succeeded")
+    await witness.proves(shop, payments=6, captures=5)
+
+
+async def test_the_same_batch_again_is_answered_as_before(shop: Shop, witness: Witness) -> None:
+    items = [item(), item("tok_declined"), item(amount=-1)]
+    first = await paid(shop, *items, key="batch-1")
+    again = await paid(shop, *items, key="batch-1")
+    assert (replayed(first), replayed(again), again.body) == (False, True, first.body)
+    changed = await shop.call("POST", PATH, {"payments": items[:1]}, key="batch-1")
+    assert (changed.status, changed.json["code"]) == (422, "idempotency_key_reused")
+    others = await paid(shop, item(), *items)
+    assert not replayed(others)
+    assert others.json["results"][1:3] == first.json["results"][:2]
+    await witness.proves(shop, payments=3, captures=2)
+
+
+async def test_an_item_is_the_same_request_alone(shop: Shop, witness: Witness) -> None:
+    """Whichever came first, the other one is told the same."""
+    batched, single = item(), item()
+    in_batch = (await paid(shop, batched)).json["results"][0]["payment"]
+    body, key = alone(batched)
+    reply = await shop.call("POST", "/v1/payments", body, key=key)
+    assert (replayed(reply), reply.json) == (True, in_batch)
+    body, key = alone(single)
+    first = await shop.call("POST", "/v1/payments", body, key=key)
+    last = body | {"idempotency_key": key}  # the key as the last member
+    assert (await paid(shop, last)).json["results"][0]["payment"] == first.json
+    await witness.proves(shop, payments=2, captures=2)
+
+
+async def test_without_redis_every_item_is_recalled_by_its_own_key(
+    shop: Shop, wired: Wired, witness: Witness
+) -> None:
+    items = [item(), item("tok_declined"), item()]
+    first = await paid(shop, *items, key="batch-1")
+    await wired.redis.refuse()
+    again = await paid(wired.shop, *items, key="batch-1")
+    assert (replayed(again), ends(again)) == (True, ends(first))
+    assert again.json == first.json
+    await witness.proves(shop, payments=3, captures=2)
+
+
+async def test_a_batch_with_something_unfinished_goes_on_where_it_stood(
+    shop: Shop, witness: Witness
+) -> None:
+    slow = item("tok_latency_800")
+    body, key = alone(slow)
+    running = asyncio.create_task(shop.call("POST", "/v1/payments", body, key=key))
+    await until(lambda: witness.payment_of(shop, slow["reference"]))
+    items = [slow, item()]
+    early = await paid(shop, *items, key="batch-1")
+    assert ends(early) == [(409, "request_in_progress"), "succeeded"]
+    first = await running
+    late = await paid(shop, *items, key="batch-1")
+    assert late.json["results"][0] == {"status": 201, "payment": first.json}
+    assert late.json["results"][1] == early.json["results"][1]
+    await witness.proves(shop, payments=2, captures=2)
+
+
+async def test_kill_9_in_the_middle_doubles_nothing(
+    shop: Shop, wired: Wired, witness: Witness
+) -> None:
+    """The channel has booked all of it; the worker dies before anything of that is durable."""
+    items = [item() for _ in range(40)]
+    stop = wired.postgres.stop_at(b"payment.succeeded")
+    asking = asyncio.create_task(paid(wired.shop, *items, key="batch-1"))
+    await stop.reached()
+    wired.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+    refused = await shop.call("POST", PATH, {"payments": items}, key="batch-1")
+    assert (refused.status, refused.json["code"]) == (409, "request_in_progress")
+    for name in ("batch-1", *(of["idempotency_key"] for of in items)):
+        await witness.claim_ends(shop, name)
+
+    again = await paid(shop, *items)
+    assert replayed(again)
+    for result in again.json["results"]:
+        await shop.call("POST", f"/v1/payments/{result['payment']['id']}/sync", {})
+    assert ends(await paid(shop, *items)) == ["succeeded"] * 40
+    await witness.proves(shop, payments=40, captures=40)
+
+
+async def test_how_large_a_batch_may_be(shop: Shop, witness: Witness) -> None:
+    items = [item() for _ in range(limits.BATCH_PAYMENTS_MAX)]
+    assert len(json.dumps(items)) > limits.BODY_BYTES_MAX
+    reply = await paid(shop, *items)
+    assert ends(reply) == ["succeeded"] * limits.BATCH_PAYMENTS_MAX
+    one_more = await shop.call("POST", PATH, {"payments": [*items, item()]})
+    none = await shop.call("POST", PATH, {"payments": []})
+    for refused in (one_more, none):
+        assert (refused.status, refused.json["param"]) == (400, "payments")
+    too_large = await shop.call("POST", PATH, b" " * (limits.BATCH_BODY_BYTES_MAX + 1))
+    assert (too_large.status, too_large.json["code"]) == (413, "body_too_large")
+    read = await shop.call("GET", PATH)
+    assert (read.status, read.headers["Allow"]) == (405, "POST")
+    await witness.proves(
+        shop, payments=limits.BATCH_PAYMENTS_MAX, captures=limits.BATCH_PAYMENTS_MAX
+    )
