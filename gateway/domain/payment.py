@@ -37,7 +37,24 @@ class QrMethod(Struct, frozen=True, tag="qr", tag_field="type", forbid_unknown_f
     """A QR code that the payer scans."""
 
 
-Method = CardMethod | QrMethod
+class WechatMethod(Struct, frozen=True, tag="wechat", tag_field="type", forbid_unknown_fields=True):
+    """WeChat Pay: a QR code (`native`), inside the wallet (`jsapi`), or a mobile page (`h5`).
+
+    `openid` is how the merchant's app knows the payer; `jsapi` needs it, the others have none.
+    """
+
+    flow: Literal["native", "jsapi", "h5"] = "native"
+    openid: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,128}\Z")] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.flow == "jsapi") != (self.openid is not None):
+            raise ValueError("Exactly jsapi goes with the payer's openid")
+
+    def __repr__(self) -> str:
+        return f"WechatMethod({self.flow})"
+
+
+Method = CardMethod | QrMethod | WechatMethod
 
 
 def type_of(method: Method) -> str:

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.money import EXPONENTS
-from gateway.domain.payment import CreatePayment, KeyedPayment
+from gateway.domain.payment import CreatePayment, KeyedPayment, WechatMethod
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
@@ -94,6 +94,9 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
         return
     if command.currency not in EXPONENTS:
         raise Problem("field_invalid", "This is no ISO 4217 currency.", param="currency")
+    payer_ip = command.payer.ip if command.payer is not None else None
+    if isinstance(command.method, WechatMethod) and command.method.flow == "h5" and not payer_ip:
+        raise Problem("field_missing", "WeChat Pay demands it for h5.", param="payer.ip")
     latest = now + timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
     if command.expires_at is not None and command.expires_at > latest:
         raise Problem(
