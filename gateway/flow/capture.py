@@ -9,8 +9,8 @@ from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CapturePayment, Status
 from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened
 from gateway.flow import query
+from gateway.flow.away import not_posted_yet, unless_away
 from gateway.flow.desk import Desk
-from gateway.flow.pay import not_posted_yet, unless_away
 
 _ASKED_OR_TAKEN: Final = frozenset({Status.PROCESSING, Status.SUCCEEDED, Status.REQUIRES_REVIEW})
 

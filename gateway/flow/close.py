@@ -5,8 +5,8 @@ from gateway.domain.outcome import Verdict
 from gateway.domain.payment import Status
 from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted
 from gateway.flow import query
+from gateway.flow.away import unless_away
 from gateway.flow.desk import Desk
-from gateway.flow.pay import unless_away
 from gateway.ledger.codec import encode
 
 

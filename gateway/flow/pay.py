@@ -1,24 +1,23 @@
 """A new payment: through whom, make it durable, ask the channel, post what it said."""
 
-import logging
-from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from gateway.domain.errors import InDoubt, Problem, Unavailable
+from gateway.domain.errors import Problem
 from gateway.domain.identity import public
-from gateway.domain.payment import Certainty, CreatePayment
+from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
+from gateway.domain.payment import CreatePayment
 from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, ReferenceTaken
 from gateway.flow import query
+from gateway.flow.away import not_posted_yet, unless_away
 from gateway.flow.desk import Desk
-from gateway.ledger.codec import encode
-
-logger: Final = logging.getLogger(__name__)
 
 CREATED: Final = 201
 
-_Posted = TypeVar("_Posted")
+_UNREACHABLE: Final = Failure(
+    "channel_unavailable", "The acquirer cannot be reached.", Advice.RETRY_LATER
+)
 
 
 async def pay(claimed: Claimed, desk: Desk) -> Answer:
@@ -48,7 +47,20 @@ async def _ask(opened: Opened, desk: Desk) -> Answered:
     """
     if opened.attempt.expires_at <= desk.clock.now():
         return await desk.channels.close(opened)
-    return await desk.channels.ask(opened)
+    answered = await desk.channels.ask(opened)
+    return answered if answered.outcome.sent else _never_left(answered)
+
+
+def _never_left(answered: Answered) -> Answered:
+    """End an attempt that provably never left: no money can move through it any more.
+
+    Its number was asked for nowhere else and nobody sends it later: recovery queries and closes,
+    and a second request with the same key finds this payment.
+    """
+    code = answered.outcome.code
+    return replace(
+        answered, outcome=Outcome(Verdict.FAILED, code=code, failure=_UNREACHABLE, sent=False)
+    )
 
 
 def _has_ended(claimed: Claimed) -> bool:
@@ -66,21 +78,6 @@ async def _begun_in_time(claimed: Claimed, desk: Desk) -> Answer:
         if await desk.ledger.standing(claimed.merchant.number, made) is not None:
             return await query.recall(claimed, heard, desk)
     raise Problem("field_invalid", "It must lie in the future.", param="expires_at")
-
-
-async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
-    """Await a posting; None when the database is away: the worker will ask the channel again."""
-    try:
-        return await posting
-    except (Unavailable, InDoubt) as error:
-        logger.warning("an outcome could not be posted yet: %s", error)
-        return None
-
-
-def not_posted_yet(opened: Opened) -> bytes:
-    """Show the payment as it durably is: opened, and of an outcome that nobody can prove."""
-    payment = opened.standing.payment
-    return encode(msgspec.structs.replace(payment, certainty=Certainty.UNKNOWN))
 
 
 def _reference_exists(payment_id: str) -> Problem:

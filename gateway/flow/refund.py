@@ -19,8 +19,8 @@ from gateway.domain.stages import (
     RefundOpened,
 )
 from gateway.flow import query
+from gateway.flow.away import unless_away
 from gateway.flow.desk import Desk
-from gateway.flow.pay import unless_away
 from gateway.ledger.codec import encode
 from gateway.ledger.refund_rules import refundable
 

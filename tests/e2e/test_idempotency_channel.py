@@ -68,3 +68,28 @@ async def test_the_acquirers_answer_was_lost(
     await wired.acquirer.cut()
     await is_unknown_and_then(wired.shop, witness, body, await asking, status)
     await witness.proves(wired.shop, captures=captures)
+
+
+async def test_a_payment_that_never_left_has_failed_for_good(
+    wired: Wired, witness: Witness
+) -> None:
+    """Nobody listens at the acquirer: no money can move, and nobody asks for it later."""
+    body = order()
+    await wired.acquirer.refuse()
+    first = await wired.shop.call("POST", PATH, body, key=KEY)
+    assert (first.status, first.json["status"], first.json["certainty"]) == (201, "failed", None)
+    assert first.json["failure"] == {
+        "code": "channel_unavailable",
+        "message": "The acquirer cannot be reached.",
+        "advice": "retry_later",
+        "channel_code": None,
+    }
+    await wired.acquirer.accept()
+    await witness.claim_ends(wired.shop, KEY)
+    again = await wired.shop.call("POST", PATH, body, key=KEY)
+    assert (replayed(again), again.json["id"]) == (True, first.json["id"])
+    synced = await wired.shop.call("POST", f"{PATH}/{first.json['id']}/sync", {})
+    assert synced.json == again.json
+    assert not await witness.is_heard(wired.shop, payments=1)
+    assert (await wired.shop.pay()).json["status"] == "succeeded"
+    await witness.proves(wired.shop, payments=2, captures=1)

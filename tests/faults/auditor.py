@@ -49,6 +49,11 @@ def captures_of(story: Story) -> frozenset[int]:
     return frozenset(act.amount or story.amount for act in story.acts("capture"))
 
 
+def _never_left(payment: dict[str, Any]) -> bool:
+    """Tell whether the acquirer could not be reached, so that the payment ended as it began."""
+    return (payment.get("failure") or {}).get("code") == "channel_unavailable"
+
+
 @dataclass(frozen=True)
 class End:
     """How a payment stands when all is quiet: itself and its refunds."""
@@ -61,7 +66,7 @@ def objections(story: Story, end: End) -> Iterator[str]:
     """Say what is wrong with the end of a story by itself."""
     payment = end.payment
     captured, refunded = payment["amount_captured"], payment["amount_refunded"]
-    if payment["status"] not in ends_of(story):
+    if payment["status"] not in ends_of(story) and not _never_left(payment):
         yield f"ended {payment['status']}"
     if payment["amount"] != story.amount:
         yield "has another amount"
