@@ -40,6 +40,9 @@ LEDGER_BATCH_ITEMS_MAX = 1000
 QUEUE_ITEMS_MAX = 20_000
 LEDGER_FLIGHTS_MAX = 2
 
+# How long PostgreSQL may use a plan that was made for smaller tables.
+PLAN_KEEP_SECONDS = 1.0
+
 # Keys and merchants are read again this often; the contract promises five seconds.
 KEYRING_REFRESH_SECONDS = 1.0
 

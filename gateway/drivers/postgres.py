@@ -8,6 +8,7 @@ trying again does not help, the caller gets `InDoubt` and must not answer that n
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
+from gateway.domain.limits import PLAN_KEEP_SECONDS
 
 # A session of no more use: its server became a read-only one, it was idle for too long, or it does
 # not know itself what became of the statement.
@@ -61,16 +63,41 @@ async def _nothing(_connection: object) -> None:
     """
 
 
+class _Session(asyncpg.Connection):
+    """A connection that knows how old its plans are.
+
+    PostgreSQL keeps the plan of a prepared statement while its table grows from nothing to
+    millions, and to a planner that sees few rows looking through all of a merchant's rows is as
+    good as a look-up: each payment of a new shop's first rush would cost more than the one before.
+    """
+
+    planned_at = 0.0
+
+    async def plan_anew(self, now: float) -> None:
+        """Let every statement be planned again for the tables as they are now."""
+        self.planned_at = now
+        await self.execute("DISCARD PLANS", timeout=5)
+
+
 class Postgres:
     """A pool of connections to one PostgreSQL.
 
-    `statement_cache` is 0 behind a pooler that does not track prepared statements.
+    `statement_cache` is 0 behind a pooler that does not track prepared statements.  No plan is used
+    longer than `plan_seconds`.
     """
 
-    def __init__(self, url: str, *, connections: int, statement_cache: int = 200) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        statement_cache: int = 200,
+        plan_seconds: float = PLAN_KEEP_SECONDS,
+    ) -> None:
         self._url = url
         self._connections = connections
         self._statement_cache = statement_cache
+        self._plan_seconds = plan_seconds if statement_cache else math.inf
         self._pool: asyncpg.Pool[Row] | None = None
 
     async def open(self) -> None:
@@ -83,6 +110,7 @@ class Postgres:
                 statement_cache_size=self._statement_cache,
                 command_timeout=10,
                 reset=_nothing,
+                connection_class=_Session,
                 server_settings={"application_name": "floodgate", "jit": "off"},
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -119,13 +147,13 @@ class Postgres:
             if left <= 0:
                 raise failure
             try:
-                connection = await self._pool.acquire(timeout=left)
+                connection: Any = await self._pool.acquire(timeout=left)
             except _FOREIGN:
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 0.25)
                 continue
             try:
-                rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=left)
+                rows: Sequence[Row] = await self._fetch(connection, sql, arguments, left)
             except asyncpg.UniqueViolationError as error:
                 # Somebody took the same key while this ran: a second run sees it and minds it.
                 if was_raced:
@@ -146,6 +174,15 @@ class Postgres:
                 await self._give_back(connection)
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             wait = min(wait * 2, 0.25)
+
+    async def _fetch(
+        self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float
+    ) -> Sequence[Row]:
+        now = asyncio.get_running_loop().time()
+        if now - connection.planned_at > self._plan_seconds:
+            await connection.plan_anew(now)
+        rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=seconds)
+        return rows
 
     async def _give_back(self, connection: Any) -> None:
         assert self._pool is not None

@@ -204,7 +204,7 @@ WITH {_input(POST_COLUMNS)}, moved AS (
            capture_amount = CASE WHEN m.status <> 'requires_capture'
                                  THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m
-     WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id
+     WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id AND a.payment_id = m.payment_id
        AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
 ), {_POSTED}, {_TOLD}
 SELECT resource_id FROM moved

@@ -20,6 +20,14 @@ ADD = """
 INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)
 VALUES ($1, $2, $3, $4, 'review', now())
 """
+MANY_PAYMENTS = """
+INSERT INTO payment (merchant_id, id, reference, amount, currency, amount_authorized,
+                     amount_captured, amount_refunded, fee, commission_bps, capture, status,
+                     channel, words, version, created_at, updated_at, expires_at)
+SELECT 1, gen_random_uuid(), n::text, 100, 'CNY', 0, 0, 0, 0, 60, true, 'processing', 'simulator',
+       '', 0, now(), now(), now()
+  FROM generate_series(1, 3000) AS n
+"""
 
 
 @pytest.fixture
@@ -62,6 +70,24 @@ async def test_a_refusal_names_the_law_and_not_the_row(
         await postgres.write(ADD, *row)
     assert (caught.value.state, caught.value.constraint) == (state, constraint)
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_plans_do_not_outlive_the_small_tables_they_were_made_for(database: Database) -> None:
+    """Generic plans of an empty table look through all rows of the merchant: a look-up ties."""
+    postgres = Postgres(database.app_url, connections=1, plan_seconds=0)
+    await postgres.open()
+    find = "SELECT version FROM payment WHERE merchant_id = $1 AND id = $2"
+    for _ in range(10):
+        await postgres.read(find, 1, uuid.uuid4())
+    await postgres.write(MANY_PAYMENTS)
+    await postgres.read(find, 1, uuid.uuid4())
+    async with postgres.raw.acquire() as session:
+        (name,) = await session.fetchrow(
+            "SELECT name FROM pg_prepared_statements WHERE statement = $1", find
+        )
+        plan = await session.fetch(f"EXPLAIN EXECUTE {name} (1, NULL)")
+    await postgres.close()
+    assert any("(id = $2)" in line for (line,) in plan if "Index Cond" in line)
 
 
 async def test_readiness_answers_while_postgresql_is_silent(database: Database) -> None:
