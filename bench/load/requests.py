@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import count, islice
 from typing import Any
 
 import msgspec
@@ -20,22 +21,38 @@ def payments(
 
     A signature is good for 300 seconds, so take no more than what is sent within that time.
     """
-    run = secrets.token_hex(6)
-    number = 0
-    while True:
-        number += 1
-        name = f"load-{run}-{number}"
-        order = {
-            "amount": 100 + number % 90_000,
-            "currency": "CNY",
-            "reference": name,
-            "method": method,
-            "description": "Two tickets for the late show, row seven",
-            "payer": {"id": f"customer-{number % 5000}", "ip": "203.0.113.7"},
-            "metadata": {"cart": "c-55120931", "campaign": "flash-sale"},
-        }
+    for name, order in _orders(method):
         request = Unsigned("POST", "/v1/payments", _encode(order), idempotency_key=name)
         yield on_the_wire(request, sign(request, credentials, datetime.now(UTC)), host)
+
+
+def batches(credentials: Credentials, host: str, items: int) -> Iterator[bytes]:
+    """Sign batches of so many of the same payments, each item with its own key."""
+    orders = _orders(CARD_OK)
+    while True:
+        body = [{"idempotency_key": name} | order for name, order in islice(orders, items)]
+        key = str(body[0]["idempotency_key"]) + "-batch"
+        request = Unsigned("POST", "/v1/payments/batch", _encode({"payments": body}), key)
+        yield on_the_wire(request, sign(request, credentials, datetime.now(UTC)), host)
+
+
+def _orders(method: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give orders without end, each with a name that nothing had before."""
+    run = secrets.token_hex(6)
+    for number in count(1):
+        name = f"load-{run}-{number}"
+        yield (
+            name,
+            {
+                "amount": 100 + number % 90_000,
+                "currency": "CNY",
+                "reference": name,
+                "method": method,
+                "description": "Two tickets for the late show, row seven",
+                "payer": {"id": f"customer-{number % 5000}", "ip": "203.0.113.7"},
+                "metadata": {"cart": "c-55120931", "campaign": "flash-sale"},
+            },
+        )
 
 
 def on_the_wire(request: Unsigned, headers: Mapping[str, str], host: str) -> bytes:

@@ -1,0 +1,99 @@
+"""What a batch buys: payments per second through `/v1/payments/batch` beside single calls.
+
+    python -m bench.load.batches [--items 100] [--seconds 5] [--rounds 3]
+
+The same payments, the same stack, in turn; the medians count, and the proofs end the run.  Payments
+are counted in the books and not by the answers.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import asyncpg
+import uvloop
+from msgspec import Struct
+
+from bench.load import requests
+from bench.load.capacity import closed_run
+from bench.load.stack import Stack, stack
+
+_SUCCEEDED = "SELECT count(*) FROM payment WHERE status = 'succeeded'"
+_WARM_UP_SECONDS = 2.0
+_SIGNED_AHEAD = 4000
+
+
+class Run(Struct, frozen=True):
+    """Payments per second of one run, and the gateway's CPU for one, in microseconds."""
+
+    per_second: float
+    cpu_us: float
+    p99_ms: float
+
+
+async def measure(
+    running: Stack, wires: Iterator[bytes], *, connections: int, seconds: float
+) -> Run:
+    """Send for so long and count what the books say of it."""
+    connection = await asyncpg.connect(running.database_url)
+    try:
+        before, used = await connection.fetchval(_SUCCEEDED), running.cpu_seconds()["gateway"]
+        result = await closed_run(running.base_url, wires, connections=connections, seconds=seconds)
+        used = running.cpu_seconds()["gateway"] - used
+        made = await connection.fetchval(_SUCCEEDED) - before
+    finally:
+        await connection.close()
+    assert result.statuses.keys() <= {200, 201}, result.statuses
+    assert not result.broken
+    return Run(made / seconds, used / made * 1e6, result.milliseconds(0.99))
+
+
+async def compare(running: Stack, given: argparse.Namespace) -> None:
+    """Measure both in turn and print the ratio."""
+    ratios = []
+    for number in range(given.rounds + 1):
+        single = requests.payments(running.credentials, running.host)
+        batched = requests.batches(running.credentials, running.host, given.items)
+        seconds = given.seconds if number else _WARM_UP_SECONDS
+        ahead = [
+            iter(list(islice(single, _SIGNED_AHEAD * int(seconds)))),
+            iter(list(islice(batched, _SIGNED_AHEAD * int(seconds) // given.items))),
+        ]
+        alone = await measure(running, ahead[0], connections=given.connections, seconds=seconds)
+        together = await measure(running, ahead[1], connections=given.batches, seconds=seconds)
+        if number == 0:
+            continue
+        ratios.append(together.per_second / alone.per_second)
+        for name, run in (("single", alone), (f"batches of {given.items}", together)):
+            print(
+                f"{name:<16} {run.per_second:>8,.0f} payments/s   {run.cpu_us:>5.0f} µs of the"
+                f" gateway each   p99 {run.p99_ms:.0f} ms"
+            )
+    print(f"median ratio {statistics.median(ratios):.2f}")
+
+
+def main() -> int:
+    """Run it; 1 when a proof does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=100, help="payments per batch")
+    parser.add_argument("--batches", type=int, default=4, help="batches under way")
+    parser.add_argument("--connections", type=int, default=64, help="single calls under way")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
+        stack(Path(folder) / "data") as running,
+    ):
+        uvloop.run(compare(running, given))
+        holds, table = running.proofs()
+        print(table)
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
