@@ -58,13 +58,16 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def read_migrations(folder: Path = MIGRATIONS) -> Sequence[Migration]:
-    """Read the files `NNNN_name.sql`, which count from 1 without a gap."""
-    migrations = []
-    for expected, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+    """Read the files `NNNN_name.sql`; each number is there once, and some may be left out."""
+    migrations: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
         shape = _FILE_NAME.fullmatch(path.name)
-        if shape is None or int(shape[1]) != expected:
-            raise MigrationRefused(f"{path.name} should begin with {expected:04d}_")
-        migrations.append(Migration(expected, path.stem, path.read_text(encoding="utf-8")))
+        if shape is None:
+            raise MigrationRefused(f"{path.name} should begin with four digits and _")
+        version = int(shape[1])
+        if migrations and migrations[-1].version == version:
+            raise MigrationRefused(f"{path.name} has the number of {migrations[-1].name}")
+        migrations.append(Migration(version, path.stem, path.read_text(encoding="utf-8")))
     if not migrations:
         raise MigrationRefused(f"{folder} has no migrations: the installation is not complete")
     return migrations

@@ -124,8 +124,8 @@ async def test_a_schema_whose_history_was_changed_is_not_current(
     assert not await schema_is_current(owner)
 
 
-@pytest.mark.parametrize("names", [["0002_a.sql"], ["0001_a.sql", "0001_b.sql"], ["1_a.sql"], []])
-def test_numbers_count_from_one_without_a_gap(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("names", [["0001_a.sql", "0001_b.sql"], ["1_a.sql"], []])
+def test_each_number_is_there_once(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(MigrationRefused):
