@@ -115,13 +115,15 @@ def channels_of(settings: Settings) -> Registry:
     return Registry(channels)
 
 
-def _candidates(registry: Registry) -> list[Candidate]:
+def _candidates(registry: Registry, settings: Settings) -> list[Candidate]:
     return [
         Candidate(
             channel.name,
             channel.number,
             channel.capabilities.methods,
             channel.capabilities.currencies,
+            for_trade=channel.name != SimulatorChannel.name or settings.simulator_trades,
+            for_load_tests=channel.name == SimulatorChannel.name,
         )
         for channel in registry
     ]
@@ -164,7 +166,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             ),
             match=Match(),
             idempotency=Idempotency(FastClaims(redis)),
-            routing=Routing(_candidates(registry), clock),
+            routing=Routing(_candidates(registry, settings), clock),
             channels=Channels(registry, courier, clock),
             notices=NoticeBox(postgres, clock),
             ledger=ledger,

@@ -107,6 +107,11 @@ def _merchant_parser(commands: Any) -> None:
         default=LATE_SUCCESS[0],
         help="what becomes of money that comes after the end of its payment",
     )
+    add.add_argument(
+        "--load-test",
+        action="store_true",
+        help="served by the scripted acquirer alone and never paid out; for ever",
+    )
     _key(add)
     add.set_defaults(run=_merchant_add)
     rotate = verbs.add_parser("rotate-key", help="a new key beside the old one")
@@ -181,13 +186,13 @@ def _migrate(settings: Settings, _: argparse.Namespace) -> int:
 
 def _merchant_add(settings: Settings, given: argparse.Namespace) -> int:
     from gateway import merchants
+    from gateway.verify.ports import Terms
 
     made = merchants.add(
         settings,
         name=given.name,
-        commission_bps=given.commission_bps,
-        late_success=given.late_success,
         key=merchants.KeyWish(given.algorithm, _pem(given)),
+        terms=Terms(given.commission_bps, given.late_success, given.load_test),
     )
     print(json.dumps(made))
     return 0

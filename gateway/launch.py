@@ -28,6 +28,7 @@ from gateway.match import service as match
 from gateway.settings import Settings, SettingsWrong
 from gateway.signing import Credentials
 from gateway.verify import schemes
+from gateway.verify.ports import Terms
 from gateway.verify.store import PostgresKeyStore
 
 logger: Final = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
     asyncio.run(_keep_public_key(settings))
     if not known.get("secret"):
         wish = merchants.KeyWish("hmac-sha256", None)
-        known = merchants.add(settings, name="Demo shop", commission_bps=60, key=wish)
+        known = merchants.add(settings, name="Demo shop", key=wish, terms=Terms())
     demo = {
         "base_url": f"http://{settings.host}:{settings.port}",
         "merchant": known["merchant"],

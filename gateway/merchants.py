@@ -14,6 +14,7 @@ from gateway.domain.identity import is_id
 from gateway.drivers.clock import Clock
 from gateway.settings import Settings
 from gateway.verify import schemes
+from gateway.verify.ports import Terms
 from gateway.verify.store import PostgresKeyStore
 
 _SECRET_BYTES = 32
@@ -45,16 +46,11 @@ def add(
     settings: Settings,
     *,
     name: str,
-    commission_bps: int,
     key: KeyWish,
-    late_success: str = "review",
+    terms: Terms,
 ) -> dict[str, Any]:
-    """Add a merchant with its first key; gives what the command prints.
-
-    `late_success` says what becomes of money that comes after the end of its payment: people look
-    at it (`review`), it is taken after all (`adopt`), or it goes back to the payer (`refund`).
-    """
-    if not 0 <= commission_bps <= _BPS_MAX:
+    """Add a merchant with its first key; gives what the command prints."""
+    if not 0 <= terms.commission_bps <= _BPS_MAX:
         raise FloodgateError("the commission lies between 0 and 10000 basis points")
     if not name.strip() or not name.isprintable():
         raise FloodgateError("a merchant needs a name that can be printed")
@@ -62,9 +58,7 @@ def add(
 
     async def adding(store: PostgresKeyStore) -> dict[str, Any]:
         now = Clock().now()
-        merchant = await store.add_merchant(
-            name=name, commission_bps=commission_bps, late_success=late_success, at=now
-        )
+        merchant = await store.add_merchant(name, terms, at=now)
         return await _add_key(store, merchant.id, key, secret)
 
     return _with_store(settings, adding)

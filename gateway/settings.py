@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `public_url` is how merchants reach us, as the signature covers it; `public_names` lists further
     authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
     call to an acquirer; leases and drains are made for its default, so it can only be shorter.
+    Without `simulator_trades` the simulated acquirer serves load tests and nobody else.
     `webhook_loopback` lets webhooks also go to this machine, by http.
     """
 
@@ -46,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     public_names: str = ""
     master_key: str = ""
     simulator_secret: str = _PUBLIC_SECRET
+    simulator_trades: bool = True
     channel_seconds: Annotated[float, Meta(gt=0, le=limits.CHANNEL_ANSWER_SECONDS)] = (
         limits.CHANNEL_ANSWER_SECONDS
     )

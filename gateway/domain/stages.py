@@ -35,11 +35,15 @@ class Received(Struct, frozen=True):
 
 
 class Merchant(Struct, frozen=True):
-    """Who calls: the merchant's number (its shard), its public id and its terms."""
+    """Who calls: the merchant's number (its shard), its public id and its terms.
+
+    One that is there for `load_test` only is served by scripted channels and never paid out.
+    """
 
     number: int
     id: str
     commission_bps: int
+    load_test: bool = False
 
 
 class Verified(Struct, frozen=True):

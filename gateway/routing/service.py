@@ -8,7 +8,7 @@ from gateway.domain.errors import Problem
 from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing, type_of
 from gateway.domain.stages import Attempt, Claimed, Routed
 from gateway.drivers.clock import Clock
-from gateway.routing.rules import Candidate, eligible, objection
+from gateway.routing.rules import Candidate, Wish, eligible, objection
 
 
 class Routing:
@@ -22,12 +22,10 @@ class Routing:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
         command = claimed.matched.command
         assert isinstance(command, CreatePayment)
-        method = type_of(command.method)
-        able = eligible(self._candidates, method, command.currency)
+        wish = Wish(type_of(command.method), command.currency, claimed.merchant.load_test)
+        able = eligible(self._candidates, wish)
         if not able:
-            reasons = ", ".join(
-                f"{c.name}: {objection(c, method, command.currency)}" for c in self._candidates
-            )
+            reasons = ", ".join(f"{c.name}: {objection(c, wish)}" for c in self._candidates)
             raise Problem("no_channel", f"No channel can serve this payment ({reasons}).")
         merchant, expires_at = claimed.merchant, _expiry(command, claimed.at)
         payment = Payment(

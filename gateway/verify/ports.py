@@ -21,6 +21,18 @@ class StoredKey(Struct, frozen=True):
         return f"StoredKey({self.id})"
 
 
+class Terms(Struct, frozen=True):
+    """What is agreed with a merchant when it is added.
+
+    `late_success` says what becomes of money that comes after the end of its payment: people look
+    at it (`review`), it is taken after all (`adopt`), or it goes back to the payer (`refund`).
+    """
+
+    commission_bps: int = 60
+    late_success: str = "review"
+    load_test: bool = False
+
+
 class KeyStore(Protocol):
     """Gives every key that is neither revoked nor unreadable."""
 

@@ -12,7 +12,7 @@ from gateway.domain.errors import FloodgateError
 from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
 from gateway.drivers.postgres import Postgres, Row
-from gateway.verify.ports import StoredKey
+from gateway.verify.ports import StoredKey, Terms
 
 logger: Final = logging.getLogger(__name__)
 
@@ -20,13 +20,13 @@ KEYS_CHANNEL: Final = "floodgate_keys"
 
 _LIVE: Final = """
 SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
-       m.public_id, m.commission_bps
+       m.public_id, m.commission_bps, m.load_test
   FROM api_key k JOIN merchant m ON m.id = k.merchant_id
  WHERE k.revoked_at IS NULL
 """
 _ADD_MERCHANT: Final = """
-INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO merchant (id, public_id, name, commission_bps, late_success, load_test, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id
 """
 _ADD_KEY: Final = """
 INSERT INTO api_key (merchant_id, id, algorithm, secret_sealed, public_key, created_at)
@@ -87,9 +87,7 @@ class PostgresKeyStore:
             at,
         )
 
-    async def add_merchant(
-        self, *, name: str, commission_bps: int, late_success: str, at: datetime
-    ) -> Merchant:
+    async def add_merchant(self, name: str, terms: Terms, at: datetime) -> Merchant:
         """Add a merchant with its terms under the next free number."""
         while True:
             rows = await self._postgres.read("SELECT coalesce(max(id), 0) + 1 AS n FROM merchant")
@@ -100,20 +98,24 @@ class PostgresKeyStore:
                 number,
                 identity.uuid_of(public_id),
                 name,
-                commission_bps,
-                late_success,
+                terms.commission_bps,
+                terms.late_success,
+                terms.load_test,
                 at,
             )
             if added:
-                return Merchant(number, public_id, commission_bps)
+                return Merchant(number, public_id, terms.commission_bps, terms.load_test)
 
     async def find_merchant(self, public_id: str) -> Merchant | None:
         """Look a merchant up by its public id."""
         rows = await self._postgres.read(
-            "SELECT id, commission_bps FROM merchant WHERE public_id = $1",
+            "SELECT id, commission_bps, load_test FROM merchant WHERE public_id = $1",
             identity.uuid_of(public_id),
         )
-        return Merchant(rows[0]["id"], public_id, rows[0]["commission_bps"]) if rows else None
+        if not rows:
+            return None
+        row = rows[0]
+        return Merchant(row["id"], public_id, row["commission_bps"], row["load_test"])
 
     async def add_key(
         self,
@@ -168,7 +170,7 @@ def _stored(row: Row, secret: bytes | None) -> StoredKey:
     public_id = identity.public("mer", row["public_id"].hex)
     return StoredKey(
         id=identity.public("key", row["id"].hex),
-        merchant=Merchant(row["merchant_id"], public_id, row["commission_bps"]),
+        merchant=Merchant(row["merchant_id"], public_id, row["commission_bps"], row["load_test"]),
         algorithm=row["algorithm"],
         secret=secret,
         public_key=row["public_key"],

@@ -23,6 +23,7 @@ from gateway import merchants
 from gateway.drivers import sealing
 from gateway.settings import Settings
 from gateway.signing import Credentials, Unsigned, sign
+from gateway.verify.ports import Terms
 
 READY_SECONDS = 30.0
 
@@ -178,16 +179,20 @@ class System:
 
     @contextlib.asynccontextmanager
     async def shop(
-        self, name: str = "Shop", commission_bps: int = 60, *, late_success: str = "review"
+        self,
+        name: str = "Shop",
+        commission_bps: int = 60,
+        *,
+        late_success: str = "review",
+        load_test: bool = False,
     ) -> AsyncIterator[Shop]:
         """Add a merchant and give it a client."""
         made = await asyncio.to_thread(
             merchants.add,
             self.settings,
             name=name,
-            commission_bps=commission_bps,
-            late_success=late_success,
             key=merchants.KeyWish("hmac-sha256", None),
+            terms=Terms(commission_bps, late_success, load_test),
         )
         credentials = Credentials(made["key_id"], made["secret"])
         async with aiohttp.ClientSession() as session:

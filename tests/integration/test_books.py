@@ -20,6 +20,7 @@ from gateway.drivers.postgres import Postgres
 from gateway.ledger.proofs import prove
 from gateway.ledger.rules import Change
 from gateway.ledger.service import Ledger
+from gateway.verify.ports import Terms
 from gateway.verify.store import PostgresKeyStore
 from tests.conftest import Database
 from tests.integration.books_kit import (
@@ -51,7 +52,7 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
 @pytest.fixture
 async def merchant(postgres: Postgres) -> Merchant:
     store = PostgresKeyStore(postgres, vault=None)
-    return await store.add_merchant(name="Shop", commission_bps=60, late_success="review", at=NOON)
+    return await store.add_merchant("Shop", Terms(), NOON)
 
 
 async def test_every_item_of_a_batch_has_its_own_answer(
@@ -95,8 +96,8 @@ async def test_a_refused_key_stays_its_requests_own(postgres: Postgres, merchant
 
 async def test_two_merchants_share_nothing_in_a_batch(postgres: Postgres) -> None:
     store = PostgresKeyStore(postgres, vault=None)
-    terms = {"commission_bps": 0, "late_success": "review", "at": NOON}
-    merchants = [await store.add_merchant(name=name, **terms) for name in ("East", "West")]
+    terms = Terms(commission_bps=0)
+    merchants = [await store.add_merchant(name, terms, NOON) for name in ("East", "West")]
     batch = [routed(merchant, key="k", reference="order 1") for merchant in merchants]
     results = await books_of(postgres).open_batch(batch)
     assert results == [durable(item) for item in batch]
@@ -224,8 +225,7 @@ async def test_two_pools_posting_at_once_leave_no_gap_and_agree(
     database: Database, postgres: Postgres
 ) -> None:
     store = PostgresKeyStore(postgres, vault=None)
-    terms = {"commission_bps": 60, "late_success": "review", "at": NOON}
-    merchants = [await store.add_merchant(name=name, **terms) for name in ("East", "West")]
+    merchants = [await store.add_merchant(name, Terms(), NOON) for name in ("East", "West")]
     async with connected(database) as other:
         books = itertools.cycle([books_of(postgres), books_of(other)])
         items = [routed(merchant, amount=1000) for merchant in merchants for _ in range(150)]

@@ -16,7 +16,7 @@ from gateway.drivers import sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.verify.keyring import Keyring
-from gateway.verify.ports import StoredKey
+from gateway.verify.ports import StoredKey, Terms
 from gateway.verify.schemes import ED25519, HMAC
 from gateway.verify.store import KEYS_CHANNEL, PostgresKeyStore
 from tests.conftest import Database
@@ -48,9 +48,7 @@ async def store(postgres: Postgres) -> PostgresKeyStore:
 
 
 async def added(store: PostgresKeyStore, name: str = "Shop") -> Merchant:
-    return await store.add_merchant(
-        name=name, commission_bps=60, late_success="review", at=CLOCK.now()
-    )
+    return await store.add_merchant(name, Terms(), CLOCK.now())
 
 
 async def key_of(store: PostgresKeyStore, merchant: Merchant, secret: bytes | None) -> str:
