@@ -54,6 +54,9 @@ READINESS_KEEP_SECONDS = 1.0
 CHANNEL_ANSWER_SECONDS = 3.0
 CHANNEL_CALLS_MAX = 4096
 CHANNEL_ANSWER_BYTES_MAX = 64 * 1024
+CHANNEL_ANSWER_HEAD_BYTES_MAX = 32 * 1024
+# A connection that was idle for longer is about to be closed by the other side.
+CHANNEL_IDLE_SECONDS = 15
 CHANNEL_WORD_CHARS_MAX = 200
 
 # Recovery of unknown outcomes: after each silence the next query waits this long.

@@ -1,20 +1,32 @@
-"""The one HTTP client for calls that leave the process; it serves the courier and the webhooks.
+"""The courier's HTTP client: calls leave the process through it, one per connection at a time.
 
 Every foreign error becomes one of two here, and the difference between them is money:
 
-    NeverSent    no connection came about, so the other side cannot have heard of it
+    NeverSent    no byte of it left, so the other side cannot have heard of it
     NoAnswer     silence, a reset or a broken answer: it may have been processed
+
+It speaks HTTP/1.1 (RFC 9112) over asyncio's transports and knows no cookies, proxies, redirects or
+compression; llhttp reads the answers, by way of httptools.
 """
 
+import asyncio
+import functools
+import ssl
+from collections import deque
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-import aiohttp
-from aiohttp import http_exceptions
+import httptools
+from msgspec import Struct
 from yarl import URL
 
 from gateway.domain.errors import InDoubt, Unavailable
-from gateway.domain.limits import CHANNEL_ANSWER_BYTES_MAX, CHANNEL_CALLS_MAX
+from gateway.domain.limits import (
+    CHANNEL_ANSWER_BYTES_MAX,
+    CHANNEL_ANSWER_HEAD_BYTES_MAX,
+    CHANNEL_CALLS_MAX,
+    CHANNEL_IDLE_SECONDS,
+)
 from gateway.domain.wire import WireAnswer, WireRequest
 
 
@@ -26,42 +38,301 @@ class NoAnswer(InDoubt):
     """The request may have been processed, but no whole answer came back."""
 
 
-_NEVER_SENT: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientConnectorCertificateError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-)
-_NO_ANSWER: Final = (
-    aiohttp.ClientError,
-    http_exceptions.HttpProcessingError,
-    TimeoutError,
-    OSError,
-)
-FOREIGN: Final = _NEVER_SENT + _NO_ANSWER
+class _Stale(NoAnswer):
+    """A connection that had served before ended without a byte of this answer."""
 
 
-def ours(error: BaseException) -> NeverSent | NoAnswer:
-    """Translate an error of aiohttp or of the operating system; the message names only its type."""
-    kind = NeverSent if isinstance(error, _NEVER_SENT) else NoAnswer
-    return kind(type(error).__name__)
+_PORTS: Final = {"http": 80, "https": 443}
+_WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
+_FINAL_STATUS: Final = 200
+_SWITCHED: Final = 101
 
 
-class Client:
-    """A keep-alive HTTP/1.1 client without cookies, proxies, redirects or decompression.
+class _Place(Struct, frozen=True):
+    """A base URL taken apart: where to connect, and what each request begins with."""
 
-    Make it inside the running loop and leave it by `async with` or `close`.
+    host: str
+    port: int
+    is_tls: bool
+    authority: str
+    path: str
+
+
+@functools.lru_cache(maxsize=256)
+def _place_of(base_url: str) -> _Place:
+    """Take a base URL apart; `NeverSent` when it leads nowhere."""
+    try:
+        url = URL(base_url)
+        host, port = url.raw_host, url.port
+    except ValueError:
+        raise NeverSent("InvalidURL") from None
+    if url.scheme not in _PORTS or not host or port is None or url.raw_user is not None:
+        raise NeverSent("InvalidURL")
+    name = f"[{host}]" if ":" in host else host
+    authority = name if port == _PORTS[url.scheme] else f"{name}:{port}"
+    path = base_url.partition("://")[2].partition("/")[2]
+    return _Place(host, port, url.scheme == "https", authority, f"/{path}" if path else "")
+
+
+def _written(place: _Place, request: WireRequest) -> bytes:
+    """Write a request as it goes over the wire; `NeverSent` for words that would break out."""
+    target = place.path + request.path or "/"
+    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {place.authority}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    if request.body or request.method in _WITH_LENGTH:
+        lines.append(f"Content-Length: {len(request.body)}")
+    head = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if head.count("\n") != breaks or head.count("\r") != breaks or " " in target or "\0" in head:
+        raise NeverSent("the request breaks its lines")
+    try:
+        return b"%b\r\n\r\n%b" % (head.encode(), request.body)
+    except UnicodeEncodeError:
+        raise NeverSent("the request is no text") from None
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection; a request is under way while `_answer` waits.
+
+    llhttp calls the methods `on_…` with the parts of an answer.
     """
 
-    def __init__(self, connector: aiohttp.TCPConnector) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-        )
+    def __init__(self, pool: "_Pool", answer_bytes_max: int) -> None:
+        self._pool = pool
+        self._bytes_max = answer_bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: Any = None  # uvloop's transports are none of asyncio's
+        self._answer: asyncio.Future[WireAnswer] | None = None
+        self._served = 0
+        self._forget()
+        self.idle_since = 0.0
+
+    def _forget(self) -> None:
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._bytes = 0
+        self._in_body = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether a request may be written."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection; nobody waits for what is still on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def ask(self, wire: bytes, deadline: float) -> WireAnswer:
+        """Send one request and wait for its whole answer until this time of the loop."""
+        answer: asyncio.Future[WireAnswer] = self._loop.create_future()
+        self._answer = answer
+        timer = self._loop.call_at(deadline, self._fail, "TimeoutError")
+        self._transport.write(wire)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            if self._answer is answer:  # the caller was cancelled
+                self._answer = None
+                self.close()
+
+    def _fail(self, reason: str, kind: type[NoAnswer] = NoAnswer) -> None:
+        """Give the waiting caller up, and the connection with it."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(kind(reason))
+        self.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on in the answer; bytes that nobody asked for end the connection."""
+        if self._answer is None:
+            self.close()
+            return
+        self._bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(type(error).__name__)
+            return
+        if not self._in_body and self._bytes > CHANNEL_ANSWER_HEAD_BYTES_MAX:
+            self._fail("the head is too large")
+
+    def on_message_begin(self) -> None:
+        """Close after an answer that is followed by another: nobody asked for that."""
+        if self._answer is None:
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header or trailer."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > CHANNEL_ANSWER_HEAD_BYTES_MAX:
+            self._fail("the head is too large")
+        key = name.decode("utf-8", "surrogateescape").lower()
+        self._headers[key] = value.decode("utf-8", "surrogateescape")
+
+    def on_headers_complete(self) -> None:
+        """Go on to the body."""
+        self._in_body = self._parser.get_status_code() >= _FINAL_STATUS
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a part of the body, but never more of it than we are willing to hold."""
+        self._body_bytes += len(data)
+        if self._body_bytes > self._bytes_max:
+            self._fail("the answer is too large")
+        elif self._answer is not None:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """Hand the answer over; an interim one (1xx) is only forgotten."""
+        status = self._parser.get_status_code()
+        if status == _SWITCHED:
+            self._fail("switched protocols")
+        elif status < _FINAL_STATUS:
+            self._headers = {}
+        else:
+            self._finish(status, reusable=self._parser.should_keep_alive())
+
+    def _finish(self, status: int, *, reusable: bool) -> None:
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return
+        if not answer.done():
+            answer.set_result(WireAnswer(status, self._headers, b"".join(self._body)))
+        self._forget()
+        self._served += 1
+        if reusable and self.is_open:
+            self.idle_since = self._loop.time()
+            self._pool.put(self)
+        else:
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail what is under way, unless this end is what an answer without a length ends with."""
+        self._transport = None
+        whole = error is None and self._in_body and self._answer is not None
+        if whole and not {"content-length", "transfer-encoding"} & self._headers.keys():
+            self._finish(self._parser.get_status_code(), reusable=False)
+        else:
+            stale = self._served and not self._bytes
+            self._fail(type(error).__name__, _Stale if stale else NoAnswer)
+        self._pool.lost(self)
+
+
+class _Pool:
+    """The connections to one place, at most so many, and who waits for one."""
+
+    def __init__(self, place: _Place, *, connections_max: int, answer_bytes_max: int) -> None:
+        self._place = place
+        self._connections_max = connections_max
+        self._bytes_max = answer_bytes_max
+        self._tls = ssl.create_default_context() if place.is_tls else None
+        self._idle: deque[_Connection] = deque()
+        self._all: set[_Connection] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> _Connection | None:
+        """Give a connection that is free and young enough to be trusted."""
+        oldest = asyncio.get_running_loop().time() - CHANNEL_IDLE_SECONDS
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, deadline: float) -> _Connection:
+        """Give a free connection or make one until this time; `NeverSent` when none came about."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    connection = self.take()
+                    if connection is not None:
+                        return connection
+                    if len(self._all) + self._opening < self._connections_max:
+                        return await self._open()
+                    await self._room()
+        except (OSError, ValueError) as error:  # a TimeoutError and those of TLS are OSErrors
+            raise NeverSent(type(error).__name__) from error
+
+    async def _open(self) -> _Connection:
+        self._opening += 1
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: _Connection(self, self._bytes_max),
+                self._place.host,
+                self._place.port,
+                ssl=self._tls,
+            )
+        except BaseException:
+            self._tell_one()
+            raise
+        finally:
+            self._opening -= 1
+        self._all.add(connection)
+        if not connection.is_open:
+            self._all.discard(connection)
+            raise ConnectionResetError
+        return connection
+
+    async def _room(self) -> None:
+        """Wait until a connection may be free or made; whoever gives up passes the word on."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._tell_one()
+            raise
+
+    def _tell_one(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def put(self, connection: _Connection) -> None:
+        """Take a connection back whose answer was whole."""
+        self._idle.append(connection)
+        self._tell_one()
+
+    def lost(self, connection: _Connection) -> None:
+        """Forget a connection that ended."""
+        self._all.discard(connection)
+        self._tell_one()
+
+    def close(self) -> None:
+        """End every connection."""
+        for connection in [*self._all]:
+            connection.close()
+
+
+class Outbound:
+    """The client of the courier: it sends wherever a channel's base URL points.
+
+    Use it in one running loop and leave it by `async with` or `close`.  There are at most
+    `connections_max` connections to each place.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections_max: int = CHANNEL_CALLS_MAX,
+        answer_bytes_max: int = CHANNEL_ANSWER_BYTES_MAX,
+    ) -> None:
+        self._connections_max = connections_max
+        self._answer_bytes_max = answer_bytes_max
+        self._pools: dict[tuple[str, int, bool], _Pool] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,46 +347,37 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
-
-
-class Outbound(Client):
-    """The client of the courier: it sends wherever a channel's base URL points."""
-
-    def __init__(
-        self,
-        *,
-        connections_max: int = CHANNEL_CALLS_MAX,
-        answer_bytes_max: int = CHANNEL_ANSWER_BYTES_MAX,
-    ) -> None:
-        super().__init__(aiohttp.TCPConnector(limit=connections_max))
-        self._answer_bytes_max = answer_bytes_max
+        for pool in self._pools.values():
+            pool.close()
+        await asyncio.sleep(0)  # the transports close in the loop's next turn
 
     async def send(self, base_url: str, request: WireRequest, *, seconds: float) -> WireAnswer:
         """Send one request, byte for byte, and wait for the whole answer at most this long.
 
         A connection has to come about in half of that time.  Raises `NeverSent` or `NoAnswer`; a
-        redirect or an error status is an answer like any other.
+        redirect or an error status is an answer like any other.  A GET is sent once more when a
+        connection that had served before ended at it: it moves nothing.
         """
+        place = _place_of(base_url)
+        wire = _written(place, request)
+        pool = self._pools.get((place.host, place.port, place.is_tls)) or self._pool(place)
+        now = asyncio.get_running_loop().time()
+        connection = pool.take() or await pool.connect(now + seconds / 2)
         try:
-            async with self._session.request(
-                request.method,
-                URL(base_url + request.path, encoded=True),
-                headers=request.headers,
-                data=request.body or None,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, connect=seconds / 2),
-            ) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return WireAnswer(answer.status, headers, await self._whole(answer))
-        except FOREIGN as error:
-            raise ours(error) from error
+            return await connection.ask(wire, now + seconds)
+        except _Stale:
+            if request.method != "GET":
+                raise
+        try:
+            connection = await pool.connect(now + seconds)
+        except NeverSent as error:
+            raise NoAnswer(str(error)) from error
+        return await connection.ask(wire, now + seconds)
 
-    async def _whole(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Read the body, but never more of it than we are willing to hold."""
-        body = bytearray()
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > self._answer_bytes_max:
-                raise NoAnswer("the answer is too large")
-        return bytes(body)
+    def _pool(self, place: _Place) -> _Pool:
+        pool = self._pools[place.host, place.port, place.is_tls] = _Pool(
+            place,
+            connections_max=self._connections_max,
+            answer_bytes_max=self._answer_bytes_max,
+        )
+        return pool

@@ -9,15 +9,17 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp import http_exceptions
 from msgspec import Struct
 from yarl import URL
 
 from gateway.domain import limits
 from gateway.domain.wire import WireAnswer
-from gateway.drivers.outbound import FOREIGN, Client, NeverSent, ours
+from gateway.drivers.outbound import NeverSent, NoAnswer
 
 _HTTPS_PORTS: Final = frozenset({443, 8443})
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
@@ -29,6 +31,21 @@ _DETOURS: Final = tuple(
     for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "2001::/32", "2002::/16")
 )
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+_NO_ANSWER: Final = (
+    aiohttp.ClientError,
+    http_exceptions.HttpProcessingError,
+    TimeoutError,
+    OSError,
+)
+FOREIGN: Final = _NEVER_SENT + _NO_ANSWER
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -88,12 +105,43 @@ class Guard(Struct, frozen=True):
         return socket.socket(family, kind, protocol)
 
 
-class GuardedOutbound(Client):
-    """A client that connects only where its guard allows."""
+def ours(error: BaseException) -> NeverSent | NoAnswer:
+    """Translate an error of aiohttp or of the operating system; the message names only its type."""
+    kind = NeverSent if isinstance(error, _NEVER_SENT) else NoAnswer
+    return kind(type(error).__name__)
+
+
+class GuardedOutbound:
+    """A client that connects only where its guard allows.
+
+    It is aiohttp's, without cookies, proxies, redirects or decompression.  Make it inside the
+    running loop and leave it by `async with` or `close`.
+    """
 
     def __init__(self, guard: Guard, *, connections_max: int = limits.WEBHOOK_FLIGHTS_MAX) -> None:
-        super().__init__(aiohttp.TCPConnector(limit=connections_max, socket_factory=guard.socket))
         self._guard = guard
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections_max, socket_factory=guard.socket),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float

@@ -1,6 +1,7 @@
 """The outbound client against real sockets that misbehave, and the proof that no error slips by."""
 
 import asyncio
+import contextlib
 import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,11 +12,13 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from gateway.domain.wire import WireAnswer, WireRequest
-from gateway.drivers import outbound as module
-from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound, ours
+from gateway.drivers import outbound_guard
+from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
+from gateway.drivers.outbound_guard import ours
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GET = WireRequest("GET", "/x", {}, b"")
+POST = WireRequest("POST", "/x", {}, b"")
 
 
 @asynccontextmanager
@@ -141,9 +144,147 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     ],
 )
 async def test_what_may_have_been_heard_means_no_answer(script: Script) -> None:
-    request = WireRequest("POST", "/x", {}, b"")
     with pytest.raises(NoAnswer):
-        await sent(script, request, seconds=0.3)
+        await sent(script, POST, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"Content-Length: 2\r\n\r\nok", b"ok"),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\nA: b\r\n\r\n", b"ok"),
+        (b"Connection: close\r\n\r\nok", b"ok"),
+        (b"Content-Length: 100\r\n\r\n" + b"x" * 100, b"x" * 100),
+        (b"Content-Length: 0\r\n\r\n", b""),
+    ],
+    ids=["length", "chunked", "until the end", "as long as may be", "empty"],
+)
+@pytest.mark.parametrize("step", [1, 1000])
+async def test_every_way_to_frame_an_answer_is_read(answer: bytes, body: bytes, step: int) -> None:
+    whole = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nL: x\r\n\r\nHTTP/1.1 200 OK\r\n" + answer
+    )
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for start in range(0, len(whole), step):
+            writer.write(whole[start : start + step])
+            await asyncio.sleep(0)
+
+    told = await sent(script)
+    assert (told.status, told.body, "l" in told.headers) == (200, body, False)
+
+
+async def test_a_drip_ends_at_the_deadline() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    with pytest.raises(NoAnswer, match="TimeoutError"):
+        await sent(script, seconds=0.2)
+
+
+def hanging_up(*, after: int) -> tuple[Script, list[bytes]]:
+    """Answer so many requests of a connection, and hang up when the next one has come."""
+    heard: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(after + 1):
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
+            if number < after:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    return script, heard
+
+
+async def test_a_connection_that_ends_at_a_post_may_have_brought_it() -> None:
+    script, heard = hanging_up(after=1)
+    async with acting(script) as base_url, Outbound() as outbound:
+        await outbound.send(base_url, POST, seconds=10)
+        with pytest.raises(NoAnswer):
+            await outbound.send(base_url, POST, seconds=10)
+    assert len(heard) == 2
+
+
+async def test_a_connection_that_ends_at_a_get_is_made_again() -> None:
+    script, heard = hanging_up(after=1)
+    async with acting(script) as base_url, Outbound() as outbound:
+        for _ in range(2):
+            assert (await outbound.send(base_url, GET, seconds=10)).status == 200
+    assert len(heard) == 3
+
+
+async def test_bytes_that_nobody_asked_for_are_no_answer_to_what_is_asked_next() -> None:
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        gone.set()
+
+    async with acting(script) as base_url, Outbound() as outbound:
+        await outbound.send(base_url, GET, seconds=10)
+        await gone.wait()
+
+
+async def test_a_caller_who_leaves_takes_its_connection_along() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        left.set()
+
+    async with acting(script) as base_url, Outbound(connections_max=1) as outbound:
+        caller = asyncio.create_task(outbound.send(base_url, GET, seconds=60))
+        await asked.wait()
+        waiting = asyncio.create_task(outbound.send(base_url, GET, seconds=60))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await left.wait()
+        asked.clear()
+        await asked.wait()  # whoever waited for room has a connection now
+        waiting.cancel()
+        assert await asyncio.gather(caller, waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        WireRequest("GET", "/x y", {}, b""),
+        WireRequest("GET", "/x\r\nA: b", {}, b""),
+        WireRequest("GET", "/x", {"A": "b\nC: d"}, b""),
+        WireRequest("GET", "/x", {"A\r\nB": "c"}, b""),
+        WireRequest("GET", "/x", {"A": "\ud800"}, b""),
+    ],
+)
+async def test_what_would_break_out_of_its_line_is_never_sent(request_: WireRequest) -> None:
+    heard: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+
+    with pytest.raises(NeverSent):
+        await sent(script, request_)
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "nowhere", "ftp://127.0.0.1", "http://", "http://a:99999", "http://u:p@a"]
+)
+async def test_a_base_url_that_leads_nowhere_is_never_sent_to(base_url: str) -> None:
+    async with Outbound() as outbound:
+        with pytest.raises(NeverSent):
+            await outbound.send(base_url, GET, seconds=10)
 
 
 FOREIGN_ERRORS = [
@@ -172,7 +313,7 @@ NEVER_SENT = {
 @pytest.mark.parametrize("kind", [*FOREIGN_ERRORS, OSError, TimeoutError, ConnectionResetError])
 def test_every_foreign_error_is_one_of_our_two(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
-    assert isinstance(error, module.FOREIGN)
+    assert isinstance(error, outbound_guard.FOREIGN)
     assert type(ours(error)) is (NeverSent if kind.__name__ in NEVER_SENT else NoAnswer)
 
 

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.domain import limits
-from gateway.drivers.outbound import NeverSent, NoAnswer
+from gateway.domain.wire import WireRequest
+from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
 from gateway.drivers.outbound_guard import AddressRefused, Guard, GuardedOutbound
 
 # Eight ways to write this machine that aiohttp would follow; a resolver sees the last two only.
@@ -297,4 +298,8 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(NeverSent):
             await post(f"https://localhost:{port}/", Guard(loopback=True))
+        request = WireRequest("GET", "/", {}, b"")
+        async with Outbound() as courier:
+            with pytest.raises(NeverSent):
+                await courier.send(f"https://localhost:{port}", request, seconds=5)
     assert heard == []
