@@ -1,12 +1,10 @@
 """The composition root: every concrete class is chosen here and nowhere else."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import asyncpg
 from msgspec import Struct
 
 from gateway.channels.courier import Courier
@@ -24,6 +22,7 @@ from gateway.drivers.outbound_guard import Guard, GuardedOutbound
 from gateway.drivers.postgres import Postgres
 from gateway.drivers.readiness import Readiness
 from gateway.drivers.redis import Redis
+from gateway.drivers.reloading import Reloading
 from gateway.events.deliveries import Deliveries
 from gateway.events.feed import Feed
 from gateway.events.outbox import Outbox
@@ -42,24 +41,23 @@ from gateway.ledger.refunds import RefundLedger
 from gateway.ledger.service import Ledger
 from gateway.ledger.store import PostgresBooks
 from gateway.match.service import Match
+from gateway.routing.feebook import FeeBook
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Routing
+from gateway.routing.store import PostgresPlans
 from gateway.settings import Settings, SettingsWrong
 from gateway.verify.keyring import Keyring
 from gateway.verify.service import Verify
-from gateway.verify.store import KEYS_CHANNEL, PostgresKeyStore
-
-# What each channel keeps of a capture, in basis points of its contract with us.
-CHANNEL_FEES: Mapping[str, int] = {"simulator": 30}
+from gateway.verify.store import PostgresKeyStore
 
 
 class House(Struct, frozen=True):
-    """Everything that a worker needs, connected; `tasks` run as long as the worker."""
+    """Everything that a worker needs, connected; what is `held` is to be kept fresh."""
 
     settings: Settings
     postgres: Postgres
-    keyring: Keyring
     desk: Desk
+    held: Sequence[Reloading]
 
 
 def public_base(settings: Settings) -> str:
@@ -147,10 +145,11 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         keyring = Keyring(store)
         await keyring.refresh()
         await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
+        fees = FeeBook(PostgresPlans(postgres), clock)
+        await fees.refresh()
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
-            CHANNEL_FEES,
             observe_open=telemetry.BATCH_ITEMS.labels("open").observe,
             observe_post=telemetry.BATCH_ITEMS.labels("post").observe,
         )
@@ -166,7 +165,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             ),
             match=Match(),
             idempotency=Idempotency(FastClaims(redis)),
-            routing=Routing(_candidates(registry, settings), clock),
+            routing=Routing(_candidates(registry, settings), fees, clock),
             channels=Channels(registry, courier, clock),
             notices=NoticeBox(postgres, clock),
             ledger=ledger,
@@ -178,7 +177,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             deliveries=Deliveries(postgres),
             clock=clock,
         )
-        yield House(settings, postgres, keyring, desk)
+        yield House(settings, postgres, desk, [keyring, fees])
 
 
 @contextlib.asynccontextmanager
@@ -191,37 +190,6 @@ async def relay_of(home: House) -> AsyncIterator[Relay]:
 
 def _guard(settings: Settings) -> Guard:
     return Guard(loopback=settings.webhook_loopback)
-
-
-@contextlib.asynccontextmanager
-async def fresh_keys(home: House) -> AsyncIterator[None]:
-    """Keep the keyring fresh inside a block, quickly where PostgreSQL can tell us of changes."""
-    tasks = [
-        asyncio.create_task(home.keyring.keep_fresh()),
-        asyncio.create_task(_listen(home)),
-    ]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _listen(home: House) -> None:
-    """Wake the keyring when a key changed; the keyring's own clock serves where this cannot."""
-    while True:
-        connection = None
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection = await asyncpg.connect(home.settings.database_url)
-            await connection.add_listener(KEYS_CHANNEL, lambda *_: home.keyring.wake())
-            gone = asyncio.Event()
-            connection.add_termination_listener(lambda _, gone=gone: gone.set())
-            try:
-                await gone.wait()
-            finally:
-                connection.terminate()
-        await asyncio.sleep(1)
 
 
 def server_of(home: House) -> ApiServer:

@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("migrate", help="bring the schema up to date").set_defaults(run=_migrate)
     _merchant_parser(commands)
+    _fees_parser(commands)
     _curl_parser(commands)
 
     proofs = commands.add_parser("proofs", help="prove the books")
@@ -121,6 +122,17 @@ def _merchant_parser(commands: Any) -> None:
     revoke = verbs.add_parser("revoke-key", help="end a key on every worker within 5 s")
     revoke.add_argument("key_id")
     revoke.set_defaults(run=_merchant_revoke)
+
+
+def _fees_parser(commands: Any) -> None:
+    fees = commands.add_parser("fees", help="say what merchants pay us and what channels keep")
+    verbs = fees.add_subparsers(required=True, metavar="VERB")
+    put = verbs.add_parser("put", help="add a version of a fee plan; the past stays as it is")
+    put.add_argument("file", type=Path, help="TOML or JSON; docs/routing.md shows one")
+    put.add_argument("--merchant", help="whose plan it is (everybody's)")
+    put.add_argument("--effective-at", help="RFC 3339 time from which it holds (now)")
+    put.set_defaults(run=_fees_put)
+    verbs.add_parser("show", help="print every version").set_defaults(run=_fees_show)
 
 
 def _key(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +223,23 @@ def _merchant_revoke(settings: Settings, given: argparse.Namespace) -> int:
 
     merchants.revoke(settings, key_id=given.key_id)
     print(json.dumps({"revoked": given.key_id}))
+    return 0
+
+
+def _fees_put(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import policies
+
+    added = policies.put_fees(
+        settings, given.file, merchant=given.merchant, effective_at=given.effective_at
+    )
+    print(json.dumps(added))
+    return 0
+
+
+def _fees_show(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway import policies
+
+    print(json.dumps(policies.fees(settings), indent=2))
     return 0
 
 

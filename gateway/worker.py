@@ -15,6 +15,7 @@ from gateway import assembly
 from gateway.channels.simulator import server as simulator
 from gateway.channels.simulator.server import SimulatorConfig
 from gateway.domain import limits
+from gateway.drivers.reloading import kept_fresh
 from gateway.faces.api.server import ApiServer
 from gateway.flow.resume import keep_resuming
 from gateway.settings import Settings
@@ -49,7 +50,7 @@ async def serve(settings: Settings) -> None:
     async with (
         until_told_to_stop() as stop,
         assembly.house(settings) as home,
-        assembly.fresh_keys(home),
+        kept_fresh(settings.database_url, home.held),
     ):
         api = assembly.server_of(home)
         server = await asyncio.get_running_loop().create_server(

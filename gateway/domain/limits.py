@@ -43,8 +43,13 @@ LEDGER_FLIGHTS_MAX = 2
 # How long PostgreSQL may use a plan that was made for smaller tables.
 PLAN_KEEP_SECONDS = 1.0
 
-# Keys and merchants are read again this often; the contract promises five seconds.
-KEYRING_REFRESH_SECONDS = 1.0
+# What workers hold in memory is read again this often; the contract promises five seconds.
+RELOAD_SECONDS = 1.0
+
+# Routing: what is worked out once for many payments, and how old a month's volume may be.
+TERMS_KEPT_MAX = 100_000
+VOLUME_KEEP_SECONDS = 30
+POLICY_BYTES_MAX = 1024 * 1024
 
 # Readiness: how long one look may take, and how long what it saw serves everybody.
 READINESS_SECONDS = 2.0
@@ -105,7 +110,7 @@ assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive t
 assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
-assert KEYRING_REFRESH_SECONDS < 5, "revocation must reach every worker within five seconds"
+assert RELOAD_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX * LEDGER_FLIGHTS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds the flights"
 assert BATCH_PAYMENTS_MAX * 1024 <= BATCH_BODY_BYTES_MAX, "a full batch leaves a KiB for each"
 assert min(CHANNEL_CALLS_MAX, QUEUE_ITEMS_MAX) >= BATCH_PAYMENTS_MAX, "one batch fits everywhere"

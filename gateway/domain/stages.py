@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.domain.fees import Terms
 from gateway.domain.outcome import Outcome
 from gateway.domain.payment import Payer, Standing
 from gateway.domain.refund import RefundStanding
@@ -118,7 +119,10 @@ class Claimed(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One try at one channel; `id` without its prefix is the number that the channel hears."""
+    """One try at one channel; `id` without its prefix is the number that the channel hears.
+
+    `terms` were fixed when the channel was chosen; attempts older than fee plans have none.
+    """
 
     id: str
     payment_id: str
@@ -132,6 +136,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     capture_amount: int | None = None
     cancel_wished: bool = False
     second_transaction: str | None = None
+    terms: Terms | None = None
 
     @property
     def expected(self) -> int:

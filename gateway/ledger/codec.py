@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.domain import channel as channels
 from gateway.domain import identity
+from gateway.domain.fees import Terms
 from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Certainty, Payment, Reply, Standing, Status, Words
 from gateway.domain.posting import Journal
@@ -21,6 +22,7 @@ from gateway.ledger.rules import Change
 _encode: Final = msgspec.json.Encoder().encode
 _decode_words: Final[Callable[[bytes], Words]] = msgspec.json.Decoder(Words).decode
 _decode_reply: Final[Callable[[bytes], Reply]] = msgspec.json.Decoder(Reply).decode
+_decode_terms: Final[Callable[[bytes], Terms]] = msgspec.json.Decoder(Terms).decode
 _NO_REPLY: Final = Reply()
 _LEGS_MAX: Final = 3
 _NO_LEG: Final = (None, None, None)
@@ -57,6 +59,7 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         _encode(words),
         payer,
         uuid_of(attempt.id),
+        _encode(attempt.terms) if attempt.terms is not None else None,
         payment.created_at,
         payment.expires_at,
         silence_ends_at(payment.created_at),
@@ -248,4 +251,5 @@ def read_attempt(row: Row) -> Attempt:
         capture_amount=row["capture_amount"],
         cancel_wished=row["cancel_wished"],
         second_transaction=row["second_transaction"],
+        terms=_decode_terms(row["terms"]) if row["terms"] is not None else None,
     )

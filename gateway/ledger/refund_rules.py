@@ -193,6 +193,8 @@ def planned(
 ) -> RefundStanding:
     """Plan a refund on what the payment has refunded now."""
     commission_back, channel_fee_back = fees_back(standing, refund.amount)
+    if attempt.terms is not None and not attempt.terms.returned:
+        channel_fee_back = 0
     assert standing.payment.channel is not None
     return RefundStanding(
         refund=refund,

@@ -8,7 +8,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.domain import limits, money
+from gateway.domain import limits
+from gateway.domain.fees import Terms, usual_terms
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import ENDED, OPEN, Certainty, Fact, Payment, Standing, Status, after
 from gateway.domain.posting import Journal, JournalKind
@@ -60,6 +61,11 @@ class Change(Struct, frozen=True, kw_only=True):
         return self.standing.payment
 
 
+def terms_of(standing: Standing, attempt: Attempt) -> Terms:
+    """Give the terms that were fixed with the attempt, or the usual ones of its time."""
+    return attempt.terms or usual_terms(standing.commission_bps, attempt.channel)
+
+
 def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Fact:
     """Say what an outcome is a fact of; another amount or currency is a conflict, never money.
 
@@ -105,7 +111,7 @@ def _amounts_meant(attempt: Attempt, verdict: Verdict) -> set[int | None]:
 
 
 def consequence(
-    standing: Standing, attempt: Attempt, outcome: Outcome, *, at: datetime, channel_fee_bps: int
+    standing: Standing, attempt: Attempt, outcome: Outcome, *, at: datetime
 ) -> Change | None:
     """Work out the change that an outcome brings; None when it brings nothing new.
 
@@ -138,7 +144,7 @@ def consequence(
         return None
     booked = None
     if fact is Fact.CAPTURED:
-        channel_fee = money.share(payment.amount_captured, channel_fee_bps)
+        channel_fee = terms_of(standing, attempt).channel.of(payment.amount_captured)
         next_standing = replace(next_standing, channel_fee=channel_fee)
         write = late_journal if late else capture_journal
         booked = write(replace(next_standing, payment=payment), attempt)
@@ -199,7 +205,7 @@ def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
     payment = replace(
         standing.payment,
         status=status,
-        fee=money.share(standing.payment.amount_captured, standing.commission_bps),
+        fee=terms_of(standing, attempt).commission_of(standing.payment.amount_captured),
         updated_at=at,
     )
     adopted = replace(standing, payment=payment, version=standing.version + 1)
@@ -223,7 +229,7 @@ def _next_standing(standing: Standing, fact: Fact, status: Status, attempt: Atte
             payment,
             amount_authorized=payment.amount_authorized or payment.amount,
             amount_captured=attempt.expected,
-            fee=money.share(attempt.expected, standing.commission_bps) if earned else 0,
+            fee=terms_of(standing, attempt).commission_of(attempt.expected) if earned else 0,
         )
     elif fact is Fact.AUTHORIZED:
         payment = replace(payment, amount_authorized=payment.amount)

@@ -1,6 +1,6 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -29,21 +29,16 @@ TAKEN_TRANSACTION: Final = "attempt_channel_transaction"
 
 
 class Ledger:
-    """Two queues of batches over the books, and the rules that say what goes into them.
-
-    `channel_fees` are the basis points that each channel keeps of a capture.
-    """
+    """Two queues of batches over the books, and the rules that say what goes into them."""
 
     def __init__(
         self,
         books: Books,
-        channel_fees: Mapping[str, int],
         *,
         observe_open: Callable[[int], None] | None = None,
         observe_post: Callable[[int], None] | None = None,
     ) -> None:
         self._books = books
-        self._channel_fees = channel_fees
         self._opening: Batcher[Routed, Opened | Heard | ReferenceTaken] = Batcher(
             books.open_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
@@ -73,13 +68,7 @@ class Ledger:
         standing, attempt = answered.opened.standing, answered.opened.attempt
         outcome = answered.outcome
         while True:
-            change = consequence(
-                standing,
-                attempt,
-                outcome,
-                at=answered.at,
-                channel_fee_bps=self._channel_fees.get(attempt.channel, 0),
-            )
+            change = consequence(standing, attempt, outcome, at=answered.at)
             if change is None:
                 return Posted(standing, encode(standing.payment))
             try:

@@ -93,6 +93,7 @@ OPEN_COLUMNS: Final[Columns] = (
     ("words", "bytea"),
     ("payer", "bytea"),
     ("attempt_id", "uuid"),
+    ("terms", "bytea"),
     ("created_at", "timestamptz"),
     ("expires_at", "timestamptz"),
     ("due_at", "timestamptz"),
@@ -119,9 +120,9 @@ WITH {_input(OPEN_COLUMNS)}, claimed AS (
     RETURNING id
 ), tried AS (
     INSERT INTO attempt (merchant_id, id, payment_id, channel, amount, currency, status, sent_at,
-                         expires_at, due_at)
+                         expires_at, due_at, terms)
     SELECT merchant_id, attempt_id, payment_id, channel, amount, currency, 'sent', created_at,
-           expires_at, due_at
+           expires_at, due_at, terms
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT id FROM opened) THEN true END
 )

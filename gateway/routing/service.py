@@ -8,14 +8,16 @@ from gateway.domain.errors import Problem
 from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing, type_of
 from gateway.domain.stages import Attempt, Claimed, Routed
 from gateway.drivers.clock import Clock
+from gateway.routing.feebook import FeeBook
 from gateway.routing.rules import Candidate, Wish, eligible, objection
 
 
 class Routing:
     """Chooses the channel of a new payment."""
 
-    def __init__(self, candidates: Sequence[Candidate], clock: Clock) -> None:
+    def __init__(self, candidates: Sequence[Candidate], fees: FeeBook, clock: Clock) -> None:
         self._candidates = candidates
+        self._fees = fees
         self._clock = clock
 
     def choose(self, claimed: Claimed) -> Routed:
@@ -58,6 +60,7 @@ class Routing:
             amount=payment.amount,
             currency=payment.currency,
             expires_at=expires_at,
+            terms=self._fees.terms(merchant, wish.method, payment.currency, able[0].name),
         )
         return Routed(claimed, standing, attempt, command.payer, command.return_url)
 

@@ -1,17 +1,16 @@
 """The keys in memory, read again every second, so that verifying needs no I/O.
 
 A key that is added is served, and one that is revoked refused, on every worker within the five
-seconds of the contract; a notification from PostgreSQL only makes it quicker.
+seconds of the contract.
 """
 
-import asyncio
 import logging
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from gateway.domain import limits
 from gateway.domain.stages import Merchant
+from gateway.drivers.reloading import Reloading
 from gateway.verify.ports import KeyStore, StoredKey
 from gateway.verify.schemes import Verifier, verifier
 
@@ -26,14 +25,16 @@ class Key(Struct, frozen=True):
     verifier: Verifier
 
 
-class Keyring:
+class Keyring(Reloading):
     """All live keys by their id."""
 
+    what: ClassVar[str] = "keys"
+
     def __init__(self, store: KeyStore) -> None:
+        super().__init__()
         self._store = store
         self._keys: dict[str, Key] = {}
         self._stored: dict[str, StoredKey] = {}
-        self._wake = asyncio.Event()
 
     def find(self, key_id: str) -> Key | None:
         """Look up a live key."""
@@ -52,24 +53,6 @@ class Keyring:
             if made is not None:
                 keys[key_id] = made
         self._stored, self._keys = stored, keys
-
-    def wake(self) -> None:
-        """Ask for a refresh at once."""
-        self._wake.set()
-
-    async def keep_fresh(self) -> None:
-        """Refresh for ever; whatever goes wrong leaves the keys as they were."""
-        while True:
-            try:
-                async with asyncio.timeout(limits.KEYRING_REFRESH_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            try:
-                await self.refresh()
-            except Exception as error:  # noqa: BLE001 - a worker must never go deaf to revocations
-                logger.warning("the keys could not be read again: %r", error)
 
 
 def _prepared(key: StoredKey) -> Key | None:

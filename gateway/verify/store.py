@@ -12,11 +12,10 @@ from gateway.domain.errors import FloodgateError
 from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
 from gateway.drivers.postgres import Postgres, Row
+from gateway.drivers.reloading import tell_changed
 from gateway.verify.ports import StoredKey, Terms
 
 logger: Final = logging.getLogger(__name__)
-
-KEYS_CHANNEL: Final = "floodgate_keys"
 
 _LIVE: Final = """
 SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
@@ -142,7 +141,7 @@ class PostgresKeyStore:
             public_key,
             at,
         )
-        await self._tell()
+        await tell_changed(self._postgres)
         return key_id
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
@@ -150,7 +149,7 @@ class PostgresKeyStore:
         rows = await self._postgres.write(
             _REVOKE, identity.merchant_number(key_id), identity.uuid_of(key_id), at
         )
-        await self._tell()
+        await tell_changed(self._postgres)
         return bool(rows)
 
     async def _sealing_key(self) -> bytes:
@@ -161,9 +160,6 @@ class PostgresKeyStore:
             raise FloodgateError("no gateway has run on this database yet: nothing to seal with")
         key: bytes = rows[0]["public_key"]
         return key
-
-    async def _tell(self) -> None:
-        await self._postgres.write(f"NOTIFY {KEYS_CHANNEL}")
 
 
 def _stored(row: Row, secret: bytes | None) -> StoredKey:

@@ -15,7 +15,7 @@ from gateway.domain.posting import Journal
 from gateway.domain.stages import Attempt
 from gateway.ledger import rules
 from gateway.ledger.chart import FEES, account_of
-from tests.faults.dict_ledger import CHANNEL_BPS, COMMISSION_BPS, DictLedger
+from tests.faults.dict_ledger import COMMISSION_BPS, DictLedger
 
 LIVES_PER_SEED: Final = 250
 _NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -124,9 +124,7 @@ def _live(chance: random.Random) -> list[str]:
                 number = chance.choice((None, "T1", "T1", "T2"))
                 past.append(f"{verdict.value} of {said} as {number} at {at:%M:%S}")
                 outcome = Outcome(verdict, channel_transaction=number, amount=said, currency="CNY")
-                change = rules.consequence(
-                    books.standing, books.attempt, outcome, at=at, channel_fee_bps=CHANNEL_BPS
-                )
+                change = rules.consequence(books.standing, books.attempt, outcome, at=at)
                 same = books.post(change) == oracle.hear(
                     verdict.value, said, number, is_over=at >= _EXPIRY
                 )

@@ -21,6 +21,7 @@ ROOF = {
     "demo",
     "launch",
     "merchants",
+    "policies",
     "settings",
     "signing",
     "terminal",

@@ -86,7 +86,7 @@ def change(opened: Opened | Routed, outcome: Outcome = PAID) -> Change:
     """What an outcome brings; each success has the channel's own transaction."""
     if outcome.verdict is Verdict.SUCCEEDED and outcome.channel_transaction is None:
         outcome = replace(outcome, channel_transaction=f"tx_{opened.attempt.id}")
-    found = consequence(opened.standing, opened.attempt, outcome, at=NOON, channel_fee_bps=30)
+    found = consequence(opened.standing, opened.attempt, outcome, at=NOON)
     assert found is not None
     return found
 

@@ -40,7 +40,6 @@ from gateway.ledger.store import PostgresBooks
 from gateway.match.table import OPERATIONS
 from tests.conftest import Database
 
-FEES_BPS = {"simulator": 30}
 DECLINED = Failure("card_declined", "The card was declined.", Advice.OTHER_METHOD)
 CREATE = next(operation for operation in OPERATIONS if operation.name == "create_payment")
 _merchants = itertools.count(1)
@@ -58,7 +57,7 @@ class Desk:
         vault = sealing.Vault(sealing.new_master_key())
         self.books = PostgresBooks(self.postgres, vault, self.clock)
         self.refund_books = PostgresRefundBooks(self.postgres, self.clock)
-        self.ledger = Ledger(self.books, FEES_BPS)
+        self.ledger = Ledger(self.books)
         self.refunds = RefundLedger(self.books, self.refund_books)
 
     def use(self) -> KeyUse:

@@ -310,7 +310,7 @@ async def test_the_payers_data_is_not_readable_in_the_database(
 async def test_a_transaction_that_belongs_to_another_attempt_is_for_people(
     postgres: Postgres, merchant: Merchant
 ) -> None:
-    ledger = Ledger(books_of(postgres), {})
+    ledger = Ledger(books_of(postgres))
     one, other = routed(merchant), routed(merchant)
     for item in (one, other):
         assert isinstance(await ledger.open(item), Opened)

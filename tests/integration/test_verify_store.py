@@ -15,10 +15,11 @@ from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
+from gateway.drivers.reloading import CHANGES
 from gateway.verify.keyring import Keyring
 from gateway.verify.ports import StoredKey, Terms
 from gateway.verify.schemes import ED25519, HMAC
-from gateway.verify.store import KEYS_CHANNEL, PostgresKeyStore
+from gateway.verify.store import PostgresKeyStore
 from tests.conftest import Database
 
 CLOCK = Clock()
@@ -185,7 +186,7 @@ async def test_workers_are_told_of_every_change(
 ) -> None:
     heard = asyncio.Queue[str]()
     listener = await asyncpg.connect(database.app_url)
-    await listener.add_listener(KEYS_CHANNEL, lambda *words: heard.put_nowait(words[2]))
+    await listener.add_listener(CHANGES, lambda *words: heard.put_nowait(words[2]))
     key_id = await key_of(store, await added(store), os.urandom(32))
     await asyncio.wait_for(heard.get(), 20)
     await store.revoke_key(key_id, CLOCK.now())

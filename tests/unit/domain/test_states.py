@@ -69,7 +69,7 @@ class PaymentMachine(RuleBasedStateMachine):
     @rule(verdict=st.sampled_from(Verdict), amount=AMOUNTS, at=st.sampled_from([NOON, EXPIRY]))
     def the_channel_speaks(self, verdict: Verdict, amount: int | None, at: datetime) -> None:
         outcome = Outcome(verdict, amount=amount, failure=FAILURE)
-        change = rules.consequence(self.standing, self.attempt, outcome, at=at, channel_fee_bps=30)
+        change = rules.consequence(self.standing, self.attempt, outcome, at=at)
         possible = {payment.after(self.payment.status, fact) for fact in FACTS[verdict]} - {None}
         if change is not None:
             self.apply(change, FACTS[verdict])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.domain import limits
+from gateway.domain.fees import Rate, Terms
 from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.payment import OPEN, Certainty, Standing, Status
 from gateway.domain.posting import JournalKind
@@ -42,9 +43,8 @@ def brought(
     *,
     attempt: Attempt = ATTEMPT,
     at: datetime = LATER,
-    channel_fee_bps: int = 30,
 ) -> Change | None:
-    return consequence(standing, attempt, outcome, at=at, channel_fee_bps=channel_fee_bps)
+    return consequence(standing, attempt, outcome, at=at)
 
 
 # Rows are what the payment was, columns what the channel said before its time was over; a dot is
@@ -188,12 +188,10 @@ def test_a_capture_in_the_books(line: str) -> None:
     standing = replace(
         standing,
         payment=replace(standing.payment, amount=amount),
-        commission_bps=commission_bps,
     )
-    attempt = replace(ATTEMPT, amount=amount)
-    change = brought(
-        standing, Outcome(Verdict.SUCCEEDED), attempt=attempt, channel_fee_bps=channel_fee_bps
-    )
+    terms = Terms(Rate(commission_bps), Rate(channel_fee_bps))
+    attempt = replace(ATTEMPT, amount=amount, terms=terms)
+    change = brought(standing, Outcome(Verdict.SUCCEEDED), attempt=attempt)
     assert change is not None
     assert change.journal is not None
     assert (change.journal.kind, change.journal.cause) == (JournalKind.CAPTURE, ATTEMPT.id)
