@@ -1,0 +1,206 @@
+"""What the proofs ask of the books, as SQL: each gives what stands against it, at best nothing.
+
+Each is asked in one pass: every table is read once and folded by hashing, so that the time grows
+with the books and not with their square.  An account's number divided by 10 000 000 is its code
+(1121 receivable, 2222 refund in transit, 4001 commission, 5001 channel fee), and a journal's id is
+its cause's with the kind in the last digit.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+# Every amount of a payment is what its journals say, and in their currency.  Commission is earned
+# by a capture (1) or by the adoption (7) of late money (5), at the payment's own rate.
+_PAYMENTS_DIFFER: Final = """
+SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
+  FROM payment AS p
+  FULL JOIN (SELECT merchant_id, payment_id AS id,
+                    count(*) FILTER (WHERE leg = 0 AND kind IN (1, 5)) AS captures,
+                    count(*) FILTER (WHERE leg = 0 AND kind = 5) AS late,
+                    count(*) FILTER (WHERE leg = 0 AND kind = 7) AS adopted,
+                    sum(amount) FILTER (WHERE kind IN (1, 5)
+                        AND debit_account / 10000000 = 1121) AS gross,
+                    sum(amount) FILTER (WHERE kind IN (1, 7)
+                        AND credit_account / 10000000 = 4001) AS commission,
+                    sum(amount) FILTER (WHERE kind IN (1, 5)
+                        AND debit_account / 10000000 = 5001) AS channel_fee,
+                    min(currency) AS currency, max(currency) AS other_currency
+               FROM transfer GROUP BY merchant_id, payment_id) AS booked USING (merchant_id, id)
+ WHERE p.amount IS NULL
+    OR coalesce(booked.captures, 0) <> CASE WHEN p.amount_captured > 0 THEN 1 ELSE 0 END
+    OR coalesce(booked.gross, 0) <> p.amount_captured
+    OR coalesce(booked.commission, 0) <> p.fee
+    OR coalesce(booked.channel_fee, 0) <> p.channel_fee
+    OR booked.currency <> p.currency OR booked.other_currency <> p.currency
+    OR booked.adopted > booked.late
+    OR booked.late > 0 AND (p.status = 'succeeded') <> (booked.adopted > 0)
+    OR p.fee <> CASE WHEN booked.captures > booked.late OR booked.adopted > 0
+                     THEN (p.amount_captured * p.commission_bps + 5000) / 10000 ELSE 0 END
+"""
+
+# An attempt asks for its payment's money, and what was captured through it is what it asked for.
+# Money is held from the channel's word until the payment ends without it.
+_ATTEMPTS_DIFFER: Final = """
+SELECT merchant_id, 'att_' || replace(a.id::text, '-', '')
+  FROM (SELECT *, left(id::text, 35) AS cause FROM attempt) AS a
+  LEFT JOIN (SELECT merchant_id, id AS payment_id, amount AS asked, amount_authorized AS held,
+                    amount_captured AS captured, currency AS asked_in, status AS stands
+               FROM payment) AS p USING (merchant_id, payment_id)
+  LEFT JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause, sum(amount) AS gross
+               FROM transfer WHERE kind IN (1, 5) AND debit_account / 10000000 = 1121
+              GROUP BY merchant_id, left(journal_id::text, 35)) AS booked USING (merchant_id, cause)
+ WHERE p.asked IS NULL OR a.amount <> p.asked OR a.currency <> p.asked_in
+    OR a.capture_amount NOT BETWEEN 1 AND a.amount
+    OR booked.gross <> coalesce(a.capture_amount, a.amount)
+    OR p.held NOT IN (0, p.asked)
+    OR p.held = 0 AND (p.captured > 0 OR p.stands = 'requires_capture')
+    OR p.held > 0 AND p.captured = 0 AND p.stands IN ('failed', 'canceled', 'expired')
+    OR p.stands IN ('processing', 'requires_action')
+       AND (p.held > 0) <> (a.capture_amount IS NOT NULL)
+"""
+
+# A refund is accepted (2), done (3), undone (4) or taken back (6), of its amount and in its fees.
+_REFUNDS_DIFFER: Final = """
+SELECT merchant_id, 're_' || what
+  FROM (SELECT merchant_id, left(replace(id::text, '-', ''), 31) AS what, amount, status, currency,
+               commission_back, channel_fee_back
+          FROM refund) AS asked
+  FULL JOIN (SELECT merchant_id, left(replace(journal_id::text, '-', ''), 31) AS what,
+                    sum(amount) FILTER (WHERE kind = 2) AS accepted,
+                    sum(amount) FILTER (WHERE kind = 2
+                        AND debit_account / 10000000 = 4001) AS commission,
+                    sum(amount) FILTER (WHERE kind = 3
+                        AND credit_account / 10000000 = 1121) AS done,
+                    sum(amount) FILTER (WHERE kind = 3
+                        AND credit_account / 10000000 = 5001) AS channel_fee,
+                    sum(amount) FILTER (WHERE kind IN (4, 6)
+                        AND debit_account / 10000000 IN (1121, 2222)) AS undone,
+                    min(currency) AS booked_in
+               FROM transfer WHERE kind IN (2, 3, 4, 6)
+              GROUP BY merchant_id, left(replace(journal_id::text, '-', ''), 31)) AS booked
+       USING (merchant_id, what)
+ WHERE booked.accepted IS DISTINCT FROM asked.amount OR booked.booked_in <> asked.currency
+    OR coalesce(booked.commission, 0) <> asked.commission_back
+    OR booked.done IS NOT NULL AND coalesce(booked.channel_fee, 0) <> asked.channel_fee_back
+    OR asked.status = 'succeeded' AND booked.done IS DISTINCT FROM asked.amount
+    OR asked.status = 'succeeded' AND booked.undone IS NOT NULL
+    OR asked.status = 'failed' AND booked.undone IS DISTINCT FROM asked.amount
+    OR asked.status = 'processing' AND coalesce(booked.done, booked.undone) IS NOT NULL
+"""
+
+
+class Question(Struct, frozen=True):
+    """One proof: how much it looks at, and what it finds against it (`merchant_id`, `what`)."""
+
+    id: str
+    title: str
+    examined: str
+    against: str
+
+
+QUESTIONS: Final = (
+    Question(
+        "a",
+        "every journal sums to zero per currency",
+        "SELECT count(*) FROM (SELECT DISTINCT merchant_id, journal_id FROM transfer) AS journal",
+        """
+        SELECT merchant_id, 'jrn_' || replace(journal_id::text, '-', '') AS what FROM entry
+         GROUP BY merchant_id, journal_id, account % 1000
+        HAVING sum(CASE WHEN direction = 'debit' THEN amount ELSE -amount END) <> 0
+        """,
+    ),
+    Question(
+        "b",
+        "each account's balance equals the sum of its entries",
+        "SELECT count(*) FROM account",
+        """
+        SELECT merchant_id, 'account ' || account AS what
+          FROM (SELECT merchant_id, account,
+                       sum(CASE WHEN direction = 'debit' THEN amount ELSE 0 END) AS debits,
+                       sum(CASE WHEN direction = 'credit' THEN amount ELSE 0 END) AS credits
+                  FROM entry GROUP BY merchant_id, account) AS summed
+          FULL JOIN account AS kept USING (merchant_id, account)
+         WHERE summed.debits IS DISTINCT FROM kept.debits_posted
+            OR summed.credits IS DISTINCT FROM kept.credits_posted
+        """,
+    ),
+    Question(
+        "c",
+        "the trial balance is zero",
+        "SELECT count(DISTINCT merchant_id) FROM account",
+        """
+        SELECT merchant_id, 'currency ' || account % 1000 AS what FROM account
+         GROUP BY merchant_id, account % 1000 HAVING sum(debits_posted) <> sum(credits_posted)
+        """,
+    ),
+    Question(
+        "d",
+        "every succeeded capture and refund has exactly one journal, and every journal its cause",
+        """
+        SELECT (SELECT count(*) FROM payment WHERE amount_captured > 0)
+             + (SELECT count(*) FROM refund)
+        """,
+        f"{_PAYMENTS_DIFFER} UNION ALL {_ATTEMPTS_DIFFER} UNION ALL {_REFUNDS_DIFFER}",
+    ),
+    Question(
+        "e",
+        "no merchant and reference, and no channel and channel transaction, exists twice",
+        "SELECT count(*) FROM payment",
+        """
+        SELECT merchant_id, 'reference of payments' AS what FROM payment
+         GROUP BY merchant_id, reference HAVING count(*) > 1
+        UNION ALL
+        SELECT min(merchant_id), channel || ' ' || channel_transaction FROM attempt
+         WHERE channel_transaction IS NOT NULL
+         GROUP BY channel, channel_transaction HAVING count(*) > 1
+        """,
+    ),
+    Question(
+        "f",
+        "no payment has more refunded than captured",
+        "SELECT count(*) FROM payment WHERE amount_refunded > 0",
+        """
+        SELECT merchant_id, 'pay_' || replace(p.id::text, '-', '') AS what
+          FROM payment p
+          LEFT JOIN (SELECT merchant_id, payment_id AS id, sum(amount) AS refunded,
+                            sum(commission_back) AS fee, sum(channel_fee_back) AS channel_fee
+                       FROM (SELECT *, left(id::text, 35) AS cause FROM refund
+                              WHERE status <> 'failed') AS kept
+                       LEFT JOIN (SELECT DISTINCT merchant_id, left(journal_id::text, 35) AS cause,
+                                         true AS freed
+                                    FROM transfer WHERE kind IN (4, 6)) AS undone
+                            USING (merchant_id, cause)
+                      WHERE undone.freed IS NULL
+                      GROUP BY merchant_id, payment_id) AS given USING (merchant_id, id)
+         WHERE p.amount_refunded > p.amount_captured OR p.amount_captured > p.amount
+            OR p.amount_refunded <> coalesce(given.refunded, 0)
+            OR p.fee_refunded <> coalesce(given.fee, 0)
+            OR p.channel_fee_refunded <> coalesce(given.channel_fee, 0)
+        """,
+    ),
+    Question(
+        "h",
+        "every state change has its event, and no merchant's sequence has a gap",
+        "SELECT count(*) FROM event",
+        """
+        SELECT merchant_id, 'id ' || replace(id::text, '-', '') AS what
+          FROM (SELECT merchant_id, id, version FROM payment
+                UNION ALL SELECT merchant_id, id, version FROM refund) AS p
+          FULL JOIN (SELECT merchant_id, resource_id AS id, count(*) AS events,
+                            count(DISTINCT version) AS versions, max(version) AS latest
+                       FROM event GROUP BY merchant_id, resource_id) AS told
+               USING (merchant_id, id)
+         WHERE coalesce(told.events, 0) <> p.version OR told.versions <> p.version
+            OR told.latest <> p.version OR p.id IS NULL
+        UNION ALL
+        SELECT merchant_id, 'sequence'
+          FROM (SELECT merchant_id, count(*) AS events, min(sequence) AS first,
+                       max(sequence) AS last
+                  FROM event GROUP BY merchant_id) AS told
+          FULL JOIN feed USING (merchant_id)
+         WHERE told.first IS DISTINCT FROM 1 OR told.last IS DISTINCT FROM told.events
+            OR feed.last_sequence IS DISTINCT FROM told.events
+        """,
+    ),
+)
