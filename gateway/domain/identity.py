@@ -63,6 +63,11 @@ def milliseconds_of(public_id: str) -> int:
     return int(public_id[-32:-20], 16)
 
 
+def uuid_floor(milliseconds: int) -> str:
+    """Give the lowest uuid of this time, as 32 hex digits: whatever is minted then is not lower."""
+    return f"{max(0, milliseconds):012x}{0:020x}"
+
+
 def journal_uuid(cause: str, kind: int) -> str:
     """Name the journal of this kind that belongs to a cause (an attempt or a refund)."""
     return f"{cause[-32:-1]}{kind:x}"

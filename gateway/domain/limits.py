@@ -21,6 +21,10 @@ METADATA_VALUE_CHARS_MAX = 500
 URL_CHARS_MAX = 2048
 PAGE_ITEMS_MAX = 100
 PAGE_ITEMS_DEFAULT = 20
+# A filter for which there is no index looks at so many rows, about 10 ms of them, for one page.
+PAGE_WALK_ITEMS_MAX = 10_000
+# An id is minted within this time of what it names: enough for a request that waits in a queue.
+MINTED_WITHIN_SECONDS = 120
 
 # How long a payment may stay open when the merchant does not say.
 CARD_OPEN_SECONDS = 60
@@ -109,6 +113,8 @@ assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive t
 assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive the query it guards"
 assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
+assert DRAIN_SECONDS < MINTED_WITHIN_SECONDS, "whatever waits mints its id before it is cut off"
+assert PAGE_ITEMS_MAX < PAGE_WALK_ITEMS_MAX, "a page fits into one walk"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
 assert RELOAD_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX * LEDGER_FLIGHTS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds the flights"

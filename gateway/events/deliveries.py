@@ -53,8 +53,7 @@ _OF_STATUS: Final[Mapping[str | None, str]] = {
     "delivered": " AND d.status = 'delivered'",
     "dead": " AND d.status = 'dead'",
 }
-# An event is made and committed within moments of its id.
-_MINTED_WITHIN: Final = timedelta(minutes=2)
+_MINTED_WITHIN: Final = timedelta(seconds=limits.MINTED_WITHIN_SECONDS)
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

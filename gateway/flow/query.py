@@ -68,7 +68,7 @@ async def get_payment(matched: Matched, desk: Desk) -> Answer:
 
 
 async def list_payments(matched: Matched, desk: Desk) -> Answer:
-    """List payments, newest first; one more than asked is read to know whether there are more."""
+    """List payments, newest first."""
     command = matched.command
     assert isinstance(command, ListPayments)
     if command.cursor is not None and not is_id(command.cursor, "pay"):
@@ -81,9 +81,8 @@ async def list_payments(matched: Matched, desk: Desk) -> Answer:
         created_before=_instant(command.created_before, "created_before"),
         below=uuid_of(command.cursor) if command.cursor is not None else None,
     )
-    payments = await desk.reader.payments(wanted, command.limit + 1)
-    shown = payments[: command.limit]
-    return page(shown, shown[-1].id if len(payments) > len(shown) else None)
+    found = await desk.reader.payments(wanted, command.limit)
+    return page(found.payments, found.next_id)
 
 
 def _instant(text: str | None, param: str) -> datetime | None:

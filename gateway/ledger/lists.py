@@ -5,12 +5,12 @@ Every list is a page by key (never by offset, never counted), within one merchan
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Struct
 
-from gateway.domain import identity
+from gateway.domain import identity, limits
 from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Payment, Status
 from gateway.domain.posting import JournalKind
@@ -18,10 +18,6 @@ from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.chart import Account, account_of
 from gateway.ledger.codec import read_standing
 
-_LIST: Final = """
-SELECT p.*, m.public_id AS merchant_public_id
-  FROM payment p JOIN merchant m ON m.id = p.merchant_id
- WHERE p.merchant_id = $1"""
 _BALANCES: Final = """
 SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $1 ORDER BY account
 """
@@ -41,6 +37,7 @@ SELECT * FROM sighting WHERE merchant_id = $1 AND attempt_id = ANY($2::uuid[]) O
 
 
 _LATE_SUCCESS: Final = "SELECT late_success FROM merchant WHERE id = $1"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{1,2})\.([01])")
 
 
@@ -96,31 +93,51 @@ class PaymentFilter(Struct, frozen=True):
     below: str | None = None
 
 
+class PaymentPage(Struct, frozen=True):
+    """Payments, newest first, and the id from which the next page goes on; None on the last one.
+
+    A page before the last one may be short, or empty, where few payments have the status.
+    """
+
+    payments: Sequence[Payment]
+    next_id: str | None
+
+
 class Reader:
     """Reads of one merchant's books."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
 
-    async def payments(self, wanted: PaymentFilter, limit: int) -> list[Payment]:
-        """Give up to `limit` payments, newest first."""
-        conditions: list[tuple[str, Any]] = [
-            ("p.reference =", wanted.reference),
-            ("p.status =", wanted.status.value if wanted.status else None),
-            ("p.created_at >", wanted.created_after),
-            ("p.created_at <", wanted.created_before),
-            ("p.id <", wanted.below),
-        ]
-        sql = _LIST
-        arguments: list[Any] = [wanted.merchant]
-        for condition, value in conditions:
-            if value is not None:
-                arguments.append(value)
-                sql += f" AND {condition} ${len(arguments)}"
-        arguments.append(limit)
-        sql += f" ORDER BY p.id DESC LIMIT ${len(arguments)}"
-        rows = await self._postgres.read(sql, *arguments)
-        return [read_standing(row).payment for row in rows]
+    async def payments(self, wanted: PaymentFilter, limit: int) -> PaymentPage:
+        """Give one page of up to `limit` payments.
+
+        Time is a range of ids, which carry it.  Status has no index, because it changes: one page
+        looks through a bounded number of payments and says where the next one goes on.
+        """
+        chosen, arguments = _choice(wanted)
+        walk = limits.PAGE_WALK_ITEMS_MAX if wanted.status is not None else limit + 1
+        status = wanted.status.value if wanted.status is not None else None
+        found = await self._postgres.read(
+            f"""
+            SELECT p.*, m.public_id AS merchant_public_id
+              FROM (SELECT * FROM payment WHERE {chosen} ORDER BY id DESC LIMIT {walk}) AS p
+              JOIN merchant m ON m.id = p.merchant_id
+             WHERE p.status = ${len(arguments) + 1} OR ${len(arguments) + 1} IS NULL
+             ORDER BY p.id DESC LIMIT {limit + 1}
+            """,  # noqa: S608 - numbers of ours, and conditions without values
+            *(*arguments, status),
+        )
+        shown = [read_standing(row).payment for row in found[:limit]]
+        if len(found) > limit:
+            return PaymentPage(shown, shown[-1].id)
+        if status is None:
+            return PaymentPage(shown, None)
+        last = await self._postgres.read(
+            f"SELECT id FROM payment WHERE {chosen} ORDER BY id DESC OFFSET {walk - 1} LIMIT 1",  # noqa: S608 - as above
+            *arguments,
+        )
+        return PaymentPage(shown, identity.public("pay", last[0]["id"].hex) if last else None)
 
     async def late_success_policy(self, merchant: int) -> str:
         """Say what this merchant wants done with money that comes late: review, adopt, refund."""
@@ -180,6 +197,28 @@ class Reader:
         attempts = await self._postgres.read(_ATTEMPTS, merchant, uuid_of(payment_id))
         ids = [row["id"].hex for row in attempts]
         return attempts, await self._postgres.read(_SIGHTINGS, merchant, ids)
+
+
+def _choice(wanted: PaymentFilter) -> tuple[str, list[Any]]:
+    """Write a filter, all but its status, as conditions on `payment` with their arguments."""
+    slack = limits.MINTED_WITHIN_SECONDS * 1000
+    after, before = _milliseconds(wanted.created_after), _milliseconds(wanted.created_before)
+    conditions: list[tuple[str, Any]] = [
+        ("merchant_id =", wanted.merchant),
+        ("reference =", wanted.reference),
+        ("created_at >", wanted.created_after),
+        ("created_at <", wanted.created_before),
+        ("id >=", identity.uuid_floor(after - slack) if after is not None else None),
+        ("id <", identity.uuid_floor(before + slack) if before is not None else None),
+        ("id <", wanted.below),
+    ]
+    given = [(condition, value) for condition, value in conditions if value is not None]
+    said = [f"{condition} ${number}" for number, (condition, _) in enumerate(given, start=1)]
+    return " AND ".join(said), [value for _, value in given]
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return (at - _EPOCH) // timedelta(milliseconds=1) if at is not None else None
 
 
 def _both_sides(row: Row) -> tuple[Entry, Entry]:

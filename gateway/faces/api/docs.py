@@ -197,6 +197,7 @@ def _calls() -> str:
         f'<div class="wide"><table>{rows}</table></div>'
         "<p>Lists give <code>data</code> and <code>next_cursor</code>: send it as "
         "<code>cursor</code> (<code>after</code> for events) to read on, until it is null. "
+        "A page of payments of one status may hold fewer than <code>limit</code>. "
         "Every answer carries a <code>Request-Id</code>.</p>"
     )
 
