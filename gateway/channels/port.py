@@ -6,12 +6,13 @@ the deadline and turns silence into UNKNOWN; unknown words of a provider are UNK
 
 import enum
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from gateway.domain.identity import milliseconds_of
+from gateway.domain.limits import CLOCKS_APART_SECONDS_MAX
 from gateway.domain.outcome import Outcome
 from gateway.domain.wire import WireAnswer, WireRequest
 
@@ -38,7 +39,7 @@ class Ask(msgspec.Struct, frozen=True):
     is only to be authorized.  `channel_transaction` is the channel's own number, once it has told
     us one (`refund_transaction` that of the refund), and `captured` what it booked in all, of which
     refunds give back a part.  `description`,
-    `return_url` and `payer_ip` are what some channels want to hear with CREATE.
+    `return_url` and `payer_ip` are what some channels want to hear with CREATE; `asked_at` is now.
     """
 
     verb: Verb
@@ -55,6 +56,14 @@ class Ask(msgspec.Struct, frozen=True):
     description: str | None = None
     return_url: str | None = None
     payer_ip: str | None = None
+    asked_at: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the payment's time had passed, by some margin, when this was asked."""
+        if self.asked_at is None or self.expires_at is None:
+            return False
+        return self.asked_at > self.expires_at + timedelta(seconds=CLOCKS_APART_SECONDS_MAX)
 
     @property
     def asked_first_at(self) -> datetime:
@@ -138,6 +147,11 @@ class Channel(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this channel can do."""
+        ...
+
+    @property
+    def taken(self) -> bytes:
+        """The body by which the acquirer knows that its notice was taken."""
         ...
 
     def build(self, ask: Ask, now: datetime) -> WireRequest | Outcome:

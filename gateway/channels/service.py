@@ -81,6 +81,7 @@ class Channels:
             description=standing.payment.description,
             return_url=opened.return_url,
             payer_ip=opened.payer.ip if opened.payer is not None else None,
+            asked_at=self._clock.now(),
         )
         outcome = await self._courier.ask(self._registry.named(attempt.channel), ask)
         return Answered(opened, outcome, self._clock.now())

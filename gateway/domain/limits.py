@@ -67,6 +67,8 @@ CHANNEL_ANSWER_HEAD_BYTES_MAX = 32 * 1024
 # A connection that was idle for longer is about to be closed by the other side.
 CHANNEL_IDLE_SECONDS = 15
 CHANNEL_WORD_CHARS_MAX = 200
+# By how much an acquirer's clock may differ from ours.
+CLOCKS_APART_SECONDS_MAX = 60
 
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

@@ -1,5 +1,6 @@
 """Money as integer minor units with a currency, for every step; no float ever comes near it."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 # ISO 4217 (list one): alphabetic code -> (numeric code, exponent of the minor unit).
@@ -55,9 +56,25 @@ def cumulative_share(total_fee: int, total: int, part_before: int, part_now: int
 
 def in_words(amount: int, currency: str) -> str:
     """Write an amount for people: `in_words(1999, "CNY")` is `19.99 CNY`."""
+    return f"{to_decimal(amount, currency)} {currency}"
+
+
+def to_decimal(amount: int, currency: str) -> str:
+    """Write minor units as a decimal number of major ones: `to_decimal(1999, "CNY")` is `19.99`."""
     exponent = EXPONENTS[currency]
     if exponent == 0:
-        return f"{amount} {currency}"
+        return str(amount)
     sign = "-" if amount < 0 else ""
     whole, minor = divmod(abs(amount), 10**exponent)
-    return f"{sign}{whole}.{minor:0{exponent}d} {currency}"
+    return f"{sign}{whole}.{minor:0{exponent}d}"
+
+
+def from_decimal(text: str, currency: str) -> int:
+    """Read a decimal number of major units exactly; ValueError for a part of a minor unit."""
+    try:
+        minor = Decimal(text).scaleb(EXPONENTS[currency])
+    except InvalidOperation:
+        raise ValueError("not a decimal number") from None
+    if not minor.is_finite() or minor != minor.to_integral_value():
+        raise ValueError("not a whole number of minor units")
+    return int(minor)

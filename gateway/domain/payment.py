@@ -54,7 +54,24 @@ class WechatMethod(Struct, frozen=True, tag="wechat", tag_field="type", forbid_u
         return f"WechatMethod({self.flow})"
 
 
-Method = CardMethod | QrMethod | WechatMethod
+class AlipayMethod(Struct, frozen=True, tag="alipay", tag_field="type", forbid_unknown_fields=True):
+    """Alipay: a QR code (`qr`), a web page (`page`), a mobile page (`wap`), or the payer's barcode.
+
+    `auth_code` is what the cashier scanned off the payer's screen; `barcode` needs it.
+    """
+
+    flow: Literal["qr", "page", "wap", "barcode"] = "qr"
+    auth_code: Annotated[str, Meta(pattern=r"^[0-9]{16,24}\Z")] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.flow == "barcode") != (self.auth_code is not None):
+            raise ValueError("Exactly barcode goes with the payer's auth_code")
+
+    def __repr__(self) -> str:
+        return f"AlipayMethod({self.flow})"
+
+
+Method = CardMethod | QrMethod | WechatMethod | AlipayMethod
 
 
 def type_of(method: Method) -> str:

@@ -87,6 +87,7 @@ class SimulatorChannel:
         notify=True,
         bill=True,
     )
+    taken: Final = b'{"status":"taken"}'
 
     def __init__(self, base_url: str, secret: bytes, *, notify_base: str) -> None:
         self.base_url = base_url

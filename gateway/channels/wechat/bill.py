@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Final
 
 from gateway.channels.port import BillLine, BillRefused
+from gateway.domain.money import from_decimal
 
 _BEIJING: Final = "+08:00"
 _GZIP: Final = b"\x1f\x8b"
@@ -87,22 +88,16 @@ def _line(cells: Mapping[str, str]) -> BillLine:
     refund_number = cells.get("商户退款单号", "")
     is_refund = refund_number not in {"", "0"} and cells["交易状态"] not in _PAID
     booked_at = datetime.fromisoformat(f"{cells[_TIME]}{_BEIJING}")
-    amount = -_fen(cells["申请退款金额"]) if is_refund else _fen(cells["订单金额"])
+    currency = cells["货币种类"]
+    column = "申请退款金额" if is_refund else "订单金额"
+    amount = from_decimal(cells[column], currency)
     return BillLine(
         kind="refund" if is_refund else "payment",
         number=cells["商户订单号"],
         refund_number=refund_number if is_refund else None,
         channel_transaction=cells["微信退款单号"] if is_refund else cells["微信订单号"],
-        amount=amount,
+        amount=-amount if is_refund else amount,
         fee=int((Decimal(cells["手续费"]) * 100).to_integral_value(ROUND_HALF_UP)),
-        currency=cells["货币种类"],
+        currency=currency,
         booked_at=booked_at.astimezone(UTC),
     )
-
-
-def _fen(yuan: str) -> int:
-    """Turn decimal yuan into fen; ValueError when there is a fraction of a fen."""
-    fen = Decimal(yuan) * 100
-    if fen != fen.to_integral_value():
-        raise ValueError("a fraction of a fen")
-    return int(fen)

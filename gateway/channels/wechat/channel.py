@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.channels.pem import private_rsa_key, public_rsa_key
 from gateway.channels.port import Ask, BillLine, Capabilities, Notice, NoticeRefused, Verb
 from gateway.channels.wechat import bill
 from gateway.channels.wechat.credential import WechatCredential
@@ -39,8 +40,6 @@ from gateway.channels.wechat.signing import (
     is_fresh,
     is_signed,
     opened,
-    platform_key,
-    private_key,
     said_at,
     signed,
 )
@@ -79,13 +78,14 @@ class WechatChannel:
         authorize=False,
         sync_result=False,
     )
+    taken: Final = b'{"code":"SUCCESS"}'
 
     def __init__(self, credentials: Sequence[WechatCredential], *, notify_url: str) -> None:
         self._credential = credentials[0]
-        self._key = private_key(self._credential.private_key)
+        self._key = private_rsa_key(self._credential.private_key)
         self._notify_url = notify_url
         self._platform = {
-            name: platform_key(pem)
+            name: public_rsa_key(pem)
             for credential in reversed(credentials)
             for name, pem in credential.platform_keys.items()
         }

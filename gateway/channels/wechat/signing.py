@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
 from msgspec import Struct
 
 SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
@@ -38,32 +36,6 @@ class Sealed(Struct, frozen=True):
     ciphertext: str
     nonce: str
     associated_data: str = ""
-
-
-def private_key(pem: str) -> RSAPrivateKey:
-    """Read our own key; ValueError when it is no RSA key in PEM."""
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnicodeEncodeError):
-        raise ValueError("the private key is no PEM") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("the private key is no RSA key")  # noqa: TRY004 - a wrong value
-    return key
-
-
-def platform_key(pem: str) -> RSAPublicKey:
-    """Read a key of WeChat Pay, bare or in its certificate; ValueError when it is neither."""
-    try:
-        raw = pem.encode()
-        if b"BEGIN CERTIFICATE" in raw:
-            key = load_pem_x509_certificate(raw).public_key()
-        else:
-            key = load_pem_public_key(raw)  # type: ignore[assignment]
-    except (ValueError, UnicodeEncodeError):
-        raise ValueError("a platform key is no PEM") from None
-    if not isinstance(key, RSAPublicKey):
-        raise ValueError("a platform key is no RSA key")  # noqa: TRY004 - a wrong value
-    return key
 
 
 def signed(key: RSAPrivateKey, *lines: str) -> str:

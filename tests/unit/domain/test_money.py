@@ -103,3 +103,24 @@ def test_currencies_are_named_once() -> None:
     assert len(money.CURRENCY_OF_NUMERIC) == len(money.NUMERIC_CODES)
     assert all(len(c) == 3 and c.isascii() and c.isupper() for c in money.EXPONENTS)
     assert all(0 < number < 1000 for number in money.CURRENCY_OF_NUMERIC)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "minor"),
+    [("19.99", "CNY", 1999), ("-0.50", "CNY", -50), ("20", "JPY", 20), ("1.234", "KWD", 1234)],
+)
+def test_decimal_numbers_of_acquirers_are_read_exactly(
+    text: str, currency: str, minor: int
+) -> None:
+    assert money.from_decimal(text, currency) == minor
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.999", "NaN", "Infinity", "1e-3", "1,00"])
+def test_what_is_no_whole_number_of_minor_units_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        money.from_decimal(text, "CNY")
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(sorted(money.EXPONENTS)))
+def test_an_amount_survives_being_written_and_read(amount: int, currency: str) -> None:
+    assert money.from_decimal(money.to_decimal(amount, currency), currency) == amount

@@ -1,0 +1,1 @@
+"""Ask the outside world: the Alipay open platform."""
