@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH_READY := .venv/.bench-ready
 SOAK_SECONDS ?= 180
 MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 install: $(READY)  ## make .venv, install, compile native/
 
@@ -44,6 +45,11 @@ $(READY): $(MADE_FROM)
 		2>/dev/null || { echo 'Python.h is missing: apt-get install python3-dev gcc'; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
+	@touch $@
+
+# What only load runs and their pictures need, so that the tests need not wait for it.
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 .PHONY: help install run test soak check bench capacity docs

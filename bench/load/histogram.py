@@ -2,20 +2,19 @@
 
 from collections.abc import Iterable
 
+from msgspec import Struct, field
+
 # Within each power of two there are 64 buckets, so a reading is wrong by at most 1.6 %.
 _FINE_BITS = 6
 _FINE = 1 << _FINE_BITS
 
 
-class Histogram:
+class Histogram(Struct):
     """Counts of microseconds; histograms of several connections or processes can be added up."""
 
-    __slots__ = ("counts", "highest", "total")
-
-    def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.highest = 0
-        self.total = 0
+    counts: dict[int, int] = field(default_factory=dict)
+    highest: int = 0
+    total: int = 0
 
     def record(self, microseconds: int) -> None:
         """Count one latency."""

@@ -21,7 +21,8 @@ _ANSWER_SECONDS = 30.0
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
-Done = Callable[[int, float, float], None]
+# Hears of a request's end: (request, status or 0, body, began, ended) in `perf_counter` seconds.
+Done = Callable[[bytes, int, bytes, float, float], None]
 
 
 class Result(Struct, kw_only=True):
@@ -61,7 +62,9 @@ class Connection(asyncio.Protocol):
         self._done = done
         self._lost = lost
         self._buffer = b""
+        self._body_at = 0
         self._need = 0
+        self._request = b""
         self._sent_at: float | None = None
         self.transport: asyncio.Transport | None = None
         self.free: Callable[[Connection], None] | None = None
@@ -73,7 +76,7 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, counted_from: float) -> None:
         """Send one request; its latency counts from this moment."""
         assert self.transport is not None
-        self._sent_at = counted_from
+        self._request, self._sent_at = request, counted_from
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -83,12 +86,14 @@ class Connection(asyncio.Protocol):
             head = buffer.find(_HEAD_END)
             if head < 0:
                 return
-            self._need = head + 4 + _length_of(buffer[:head])
+            self._body_at = head + 4
+            self._need = self._body_at + _length_of(buffer[:head])
         if len(buffer) < self._need or self._sent_at is None:
             return
         began, self._sent_at = self._sent_at, None
+        body = buffer[self._body_at : self._need]
         self._buffer, self._need = b"", 0
-        self._done(int(buffer[9:12]), began, time.perf_counter())
+        self._done(self._request, int(buffer[9:12]), body, began, time.perf_counter())
         if self.free is not None:
             self.free(self)
 
@@ -96,6 +101,8 @@ class Connection(asyncio.Protocol):
         """Tell that the connection ended, in whatever way."""
         self.transport = None
         self._lost(self)
+        if self._sent_at is not None:
+            self._done(self._request, 0, b"", self._sent_at, time.perf_counter())
 
     @property
     def is_busy(self) -> bool:
@@ -113,9 +120,9 @@ def _length_of(head: bytes) -> int:
 
 
 class Generator:
-    """Sends requests to one base URL; `observe` hears of each answer as (status, began, ended).
+    """Sends requests to one base URL; `requests` is asked for one at a time.
 
-    The times are `perf_counter` seconds; `requests` is asked for one request at a time.
+    `observe` hears of the end of each; a connection that ended without an answer has status 0.
     """
 
     def __init__(
@@ -156,6 +163,7 @@ class Generator:
                 await asyncio.sleep(ahead)
             else:
                 self._result.late_seconds = max(self._result.late_seconds, -ahead)
+                await asyncio.sleep(0)  # the answers must be heard all the same
             self._start(began[0] + at, connections_max)
         return await self._end(began, max(at, time.perf_counter() - began[0]))
 
@@ -222,12 +230,13 @@ class Generator:
         self._result.sent += 1
         connection.send(next(self._requests), counted_from)
 
-    def _count(self, status: int, began: float, ended: float) -> None:
-        statuses = self._result.statuses
-        statuses[status] = statuses.get(status, 0) + 1
-        self._result.latency.record(int((ended - began) * 1e6))
+    def _count(self, request: bytes, status: int, body: bytes, began: float, ended: float) -> None:
+        if status:
+            statuses = self._result.statuses
+            statuses[status] = statuses.get(status, 0) + 1
+            self._result.latency.record(int((ended - began) * 1e6))
         if self._observe is not None:
-            self._observe(status, began, ended)
+            self._observe(request, status, body, began, ended)
         if self._is_over:
             self._quiet.set()
 

@@ -1,0 +1,134 @@
+"""Drives one plan with the lean generator, in a process of its own, and writes what it measured.
+
+    python -m bench.load.drive PLAN.json RUN.json
+
+While it runs it prints a line of JSON twice a second: `Progress`.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import uvloop
+
+from bench.load.lean import Generator
+from bench.load.plan import Plan
+from bench.load.recorder import Recording, Run, progress_of
+from bench.load.requests import on_the_wire
+from bench.load.traffic import Call, Traffic
+
+_CONNECTIONS = 64
+_PROGRESS_SECONDS = 0.5
+# A signature is good for 300 seconds.
+_AHEAD_SECONDS = 200
+_AHEAD_CALLS_MAX = 60_000
+_PAYERS_MAX = 64
+
+
+class Drive:
+    """One run of the lean generator."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._host = plan.base_url.removeprefix("http://")
+        self._schedule = plan.schedule()
+        self._traffic = Traffic(plan)
+        self._recording = Recording()
+        self._under_way: dict[bytes, Call] = {}
+        self._ahead: dict[int, bytes] = {}
+        self._began = 0.0
+        self._payers: asyncio.Queue[Call] = asyncio.Queue()
+
+    async def run(self) -> Run:
+        """Make every call of the plan."""
+        for _, at in self._schedule:
+            self._recording.due(at)
+        self._ahead = self._signed_ahead()
+        generator = Generator(self._plan.base_url, self._wires(), observe=self._heard)
+        tasks = [asyncio.create_task(self._tell())]
+        tasks += [asyncio.create_task(self._play_payer()) for _ in range(_PAYERS_MAX)]
+        result = await generator.opened(
+            self._due(), connections=_CONNECTIONS, connections_max=self._plan.connections_max
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._payers.join(), 5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for wire in self._under_way.keys() - set(self._ahead.values()):
+            self._heard(wire, 0, b"", time.perf_counter(), time.perf_counter())
+        self._recording.missed = result.missed
+        self._recording.late_seconds = result.late_seconds
+        self._recording.cpu_seconds = result.cpu_seconds
+        return Run(self._plan.run, self._recording, self._traffic.answers)
+
+    def _due(self) -> Iterator[float]:
+        """Give the moments of the schedule; the first question for one is the run's beginning."""
+        self._began = time.perf_counter()
+        yield from (at for _, at in self._schedule)
+
+    def _signed_ahead(self) -> dict[int, bytes]:
+        """Sign those requests that depend on no answer, as long as a signature is good."""
+        return {
+            number: self._wire(number, at)
+            for number, at in self._schedule[:_AHEAD_CALLS_MAX]
+            if at < _AHEAD_SECONDS and not self._traffic.depends(number)
+        }
+
+    def _wires(self) -> Iterator[bytes]:
+        for number, at in self._schedule:
+            yield self._ahead.pop(number, b"") or self._wire(number, at)
+
+    def _wire(self, number: int, at: float) -> bytes:
+        call = self._traffic.call(number, at)
+        # The number tells apart what would otherwise be the same bytes: two looks at one list.
+        signed = self._traffic.headers(call, datetime.now(UTC))
+        headers = {**signed, "Load-Number": str(number)}
+        wire = on_the_wire(call.request, headers, self._host)
+        self._under_way[wire] = call
+        return wire
+
+    def _heard(self, wire: bytes, status: int, body: bytes, began: float, ended: float) -> None:
+        call = self._under_way.pop(wire, None)
+        if call is None:
+            return
+        self._recording.ended(
+            call.kind, (status,), at=max(began - self._began, 0.0), latency=ended - began
+        )
+        if (payer := self._traffic.heard(call, (status,), body)) is not None:
+            self._payers.put_nowait(payer)
+
+    async def _play_payer(self) -> None:
+        """Pay the QR codes that were shown, at the acquirer."""
+        async with aiohttp.ClientSession(self._plan.simulator_url) as session:
+            while True:
+                call = await self._payers.get()
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.post(call.request.path) as answer:
+                        await answer.read()
+                self._payers.task_done()
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            at = time.perf_counter() - self._began if self._began else 0.0
+            sys.stdout.buffer.write(progress_of(self._recording, at))
+            sys.stdout.buffer.flush()
+
+
+def main() -> int:
+    """Run it."""
+    plan = Plan.read(Path(sys.argv[1]))
+    run = uvloop.run(Drive(plan).run())
+    Path(sys.argv[2]).write_bytes(msgspec.json.encode(run))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Proves a load run: the books by `floodgate proofs`, the generator's log beside books and API.
+
+A run that lost, doubled or altered anything that it was answered is red, whatever its speed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import aiohttp
+import asyncpg
+from msgspec import Struct, field
+
+from bench.load.plan import Plan
+from bench.load.traffic import Answer, is_refused, reference_of
+from gateway.domain.payment import TRANSITIONS, Status
+from gateway.signing import Unsigned, sign
+
+_SHOWN_MAX = 20
+_ASKED_MAX = 200
+_ASKED_AT_ONCE = 16
+_ACQUIRER_PROOF = "g"
+_REFUND_ENDS = frozenset({"succeeded", "failed"})
+_PAYMENTS = "SELECT reference, id, status, amount FROM payment WHERE starts_with(reference, $1)"
+_REFUNDS = "SELECT reference, id, status, amount FROM refund WHERE starts_with(reference, $1)"
+
+
+class Kept(Struct, frozen=True):
+    """A payment or refund as it stands in our books, or as the API shows it."""
+
+    id: str
+    state: str
+    amount: int
+
+
+class ProofShown(Struct, frozen=True):
+    """One proof as `floodgate proofs --json` writes it."""
+
+    id: str
+    title: str
+    holds: bool
+    examined: int
+    counterexamples: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+class Verdict(Struct, kw_only=True):
+    """What was proved.  `offences` are sentences; a run without any, whose proofs hold, is green.
+
+    `compared` answers were looked up in the books, `asked` also through the API; `unanswered` is
+    how many payments began whose caller never heard of them.
+    """
+
+    proofs: list[ProofShown] = field(default_factory=list)
+    offences: list[str] = field(default_factory=list)
+    offences_count: int = 0
+    compared: int = 0
+    asked: int = 0
+    unanswered: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the run may be believed in."""
+        compared = any(proof.id == _ACQUIRER_PROOF for proof in self.proofs)
+        return compared and not self.offences and all(proof.holds for proof in self.proofs)
+
+    def offend(self, sentences: Iterable[str]) -> None:
+        """Take what stands against the run; only the first are kept as words."""
+        for sentence in sentences:
+            self.offences_count += 1
+            if len(self.offences) < _SHOWN_MAX:
+                self.offences.append(sentence)
+
+
+def reachable() -> Mapping[str, frozenset[str]]:
+    """Say for each status which ones may come after it, by the table of transitions."""
+    reached = {status: {status, *TRANSITIONS[status].values()} for status in Status}
+    for _ in Status:
+        for status in Status:
+            reached[status] |= {later for next_ in reached[status] for later in reached[next_]}
+    return {
+        status.value: frozenset(later.value for later in after) for status, after in reached.items()
+    }
+
+
+_LATER = reachable()
+
+
+def is_later(answer: Answer, state: str) -> bool:
+    """Tell whether this state is the answered one, or one that may follow it."""
+    if answer.kind == "refund":
+        return answer.state == state or answer.state not in _REFUND_ENDS
+    return state in _LATER.get(answer.state, ())
+
+
+def against(answers: Iterable[Answer], kept: Mapping[str, Kept], run: str) -> Iterable[str]:
+    """Hold the log of answers beside what is kept, by reference; gives a sentence an offence."""
+    seen: Counter[str] = Counter()
+    for answer in answers:
+        if answer.kind == "read":
+            continue
+        reference = reference_of(run, answer.number)
+        mine = kept.get(reference)
+        said = f"{answer.kind} {reference}"
+        if answer.statuses[-1] in {200, 201}:
+            seen[answer.id] += 1
+            if mine is None:
+                yield f"{said}: answered as {answer.id}, and is lost"
+            elif mine.id != answer.id:
+                yield f"{said}: answered as {answer.id}, kept as {mine.id}"
+            elif mine.amount != answer.amount:
+                yield f"{said}: answered with {answer.amount}, kept with {mine.amount}"
+            elif not is_later(answer, mine.state):
+                yield f"{said}: answered as {answer.state}, which became {mine.state}"
+        elif mine is not None and is_refused(answer):
+            yield f"{said}: turned away, and yet it began as {mine.id}"
+    yield from (
+        f"{number} answered {count} arrivals" for number, count in seen.items() if count > 1
+    )
+
+
+def unanswered(answers: Iterable[Answer], kept: Mapping[str, Kept], run: str) -> int:
+    """Count what began although its caller never got a good answer: allowed, and kept."""
+    heard = {reference_of(run, a.number) for a in answers if a.statuses[-1] in {200, 201}}
+    return len(kept.keys() - heard)
+
+
+async def kept_in_books(database_url: str, run: str) -> tuple[dict[str, Kept], list[str]]:
+    """Read what our books have of a run, by reference; and a sentence for each that is doubled."""
+    kept: dict[str, Kept] = {}
+    doubled = []
+    connection = await asyncpg.connect(database_url)
+    try:
+        for prefix, query in (("pay", _PAYMENTS), ("re", _REFUNDS)):
+            for row in await connection.fetch(query, f"{run}-"):
+                if row["reference"] in kept:
+                    doubled.append(f"{row['reference']} is in the books twice")
+                kept[row["reference"]] = Kept(
+                    f"{prefix}_{row['id'].hex}", row["status"], row["amount"]
+                )
+    finally:
+        await connection.close()
+    return kept, doubled
+
+
+async def kept_by_api(plan: Plan, answers: Sequence[Answer]) -> dict[str, Kept]:
+    """Ask the API for what it answered, by reference; what it does not know is left out."""
+    room = asyncio.Semaphore(_ASKED_AT_ONCE)
+    kept: dict[str, Kept] = {}
+
+    async def ask(session: aiohttp.ClientSession, answer: Answer) -> None:
+        path = f"/v1/{'refunds' if answer.kind == 'refund' else 'payments'}/{answer.id}"
+        headers = sign(Unsigned("GET", path), plan.credentials, datetime.now(UTC))
+        async with room, session.get(plan.base_url + path, headers=headers) as reply:
+            shown = json.loads(await reply.read())
+            if reply.status == 200:
+                kept[reference_of(plan.run, answer.number)] = Kept(
+                    shown["id"], shown["status"], shown["amount"]
+                )
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(ask(session, answer) for answer in answers))
+    return kept
+
+
+async def prove(urls: Mapping[str, str]) -> list[ProofShown]:
+    """Run `floodgate proofs` against these URLs (environment variables)."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "proofs", "--json"),
+        env={**os.environ, **urls},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    if not told:
+        return [ProofShown("-", "floodgate proofs can be run", holds=False, examined=0)]
+    return [
+        ProofShown(
+            *(proof["id"], proof["title"], proof["holds"], proof["examined"]),
+            *(tuple(proof["counterexamples"]), tuple(proof["notes"])),
+        )
+        for proof in json.loads(told)["proofs"]
+    ]
+
+
+async def judge(plan: Plan, answers: Sequence[Answer], urls: Mapping[str, str]) -> Verdict:
+    """Prove a run whose log this is; `urls` point a command of ours at the system that it met."""
+    verdict = Verdict(proofs=await prove(urls))
+    kept, doubled = await kept_in_books(urls["FLOODGATE_DATABASE_URL"], plan.run)
+    verdict.offend(doubled)
+    verdict.offend(against(answers, kept, plan.run))
+    good = [a for a in answers if a.statuses[-1] in {200, 201} and a.kind != "read"]
+    verdict.compared = len(good)
+    verdict.unanswered = unanswered(answers, kept, plan.run)
+    asked = good[:: max(len(good) // _ASKED_MAX, 1)]
+    verdict.asked = len(asked)
+    shown = await kept_by_api(plan, asked)
+    verdict.offend(f"by the API: {said}" for said in against(asked, shown, plan.run))
+    return verdict

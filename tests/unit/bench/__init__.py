@@ -1,0 +1,1 @@
+"""What the load tools reckon: schedules, mixes, logs, reports."""
