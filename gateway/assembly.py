@@ -1,5 +1,6 @@
 """The composition root: every concrete class is chosen here and nowhere else."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 from gateway.drivers.outbound_guard import Guard, GuardedOutbound
 from gateway.drivers.postgres import Postgres
+from gateway.drivers.pulse import beat
 from gateway.drivers.readiness import Readiness
 from gateway.drivers.redis import Redis
 from gateway.drivers.reloading import Reloading
@@ -150,12 +152,13 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
-            observe_open=telemetry.BATCH_ITEMS.labels("open").observe,
-            observe_post=telemetry.BATCH_ITEMS.labels("post").observe,
+            observe_open=telemetry.batch_items("open"),
+            observe_post=telemetry.batch_items("post"),
         )
         leaving.push_async_callback(ledger.drain)
         refunds = RefundLedger(books, PostgresRefundBooks(postgres, clock))
         leaving.push_async_callback(refunds.drain)
+        claims = FastClaims(redis)
         courier = Courier(outbound, clock, seconds=settings.channel_seconds)
         desk = Desk(
             verify=Verify(
@@ -164,7 +167,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
                 authorities=authorities(settings),
             ),
             match=Match(),
-            idempotency=Idempotency(FastClaims(redis)),
+            idempotency=Idempotency(claims),
             routing=Routing(_candidates(registry, settings), fees, clock),
             channels=Channels(registry, courier, clock),
             notices=NoticeBox(postgres, clock),
@@ -177,6 +180,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             deliveries=Deliveries(postgres),
             clock=clock,
         )
+        queues = {"claims": claims.waiting, **ledger.queues(), **refunds.queues()}
+        leaving.callback(asyncio.create_task(beat(queues)).cancel)
         yield House(settings, postgres, desk, [keyring, fees])
 
 

@@ -53,6 +53,10 @@ class Batcher(Generic[Item, Result]):
             self._flights.add(asyncio.ensure_future(self._fly()))
         return future
 
+    def waiting(self) -> int:
+        """Say how many items are in no flush yet."""
+        return len(self._waiting)
+
     async def drain(self) -> None:
         """Wait until nothing is queued or under way."""
         while self._flights:

@@ -1,9 +1,15 @@
 """What can be measured, in one place; Prometheus reads it at `/metrics`.
 
 With several workers on one port each writes into its own file of a shared folder, and whichever
-worker is asked adds them up.
+worker is asked adds them up.  What happens with every request is counted in plain integers first
+and handed over once a second: an addition costs a twentieth of a write into such a file.
 """
 
+import contextlib
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +18,14 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_PROCESS: Final = re.compile(r"_(\d+)\.db\Z")
 
 REQUESTS: Final = Counter(
     "floodgate_requests", "Requests by operation and HTTP status", ["operation", "status"]
@@ -28,18 +36,124 @@ REQUEST_SECONDS: Final = Histogram(
     ["operation"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+STEP_SECONDS: Final = Histogram(
+    "floodgate_step_seconds",
+    "Time that a step of a request took",
+    ["step"],
+    buckets=[mantissa * 10.0**exponent for exponent in range(-5, 1) for mantissa in (1, 2, 5)],
+)
 BATCH_ITEMS: Final = Histogram(
     "floodgate_batch_items",
     "Items that shared one flush",
     ["queue"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
+QUEUE_ITEMS: Final = Gauge(
+    "floodgate_queue_items",
+    "Items that wait for a flush now",
+    ["queue"],
+    multiprocess_mode="livesum",
+)
+LOOP_LAG: Final = Gauge(
+    "floodgate_loop_lag_seconds",
+    "How late the event loop was at worst within the last second; of all workers the worst",
+    multiprocess_mode="livemax",
+)
+
+
+class Tally:
+    """Observations of one histogram in plain integers, until they are handed over."""
+
+    __slots__ = ("bounds", "counts", "histogram", "total")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self.histogram = histogram
+        self.bounds = histogram._upper_bounds  # noqa: SLF001 - it has no other name
+        self.counts = [0] * len(self.bounds)
+        self.total = 0.0
+        _tallies.append(self)
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def hand_over(self) -> None:
+        """Add what was counted since the last time to the histogram, which takes one at a time."""
+        if not any(self.counts):
+            return
+        buckets = self.histogram._buckets  # noqa: SLF001 - as above
+        for bucket, count in zip(buckets, self.counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self.histogram._sum.inc(self.total)  # noqa: SLF001 - as above
+        self.counts = [0] * len(self.counts)
+        self.total = 0.0
+
+
+class _Served(Tally):
+    """The requests of one operation with one status."""
+
+    __slots__ = ("_requests",)
+
+    def __init__(self, operation: str, status: int) -> None:
+        super().__init__(REQUEST_SECONDS.labels(operation))
+        self._requests = REQUESTS.labels(operation, status)
+
+    def hand_over(self) -> None:
+        """Count the requests as well."""
+        self._requests.inc(sum(self.counts))
+        super().hand_over()
+
+
+_tallies: Final[list[Tally]] = []
+_served: Final[dict[tuple[str, int], _Served]] = {}
+
+
+def count_request(operation: str, status: int, seconds: float) -> None:
+    """Count one request; there are few operations, and none that strangers name."""
+    served = _served.get((operation, status))
+    if served is None:
+        served = _served[operation, status] = _Served(operation, status)
+    served.observe(seconds)
+
+
+def batch_items(queue: str) -> Callable[[int], None]:
+    """Give what a queue tells the size of each flush."""
+    return Tally(BATCH_ITEMS.labels(queue)).observe
+
+
+def hand_over() -> None:
+    """Hand everything that was counted to Prometheus' objects."""
+    for tally in _tallies:
+        tally.hand_over()
 
 
 def exposition(shared: Path | None) -> bytes:
     """Write every metric in Prometheus' text format; `shared` is the workers' common folder."""
+    hand_over()
     if shared is None:
         return generate_latest(REGISTRY)
+    _forget_the_dead(shared)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(shared))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _forget_the_dead(shared: Path) -> None:
+    """Drop the gauges of processes that are no more; their counts stay, for they happened."""
+    for file in shared.glob("gauge_live*.db"):
+        process = _PROCESS.search(file.name)
+        if process is not None and not _is_alive(int(process[1])):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -12,6 +12,8 @@ from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayments
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched
+from gateway.drivers.stopwatch import lap, start
+from gateway.flow import steps
 from gateway.flow.desk import Desk
 from gateway.flow.once import once
 from gateway.flow.pay import CREATED, pay
@@ -28,6 +30,7 @@ _UNFINISHED: Final = frozenset(
 async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
     """Take every payment of a batch; the results stand in its order, and no item fails another."""
     told = await asyncio.gather(*(_pay_one(item, desk) for item in _read(claimed, desk)))
+    lap(steps.ITEMS)
     results = [_answer_to(result, claimed) for result in told]
     answer = Answer(200, _written(results), replayed=_is_repeated(results))
     if any(isinstance(result, Problem) and result.code in _UNFINISHED for result in told):
@@ -56,6 +59,7 @@ async def _pay_one(item: Matched | Problem, desk: Desk) -> Answer | Problem:
     """Take one payment as if it had come alone; whatever goes wrong is its own result."""
     if isinstance(item, Problem):
         return item
+    start()
     try:
         return await once(item, desk, pay)
     except Exception as error:  # noqa: BLE001 - its neighbours must have their answers

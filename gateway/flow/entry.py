@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from gateway.domain.stages import Answer, Claimed, Matched, Received
-from gateway.flow import batch, capture, close, pay, query, refund, resume, webhooks
+from gateway.drivers.stopwatch import lap
+from gateway.flow import batch, capture, close, pay, query, refund, resume, steps, webhooks
 from gateway.flow.desk import Desk
 from gateway.flow.once import once
 
@@ -41,7 +42,9 @@ _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
 async def enter(received: Received, desk: Desk) -> Answer:
     """Serve one request: whose is it, what does it ask, was it heard before, then the operation."""
     verified = desk.verify(received)
+    lap(steps.VERIFY)
     matched = desk.match(verified)
+    lap(steps.MATCH)
     name = matched.operation.name
     if not matched.operation.writes:
         return await _READS[name](matched, desk)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from gateway.domain.errors import FloodgateError, Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched
+from gateway.drivers.stopwatch import lap
+from gateway.flow import steps
 from gateway.flow.desk import Desk
 
 
@@ -13,6 +15,7 @@ async def once(
 ) -> Answer:
     """Serve a request unless it was heard before; then give the answer that it had."""
     claimed = await desk.idempotency.claim(matched)
+    lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
     try:

@@ -9,7 +9,8 @@ from gateway.domain.identity import public
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CreatePayment
 from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, ReferenceTaken
-from gateway.flow import query
+from gateway.drivers.stopwatch import lap
+from gateway.flow import query, steps
 from gateway.flow.away import not_posted_yet, unless_away
 from gateway.flow.desk import Desk
 
@@ -25,7 +26,9 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     if _has_ended(claimed):
         return await _begun_in_time(claimed, desk)
     routed = desk.routing.choose(claimed)
+    lap(steps.ROUTE)
     opened = await desk.ledger.open(routed)
+    lap(steps.OPEN)
     if isinstance(opened, Heard) and not opened.refused:
         return await query.recall(claimed, opened, desk)
     if isinstance(opened, Heard):
@@ -33,11 +36,15 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     if isinstance(opened, Heard | ReferenceTaken):
         raise _reference_exists(public("pay", opened.resource))
     answered = await _ask(opened, desk)
+    lap(steps.ASK)
     posted = await unless_away(desk.ledger.post(answered))
+    lap(steps.POST)
     if posted is None:
         await desk.idempotency.release(claimed)
         return Answer(CREATED, not_posted_yet(opened))
-    return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+    answer = await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+    lap(steps.SETTLE)
+    return answer
 
 
 async def _ask(opened: Opened, desk: Desk) -> Answered:

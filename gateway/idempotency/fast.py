@@ -84,6 +84,10 @@ class FastClaims:
             queue_items_max=limits.QUEUE_ITEMS_MAX,
         )
 
+    def waiting(self) -> int:
+        """Say how many errands wait for a script call."""
+        return self._batcher.waiting()
+
     async def _run(self, errands: Sequence[Errand]) -> Sequence[bytes | None]:
         arguments: list[bytes | int] = []
         for errand in errands:

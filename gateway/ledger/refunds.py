@@ -1,6 +1,7 @@
 """The ledger step for refunds: reserve before anyone hears of it, post what became of it."""
 
 import random
+from collections.abc import Callable, Mapping
 
 from gateway.domain import limits
 from gateway.domain.refund import Refund, RefundStanding
@@ -75,6 +76,10 @@ class RefundLedger:
     async def of_payment(self, merchant: int, payment_id: str) -> list[RefundStanding]:
         """Read every refund of a payment, oldest first."""
         return await self._refunds.refunds_of(merchant, payment_id)
+
+    def queues(self) -> Mapping[str, Callable[[], int]]:
+        """Give by queue what says how many items wait there."""
+        return {"refund_open": self._opening.waiting, "refund_post": self._posting.waiting}
 
     async def drain(self) -> None:
         """Wait until every queued batch is durable."""

@@ -1,6 +1,6 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -156,6 +156,10 @@ class Ledger:
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""
         return await self._books.standing(merchant, payment_id)
+
+    def queues(self) -> Mapping[str, Callable[[], int]]:
+        """Give by queue what says how many items wait there."""
+        return {"open": self._opening.waiting, "post": self._posting.waiting}
 
     async def drain(self) -> None:
         """Wait until every queued batch is durable."""

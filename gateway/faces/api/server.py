@@ -7,7 +7,6 @@ verification of a signature.  Whatever goes wrong leaves as a problem document w
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +20,7 @@ from gateway.domain.errors import Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
+from gateway.drivers.stopwatch import start
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
@@ -36,6 +36,7 @@ _PROBLEM: Final = "application/problem+json"
 _OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own version and Python's
 _BODY_SECONDS: Final = 10
 _NOTICES: Final = "/notices/"
+_TIMED: Final = "server-timing"  # the preference (RFC 7240) of who wants to know where time went
 _BATCH: Final = "/v1/payments/batch"
 # What a request is counted as: an unknown path or method would be a label that strangers choose.
 _COUNTED_AS: Final = {
@@ -122,7 +123,7 @@ class ApiServer(web.Server):
     async def _signed(self, request: web.BaseRequest, path: str) -> web.Response:
         request_id = _request_id()
         operation = "none"
-        began = time.perf_counter()
+        watch = start(keeps_laps=_TIMED in request.headers.get("Prefer", ""))
         try:
             _refuse_long(request.raw_path)
             if request.method == "POST" and path.startswith(_NOTICES):
@@ -135,8 +136,9 @@ class ApiServer(web.Server):
             response = _response(answer, request_id)
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
             response = _refusal(refusal(error, request_id), request_id)
-        telemetry.REQUESTS.labels(operation, response.status).inc()
-        telemetry.REQUEST_SECONDS.labels(operation).observe(time.perf_counter() - began)
+        if watch.laps is not None:
+            response.headers["Server-Timing"] = watch.told()
+        telemetry.count_request(operation, response.status, watch.seconds())
         return response
 
     async def _notice(self, request: web.BaseRequest, channel: str) -> Answer:

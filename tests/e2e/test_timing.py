@@ -1,0 +1,57 @@
+"""Where the time of a request went: `Server-Timing` on wish, and the metrics for all of them."""
+
+import uuid
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.harness import Reply, Shop, order
+
+TOLD = {"Prefer": "wait=5, server-timing"}
+STEPS = ["verify", "match", "claim", "route", "open", "ask", "post", "settle"]
+
+
+def timing(reply: Reply) -> dict[str, float]:
+    laps = [lap.partition(";dur=") for lap in reply.headers["Server-Timing"].split(", ")]
+    return {name: float(milliseconds) for name, _, milliseconds in laps}
+
+
+async def metrics(shop: Shop) -> dict[str, float]:
+    reply = await shop.send("GET", "/metrics", b"", {})
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(reply.body.decode())
+        for sample in family.samples
+    }
+
+
+async def test_every_step_of_a_payment_is_told_on_wish(shop: Shop) -> None:
+    reply = await shop.call("POST", "/v1/payments", order("tok_latency_30"), headers=TOLD)
+    assert reply.status == 201
+    laps = timing(reply)
+    assert list(laps) == [*STEPS, "total"]
+    assert laps["ask"] >= 30
+    assert sum(laps[step] for step in STEPS) <= laps["total"] + 0.01
+    assert "Server-Timing" not in (await shop.pay()).headers
+
+
+async def test_refusals_and_reads_have_their_times_too(shop: Shop) -> None:
+    refused = await shop.call("POST", "/v1/payments", order(amount=0), headers=TOLD)
+    listed = await shop.call("GET", "/v1/payments", headers=TOLD)
+    assert (refused.status, list(timing(refused))) == (400, ["verify", "total"])
+    assert (listed.status, list(timing(listed))) == (200, ["verify", "match", "total"])
+
+
+async def test_each_payment_of_a_batch_is_measured(shop: Shop) -> None:
+    before = await metrics(shop)
+    items = [{"idempotency_key": uuid.uuid4().hex} | order() for _ in range(5)]
+    batch = {"payments": items}
+    reply = await shop.call("POST", "/v1/payments/batch", batch, headers=TOLD)
+    assert list(timing(reply)) == ["verify", "match", "claim", "items", "total"]
+    after = await metrics(shop)
+    counted = {
+        step: after[f"floodgate_step_seconds_count {step}"]
+        - before.get(f"floodgate_step_seconds_count {step}", 0)
+        for step in [*STEPS, "items"]
+    }
+    assert counted == dict.fromkeys(STEPS, 5) | {"verify": 1, "match": 1, "claim": 6, "items": 1}
+    assert {"floodgate_queue_items open", "floodgate_loop_lag_seconds"} <= after.keys()
