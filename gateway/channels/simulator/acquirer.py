@@ -59,7 +59,7 @@ class Acquirer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def create(self, order: Order) -> Report | None:
+    def create(self, order: Order) -> Report | None:
         """Take or authorize money; the same number and parameters get the same answer again."""
         name = scripts.name_of(order.method)
         script = scripts.named(name)
@@ -74,10 +74,14 @@ class Acquirer:
             return None
         if script.told is Told.ERROR:
             raise Refused(500, "internal_error")
-        if script.told is Told.PATIENTLY and order.number in self._ripening:
-            # The caller may leave while it waits; what ripens does so all the same.
-            await asyncio.shield(self._ripening[order.number])
         return _report(self._known(order.number))
+
+    def ripening(self, report: Report) -> asyncio.Task[None] | None:
+        """Give what a caller has to wait for before it may hear how a payment stands."""
+        payment = self._books.payment(report.number)
+        if payment is None or _script(payment).told is not Told.PATIENTLY:
+            return None
+        return self._ripening.get(report.number)
 
     def query(self, number: str) -> Report:
         """Say how a payment stands."""

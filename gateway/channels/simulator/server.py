@@ -9,19 +9,20 @@ Beside the signed calls of `messages` it offers, unsigned:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import web
 
 from gateway.channels.simulator import bill
 from gateway.channels.simulator.acquirer import Acquirer, Refused
 from gateway.channels.simulator.books import Books
+from gateway.channels.simulator.entries import Booking
 from gateway.channels.simulator.journal import Journal
 from gateway.channels.simulator.messages import (
     TIMESTAMP,
@@ -34,11 +35,11 @@ from gateway.channels.simulator.messages import (
     is_signed,
 )
 from gateway.channels.simulator.notices import Notifier
+from gateway.channels.simulator.wire import Asked, Connection, Reply, Told
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 
 _LINES_PER_CHUNK: Final = 1000
-_STOP_SECONDS: Final = 1
 
 _T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder()
@@ -85,16 +86,17 @@ async def running(config: SimulatorConfig) -> AsyncIterator[str]:
             notify_anywhere=config.notify_anywhere,
         )
         door = _Door(acquirer, books, clock=clock, config=config)
-        # A caller who leaves ends the wait for an answer; bookings happen before any wait.
-        server = web.Server(door.handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=_STOP_SECONDS)
-        await runner.setup()
+        callers: set[Connection] = set()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(door.answer, callers), config.host, config.port, backlog=1024
+        )
         try:
-            await web.TCPSite(runner, config.host, config.port, backlog=1024).start()
-            host, port = runner.addresses[0][:2]
+            host, port = server.sockets[0].getsockname()[:2]
             yield f"http://{host}:{port}"
         finally:
-            await runner.cleanup()
+            server.close()
+            for caller in [*callers]:
+                caller.close()
             await acquirer.close()
             await notifier.close()
             if journal is not None:
@@ -112,83 +114,85 @@ class _Door:
         self._clock = clock
         self._config = config
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    def answer(self, asked: Asked, reply: Reply) -> None:
+        """Answer one request, now or when its script lets us."""
         try:
-            parts = request.path.split("/")[1:]
-            if parts[:1] != ["v1"]:
-                return await self._unsigned(request, parts)
-            report = await self._signed(request, parts)
+            parts = asked.path.split("/")[1:]
+            if parts[:1] == ["v1"]:
+                self._signed(asked, parts, reply)
+            else:
+                reply(self._unsigned(asked, parts))
         except Refused as refused:
-            return _json(Refusal(refused.word), refused.status)
+            reply(_json(Refusal(refused.word), refused.status))
         except msgspec.DecodeError:
-            return _json(Refusal("invalid_request"), 400)
-        return _json(report) if report is not None else await self._silence(request)
+            reply(_json(Refusal("invalid_request"), 400))
 
-    async def _signed(self, request: web.BaseRequest, parts: list[str]) -> Report | None:
-        body = await request.read()
-        self._verify(request, body)
+    def _signed(self, asked: Asked, parts: list[str], reply: Reply) -> None:
+        self._verify(asked)
+        report = self._report(asked, parts)
+        is_new = parts[1:] == ["payments"]
+        if report is None:
+            # Silence: the caller waits until it leaves or the time is up, then we hang up on it.
+            asyncio.get_running_loop().call_later(self._config.hold_ms / 1000, reply, None)
+        elif is_new and (ripening := self._acquirer.ripening(report)) is not None:
+            # The caller may leave while it waits; what ripens does so all the same.
+            ripening.add_done_callback(lambda _: reply(_json(self._acquirer.query(report.number))))
+        else:
+            reply(_json(report))
+
+    def _report(self, asked: Asked, parts: list[str]) -> Report | None:
         acquirer = self._acquirer
-        match request.method, parts[1:]:
+        match asked.method, parts[1:]:
             case "POST", ["payments"]:
-                return await acquirer.create(_decoded(body, Order))
+                return acquirer.create(_decoded(asked.body, Order))
             case "GET", ["payments", number]:
                 return acquirer.query(number)
             case "POST", ["payments", number, "close"]:
                 return acquirer.close_payment(number)
             case "POST", ["payments", number, "capture"]:
-                return acquirer.capture(number, _decoded(body, CaptureOrder))
+                return acquirer.capture(number, _decoded(asked.body, CaptureOrder))
             case "POST", ["payments", number, "refunds"]:
-                return acquirer.refund(number, _decoded(body, RefundOrder))
+                return acquirer.refund(number, _decoded(asked.body, RefundOrder))
             case "GET", ["payments", number, "refunds", refund_number]:
                 return acquirer.query_refund(number, refund_number)
         raise Refused(404, "no_such_call")
 
-    def _verify(self, request: web.BaseRequest, body: bytes) -> None:
-        secret, headers = self._config.secret, request.headers
-        subject = f"{request.method} {request.raw_path}"
+    def _verify(self, asked: Asked) -> None:
+        secret, headers = self._config.secret, asked.headers
+        subject = f"{asked.method} {asked.target}"
         fresh = is_fresh(headers.get(TIMESTAMP, ""), self._clock.now())
-        if not (fresh and is_signed(secret, subject, headers=headers, body=body)):
+        if not (fresh and is_signed(secret, subject, headers=headers, body=asked.body)):
             raise Refused(401, "signature")
 
-    async def _unsigned(self, request: web.BaseRequest, parts: list[str]) -> web.StreamResponse:
-        match request.method, parts:
+    def _unsigned(self, asked: Asked, parts: list[str]) -> Told:
+        query = dict(parse_qsl(asked.query))
+        match asked.method, parts:
             case "POST", ["pay", qr]:
                 return _json(self._acquirer.pay(qr))
             case "GET", ["books"]:
-                return await self._answer_books(request)
+                lines = self._books.since(_position(query.get("since", "0")))
+                return Told(_in_chunks(lines), content_type="application/x-ndjson")
             case "GET", ["bill"]:
-                return self._answer_bill(request)
+                return self._bill(query.get("day", ""))
             case "GET", ["healthz"]:
                 return _json({"status": "ok"})
         raise Refused(404, "no_such_call")
 
-    async def _answer_books(self, request: web.BaseRequest) -> web.StreamResponse:
-        lines = self._books.since(_position(request.query.get("since", "0")))
-        response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
-        await response.prepare(request)
-        while chunk := _encoder.encode_lines(list(islice(lines, _LINES_PER_CHUNK))):
-            await response.write(chunk)
-        return response
-
-    def _answer_bill(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _bill(self, asked_day: str) -> Told:
         try:
-            day = date.fromisoformat(request.query.get("day", ""))
+            day = date.fromisoformat(asked_day)
         except ValueError:
             raise Refused(400, "invalid_request") from None
-        return web.Response(body=bill.write(self._books.bill(day)), content_type="text/csv")
-
-    async def _silence(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Keep the caller waiting until it leaves or the time is up, then hang up on it."""
-        await asyncio.sleep(self._config.hold_ms / 1000)
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()
+        return Told(bill.write(self._books.bill(day)), content_type="text/csv; charset=utf-8")
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    body = _encoder.encode(value)
-    return web.Response(body=body, status=status, content_type="application/json")
+def _in_chunks(lines: Iterator[Booking]) -> Iterator[bytes]:
+    while chunk := _encoder.encode_lines(list(islice(lines, _LINES_PER_CHUNK))):
+        yield chunk
+
+
+def _json(value: object, status: int = 200) -> Told:
+    return Told(_encoder.encode(value), status)
 
 
 def _decoded(body: bytes, kind: type[_T]) -> _T:
