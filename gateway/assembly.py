@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -14,6 +16,7 @@ from gateway.channels.port import Channel
 from gateway.channels.registry import Registry
 from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SimulatorChannel
+from gateway.channels.store import PostgresCredentials
 from gateway.domain.errors import FloodgateError
 from gateway.domain.wire import WireRequest
 from gateway.drivers import sealing, telemetry
@@ -52,12 +55,15 @@ from gateway.verify.keyring import Keyring
 from gateway.verify.service import Verify
 from gateway.verify.store import PostgresKeyStore
 
+_Told = TypeVar("_Told")
+
 
 class House(Struct, frozen=True):
     """Everything that a worker needs, connected; what is `held` is to be kept fresh."""
 
     settings: Settings
     postgres: Postgres
+    registry: Registry
     desk: Desk
     held: Sequence[Reloading]
 
@@ -101,8 +107,22 @@ def postgres_of(settings: Settings, *, connections: int | None = None) -> Postgr
     )
 
 
-def channels_of(settings: Settings) -> Registry:
-    """Make every channel that is configured."""
+def on_database(settings: Settings, act: Callable[[Postgres], Awaitable[_Told]]) -> _Told:
+    """Do what a command does on one connection, and close it."""
+
+    async def acting() -> _Told:
+        postgres = postgres_of(settings, connections=1)
+        await postgres.open()
+        try:
+            return await act(postgres)
+        finally:
+            await postgres.close()
+
+    return asyncio.run(acting())
+
+
+def registry_of(settings: Settings, store: PostgresCredentials, clock: Clock) -> Registry:
+    """Make the registry, with the channel that the settings configure; nothing is read yet."""
     channels: list[Channel] = []
     if settings.simulator_url:
         channels.append(
@@ -112,20 +132,21 @@ def channels_of(settings: Settings) -> Registry:
                 notify_base=public_base(settings),
             )
         )
-    return Registry(channels)
+    return Registry(channels, store, clock, notify_base=public_base(settings))
 
 
-def _candidates(registry: Registry, settings: Settings) -> list[Candidate]:
+def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[Candidate]:
     return [
         Candidate(
-            channel.name,
-            channel.number,
-            channel.capabilities.methods,
-            channel.capabilities.currencies,
-            for_trade=channel.name != SimulatorChannel.name or settings.simulator_trades,
-            for_load_tests=channel.name == SimulatorChannel.name,
+            account.channel.name,
+            account.channel.number,
+            account.channel.capabilities.methods,
+            account.channel.capabilities.currencies,
+            for_trade=account.channel.name != SimulatorChannel.name or settings.simulator_trades,
+            for_load_tests=account.channel.name == SimulatorChannel.name,
+            account=account.name,
         )
-        for channel in registry
+        for account in registry.offers(merchant)
     ]
 
 
@@ -142,10 +163,11 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         redis = Redis.with_house_limits(settings.redis_url)
         leaving.push_async_callback(redis.close)
         outbound = await leaving.enter_async_context(Outbound())
-        registry = channels_of(settings)
+        registry = registry_of(settings, PostgresCredentials(postgres, vault), clock)
         store = PostgresKeyStore(postgres, vault)
         keyring = Keyring(store)
         await keyring.refresh()
+        await registry.refresh()
         await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
         fees = FeeBook(PostgresPlans(postgres), clock)
         await fees.refresh()
@@ -168,7 +190,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             ),
             match=Match(),
             idempotency=Idempotency(claims),
-            routing=Routing(_candidates(registry, settings), fees, clock),
+            routing=Routing(functools.partial(_candidates, registry, settings), fees, clock),
             channels=Channels(registry, courier, clock),
             notices=NoticeBox(postgres, clock),
             ledger=ledger,
@@ -182,7 +204,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         )
         queues = {"claims": claims.waiting, **ledger.queues(), **refunds.queues()}
         leaving.callback(asyncio.create_task(beat(queues)).cancel)
-        yield House(settings, postgres, desk, [keyring, fees])
+        yield House(settings, postgres, registry, desk, [keyring, registry, fees])
 
 
 @contextlib.asynccontextmanager
@@ -205,6 +227,7 @@ def server_of(home: House) -> ApiServer:
         server=public_base(settings),
         shared_metrics=Path(settings.metrics_dir) if settings.metrics_dir else None,
         ready=Readiness(home.postgres).missing,
+        troubles=home.registry.troubles,
     )
     return ApiServer(home.desk, pages)
 

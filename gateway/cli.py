@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the schema up to date").set_defaults(run=_migrate)
     _merchant_parser(commands)
     _fees_parser(commands)
+    _channel_parser(commands)
     _curl_parser(commands)
 
     proofs = commands.add_parser("proofs", help="prove the books")
@@ -133,6 +134,21 @@ def _fees_parser(commands: Any) -> None:
     put.add_argument("--effective-at", help="RFC 3339 time from which it holds (now)")
     put.set_defaults(run=_fees_put)
     verbs.add_parser("show", help="print every version").set_defaults(run=_fees_show)
+
+
+def _channel_parser(commands: Any) -> None:
+    channel = commands.add_parser("channel", help="add, list and revoke credentials of channels")
+    verbs = channel.add_subparsers(required=True, metavar="VERB")
+    add = verbs.add_parser("add", help="add a credential; it is sealed and never shown again")
+    add.add_argument("channel")
+    add.add_argument("--file", type=Path, required=True, help="the credential as .toml or .json")
+    add.add_argument("--merchant", help="whose own it is; without it the platform's")
+    add.add_argument("--label", default="", help="a word for whoever lists them")
+    add.set_defaults(run=_channel_add)
+    verbs.add_parser("list", help="list live credentials").set_defaults(run=_channel_list)
+    revoke = verbs.add_parser("revoke", help="end a credential on every worker within 5 s")
+    revoke.add_argument("credential")
+    revoke.set_defaults(run=_channel_revoke)
 
 
 def _key(parser: argparse.ArgumentParser) -> None:
@@ -240,6 +256,35 @@ def _fees_show(settings: Settings, _: argparse.Namespace) -> int:
     from gateway import policies
 
     print(json.dumps(policies.fees(settings), indent=2))
+    return 0
+
+
+def _channel_add(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import credentials
+
+    made = credentials.add(
+        settings,
+        channel=given.channel,
+        file=given.file,
+        merchant=given.merchant,
+        label=given.label,
+    )
+    print(json.dumps(made))
+    return 0
+
+
+def _channel_list(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway import credentials
+
+    print(json.dumps(credentials.listed(settings), indent=2))
+    return 0
+
+
+def _channel_revoke(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import credentials
+
+    credentials.revoke(settings, credential_id=given.credential)
+    print(json.dumps({"revoked": given.credential}))
     return 0
 
 

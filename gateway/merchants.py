@@ -1,6 +1,5 @@
 """Merchants and their keys from the command line: a secret is made here and shown once."""
 
-import asyncio
 import base64
 import os
 from collections.abc import Awaitable, Callable
@@ -8,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.assembly import postgres_of
+from gateway.assembly import on_database
 from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import is_id
 from gateway.drivers.clock import Clock
@@ -101,12 +100,4 @@ async def _add_key(
 def _with_store(
     settings: Settings, act: Callable[[PostgresKeyStore], Awaitable[dict[str, Any]]]
 ) -> dict[str, Any]:
-    async def acting() -> dict[str, Any]:
-        postgres = postgres_of(settings, connections=1)
-        await postgres.open()
-        try:
-            return await act(PostgresKeyStore(postgres, vault=None))
-        finally:
-            await postgres.close()
-
-    return asyncio.run(acting())
+    return on_database(settings, lambda postgres: act(PostgresKeyStore(postgres, vault=None)))

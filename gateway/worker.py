@@ -73,6 +73,7 @@ async def work(settings: Settings) -> None:
     async with (
         until_told_to_stop() as stop,
         assembly.house(settings) as home,
+        kept_fresh(settings.database_url, home.held),
         assembly.relay_of(home) as relay,
     ):
         await _until(stop, keep_resuming(home.desk), relay.run())

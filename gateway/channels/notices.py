@@ -14,16 +14,16 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 
 _KEEP: Final = """
-INSERT INTO notice (merchant_id, id, channel, received_at, headers, body)
-SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bytea[],
-                     $6::bytea[])
+INSERT INTO notice (merchant_id, id, channel, owner, received_at, headers, body)
+SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[],
+                     $6::bytea[], $7::bytea[])
 ON CONFLICT (merchant_id, id) DO NOTHING
 """
 _DONE: Final = """
 UPDATE notice SET processed_at = $3, result = $4 WHERE merchant_id = $1 AND id = $2
 """
 _LEFT: Final = """
-SELECT id, channel, received_at, headers, body FROM notice
+SELECT id, channel, owner, received_at, headers, body FROM notice
  WHERE merchant_id = $1 AND processed_at IS NULL AND received_at < $2
  ORDER BY received_at LIMIT $3
 """
@@ -32,10 +32,14 @@ _headers: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class KeptNotice(Struct, frozen=True):
-    """A notice as it came; header names in lower case."""
+    """A notice as it came; header names in lower case.
+
+    `owner` is whose account its address stands for: a merchant's own, or 0, the platform's.
+    """
 
     id: str
     channel: str
+    owner: int
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
@@ -53,7 +57,9 @@ class NoticeBox:
             queue_items_max=limits.QUEUE_ITEMS_MAX,
         )
 
-    async def keep(self, channel: str, headers: Mapping[str, str], body: bytes) -> KeptNotice:
+    async def keep(
+        self, channel: str, owner: int, headers: Mapping[str, str], body: bytes
+    ) -> KeptNotice:
         """Make a notice durable as it came; bytes of its headers that are no UTF-8 are spelt out.
 
         It becomes a row before it is queued: whatever a stranger sends, the notices that share its
@@ -61,9 +67,17 @@ class NoticeBox:
         """
         words = {_spelt(name): _spelt(value) for name, value in headers.items()}
         notice = KeptNotice(
-            self._clock.mint("ntc", PLATFORM), channel, words, body, self._clock.now()
+            self._clock.mint("ntc", PLATFORM), channel, owner, words, body, self._clock.now()
         )
-        row = (PLATFORM, uuid_of(notice.id), channel, notice.received_at, _encode(words), body)
+        row = (
+            PLATFORM,
+            uuid_of(notice.id),
+            channel,
+            owner,
+            notice.received_at,
+            _encode(words),
+            body,
+        )
         await self._keeping.submit(row)
         return notice
 
@@ -83,6 +97,7 @@ class NoticeBox:
             KeptNotice(
                 identity.public("ntc", row["id"].hex),
                 row["channel"],
+                row["owner"],
                 _headers.decode(row["headers"]),
                 bytes(row["body"]),
                 row["received_at"],

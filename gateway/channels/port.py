@@ -7,7 +7,7 @@ the deadline and turns silence into UNKNOWN; unknown words of a provider are UNK
 import enum
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,6 +15,10 @@ from gateway.domain.identity import milliseconds_of
 from gateway.domain.limits import CLOCKS_APART_SECONDS_MAX
 from gateway.domain.outcome import Outcome
 from gateway.domain.wire import WireAnswer, WireRequest
+
+# The code of an outcome by which an acquirer says that it does not know us: our credential is wrong
+# or has ended, which is for our operators to mend and nothing that a merchant hears of.
+CREDENTIAL_REFUSED: Final = "credential_refused"
 
 
 class Verb(enum.Enum):

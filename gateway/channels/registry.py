@@ -1,23 +1,213 @@
-"""Every channel of this installation by name; assembly fills it once."""
+"""Every channel of this installation: those of the settings, and one per account of a credential.
 
-from collections.abc import Iterable, Iterator
+Credentials are read again like keys: what is added or revoked is known to every worker within five
+seconds, and a channel whose credentials did not change stays as it was made.
+"""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, Final
+
+import msgspec
+from msgspec import Struct
+
+from gateway.channels.credential import Credential, Kind
+from gateway.channels.kinds import KINDS
 from gateway.channels.port import Channel
+from gateway.channels.ports import CredentialStore, StoredCredential
+from gateway.domain.identity import PLATFORM
+from gateway.drivers import telemetry
+from gateway.drivers.clock import Clock
+from gateway.drivers.reloading import Reloading
+
+# What can be wrong with a credential, as operators read it.
+UNREADABLE: Final = "unreadable"
+UNUSABLE: Final = "unusable"
+EXPIRED: Final = "expired"
+REFUSED: Final = "refused"
+
+_Key = tuple[str, str]
 
 
-class Registry:
-    """The channels there are; two with the same name or number are a ValueError."""
+class Account(Struct, frozen=True):
+    """An account at an acquirer: the channel that speaks for it, its name there, and whose it is.
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
-        everyone = tuple(channels)
-        self._named = {channel.name: channel for channel in everyone}
-        numbers = {channel.number for channel in everyone}
-        if not len(self._named) == len(numbers) == len(everyone):
+    A channel of the settings has no name for its account, and its owner is the platform.
+    """
+
+    channel: Channel
+    name: str | None = None
+    owner: int = PLATFORM
+
+
+class Trouble(Struct, frozen=True):
+    """What is wrong with a credential, in one word."""
+
+    credential: str
+    channel: str
+    trouble: str
+
+
+class _Made(Struct, frozen=True):
+    """An account as it was made of these credentials, newest first; some may be of no use."""
+
+    stored: tuple[StoredCredential, ...]
+    account: Account | None
+    troubles: Mapping[str, str]
+
+    def serves(self, now: datetime) -> bool:
+        """Tell whether new payments may be asked for: one good credential has not ended."""
+        good = (one for one in self.stored if one.id not in self.troubles)
+        return self.account is not None and any(not _has_ended(one, now) for one in good)
+
+
+class Registry(Reloading):
+    """The accounts there are; two channels with the same name or number are a ValueError."""
+
+    what: ClassVar[str] = "channels' credentials"
+
+    def __init__(
+        self,
+        fixed: Iterable[Channel],
+        store: CredentialStore,
+        clock: Clock,
+        *,
+        notify_base: str,
+        kinds: Mapping[str, Kind] = KINDS,
+    ) -> None:
+        super().__init__()
+        self._fixed = tuple(Account(channel) for channel in fixed)
+        channels = {account.channel.name: account for account in self._fixed}
+        numbers = {account.channel.number for account in self._fixed}
+        if not len(channels) == len(numbers) == len(self._fixed) or channels.keys() & kinds.keys():
             raise ValueError("two channels share a name or a number")
+        self._store = store
+        self._clock = clock
+        self._notify_base = notify_base
+        self._kinds = kinds
+        self._made: dict[_Key, _Made] = {}
+        self._refused: set[_Key] = set()
+        self._offers: dict[int, tuple[Account, ...]] = {PLATFORM: self._fixed}
+        self._counted: set[_Key] = set()
 
-    def __iter__(self) -> Iterator[Channel]:
-        return iter(self._named.values())
+    async def refresh(self) -> None:
+        """Read every live credential and make the channels of those accounts that changed."""
+        groups: dict[_Key, list[StoredCredential]] = {}
+        for one in await self._store.live():
+            if one.channel in self._kinds:
+                groups.setdefault((one.channel, one.account), []).append(one)
+        made = {}
+        for key, group in groups.items():
+            before = self._made.get(key)
+            same = before is not None and before.stored == tuple(group)
+            made[key] = before if before is not None and same else self._make(group)
+        self._made = made
+        self._refused &= made.keys()
+        self._offers = self._offered()
+        self._count()
 
-    def named(self, name: str) -> Channel:
-        """The channel of this name; KeyError when there is none."""
-        return self._named[name]
+    def account(self, channel: str, name: str | None) -> Account | None:
+        """Look up the account of this name at a channel; None when it has no live credential."""
+        if name is None:
+            return next((a for a in self._fixed if a.channel.name == channel), None)
+        made = self._made.get((channel, name))
+        return made.account if made is not None else None
+
+    def offers(self, merchant: int) -> Sequence[Account]:
+        """Give the accounts that can serve a merchant: of each channel its own, or the platform's.
+
+        Of several accounts at one channel the one with the newest credential serves.
+        """
+        return self._offers.get(merchant, self._offers[PLATFORM])
+
+    def listening(self, channel: str, owner: int) -> list[Account]:
+        """Give the accounts of this owner at a channel, of which a notice may speak."""
+        made = [each.account for each in self._made.values() if each.account is not None]
+        return [a for a in (*made, *self._fixed) if (a.channel.name, a.owner) == (channel, owner)]
+
+    def heard(self, account: Account, *, refused: bool) -> None:
+        """Note down whether the acquirer refused what we identify ourselves with."""
+        key = (account.channel.name, account.name or "")
+        if refused:
+            self._refused.add(key)
+        elif self._refused:
+            self._refused.discard(key)
+
+    def troubles(self) -> list[Trouble]:
+        """Say of which credentials something is wrong, for those who can mend it."""
+        now = self._clock.now()
+        found = []
+        for key, made in self._made.items():
+            for one in made.stored:
+                word = made.troubles.get(one.id)
+                if word is None and _has_ended(one, now):
+                    word = EXPIRED
+                if word is None and key in self._refused:
+                    word = REFUSED
+                if word is not None:
+                    found.append(Trouble(one.id, one.channel, word))
+        return found
+
+    def _offered(self) -> dict[int, tuple[Account, ...]]:
+        now = self._clock.now()
+        serving: dict[int, dict[str, Account]] = {PLATFORM: {}}
+        newest_first = sorted(self._made.values(), key=lambda m: m.stored[0].id, reverse=True)
+        for made in newest_first:
+            if made.account is not None and made.serves(now):
+                own = serving.setdefault(made.account.owner, {})
+                own.setdefault(made.account.channel.name, made.account)
+        platform = serving[PLATFORM]
+        return {owner: (*(platform | own).values(), *self._fixed) for owner, own in serving.items()}
+
+    def _make(self, group: Sequence[StoredCredential]) -> _Made:
+        """Make the channel of an account of those of its credentials that are of use."""
+        kind, oldest = self._kinds[group[0].channel], group[-1]
+        address = f"{self._notify_base}/notices/{oldest.channel}"
+        if oldest.owner_id is not None:
+            address += f"/{oldest.owner_id}"
+        good: list[Credential] = []
+        troubles = {}
+        for one in group:
+            credential = _opened(kind, one)
+            if credential is None:
+                troubles[one.id] = UNREADABLE
+            elif one.owner != oldest.owner or not _is_usable(kind, credential, address):
+                troubles[one.id] = UNUSABLE
+            else:
+                good.append(credential)
+        account = None
+        if good:
+            account = Account(kind.make(good, address), oldest.account, oldest.owner)
+        return _Made(tuple(group), account, troubles)
+
+    def _count(self) -> None:
+        """Tell Prometheus how many credentials there are, and what is wrong with how many."""
+        counts = Counter((each.channel, each.trouble) for each in self.troubles())
+        counts.update((one.channel, "live") for made in self._made.values() for one in made.stored)
+        for channel, state in self._counted | counts.keys():
+            telemetry.CREDENTIALS.labels(channel, state).set(counts[channel, state])
+        self._counted = set(counts)
+
+
+def _has_ended(one: StoredCredential, now: datetime) -> bool:
+    return one.not_after is not None and one.not_after <= now
+
+
+def _opened(kind: Kind, one: StoredCredential) -> Credential | None:
+    """Read what was stored; None when it cannot be opened, or is of an older form."""
+    if one.secret is None:
+        return None
+    try:
+        credential = msgspec.json.decode(one.secret, type=kind.credential)
+    except msgspec.DecodeError:
+        return None
+    return credential if credential.account == one.account else None
+
+
+def _is_usable(kind: Kind, credential: Credential, address: str) -> bool:
+    try:
+        kind.make((credential,), address)
+    except Exception:  # noqa: BLE001 - strangers made it; it must not stop the others
+        return False
+    return True

@@ -2,9 +2,10 @@
 
 from gateway.channels.courier import Courier
 from gateway.channels.notices import KeptNotice
-from gateway.channels.port import Ask, Notice, Verb
-from gateway.channels.registry import Registry
+from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Notice, NoticeRefused, Verb
+from gateway.channels.registry import Account, Registry
 from gateway.domain.identity import uuid_of
+from gateway.domain.outcome import Outcome
 from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
@@ -18,14 +19,25 @@ class Channels:
         self._courier = courier
         self._clock = clock
 
-    def has(self, name: str) -> bool:
-        """Tell whether there is a channel of this name."""
-        return any(channel.name == name for channel in self._registry)
+    def has(self, channel: str, owner: int) -> bool:
+        """Tell whether this owner has an account at a channel of this name."""
+        return bool(self._registry.listening(channel, owner))
 
-    def read_notice(self, kept: KeptNotice) -> Notice:
-        """Verify and read a notice as of when it came; raises `NoticeRefused`."""
-        channel = self._registry.named(kept.channel)
-        return channel.read_notice(kept.headers, kept.body, kept.received_at)
+    def read_notice(self, kept: KeptNotice) -> tuple[Notice, Account]:
+        """Verify and read a notice as of when it came, and say through which account it came.
+
+        Raises `NoticeRefused` when it is no notice of any account that its address stands for.
+        """
+        refusal = NoticeRefused("forged")
+        for account in self._registry.listening(kept.channel, kept.owner):
+            try:
+                notice = account.channel.read_notice(kept.headers, kept.body, kept.received_at)
+            except NoticeRefused as refused:
+                # Who signed it with the right key says more than those to whom it looks forged.
+                refusal = refusal if refused.reason == "forged" else refused
+            else:
+                return notice, account
+        raise refusal
 
     async def ask(self, opened: Opened) -> Answered:
         """Ask for the money of a new attempt."""
@@ -63,7 +75,7 @@ class Channels:
             refund_transaction=standing.channel_transaction,
             captured=standing.captured,
         )
-        outcome = await self._courier.ask(self._registry.named(standing.channel), ask)
+        outcome = await self._asked(standing.channel, standing.account, ask)
         return RefundAnswered(opened, outcome, self._clock.now())
 
     async def _answer(self, opened: Opened, verb: Verb) -> Answered:
@@ -83,5 +95,15 @@ class Channels:
             payer_ip=opened.payer.ip if opened.payer is not None else None,
             asked_at=self._clock.now(),
         )
-        outcome = await self._courier.ask(self._registry.named(attempt.channel), ask)
+        outcome = await self._asked(attempt.channel, attempt.account, ask)
         return Answered(opened, outcome, self._clock.now())
+
+    async def _asked(self, channel: str, name: str | None, ask: Ask) -> Outcome:
+        """Ask at the account of the attempt, whatever other accounts there are by now."""
+        account = self._registry.account(channel, name)
+        if account is None:
+            return Outcome(code="no_credential", sent=False)
+        outcome = await self._courier.ask(account.channel, ask)
+        if outcome.sent:
+            self._registry.heard(account, refused=outcome.code == CREDENTIAL_REFUSED)
+        return outcome

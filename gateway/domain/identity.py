@@ -20,7 +20,7 @@ PLATFORM: Final = 0
 
 _VERSION: Final = 7 << 76
 _VARIANT: Final = 2 << 62
-_SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc)_[0-9a-f]{32}")
+_SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc|crd)_[0-9a-f]{32}")
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
 

@@ -69,6 +69,9 @@ CHANNEL_IDLE_SECONDS = 15
 CHANNEL_WORD_CHARS_MAX = 200
 # By how much an acquirer's clock may differ from ours.
 CLOCKS_APART_SECONDS_MAX = 60
+ACCOUNT_CHARS_MAX = 64
+CREDENTIAL_LABEL_CHARS_MAX = 64
+CREDENTIAL_BYTES_MAX = 64 * 1024
 
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

@@ -56,6 +56,7 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
     `version` counts the changes since creation, one event each.  `commission_back` and
     `channel_fee_back` were fixed when the amount was reserved.  `from_suspense`: the money was a
     late success that nobody adopted.
+    `account` is the channel's account through which the payment was made.
     `captured` (minor units) and `payment_transaction` are what the channel booked of the payment
     and how it called that; `channel_transaction` is its number of the refund.
     """
@@ -69,6 +70,7 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
     commission_back: int
     channel_fee_back: int
     captured: int
+    account: str | None = None
     payment_transaction: str | None = None
     channel_transaction: str | None = None
 

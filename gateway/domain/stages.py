@@ -122,6 +122,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """One try at one channel; `id` without its prefix is the number that the channel hears.
 
     `terms` were fixed when the channel was chosen; attempts older than fee plans have none.
+    `account` is the channel's own name of the account through which it is asked, where it has one.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
     expires_at: datetime
+    account: str | None = None
     channel_transaction: str | None = None
     capture_amount: int | None = None
     cancel_wished: bool = False

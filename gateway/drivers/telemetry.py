@@ -54,6 +54,12 @@ QUEUE_ITEMS: Final = Gauge(
     ["queue"],
     multiprocess_mode="livesum",
 )
+CREDENTIALS: Final = Gauge(
+    "floodgate_channel_credentials",
+    "Credentials of channels by state: live, and of those unreadable, unusable, expired, refused",
+    ["channel", "state"],
+    multiprocess_mode="mostrecent",
+)
 LOOP_LAG: Final = Gauge(
     "floodgate_loop_lag_seconds",
     "How late the event loop was at worst within the last second; of all workers the worst",

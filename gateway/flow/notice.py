@@ -12,25 +12,33 @@ from typing import Final
 
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import Notice, NoticeRefused
+from gateway.channels.registry import Account
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, InDoubt, Problem
-from gateway.domain.identity import merchant_number, public
-from gateway.domain.stages import Answer, Answered, RefundAnswered, RefundOpened
+from gateway.domain.identity import PLATFORM, is_id, merchant_number, public
+from gateway.domain.refund import RefundStanding
+from gateway.domain.stages import Answer, Answered, Attempt, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
 
 logger: Final = logging.getLogger(__name__)
 
 _NUMBER: Final = re.compile(r"[0-9a-f]{32}")
-_TAKEN: Final = Answer(200, b'{"status":"taken"}')
 
 
-async def take_notice(channel: str, headers: Mapping[str, str], body: bytes, desk: Desk) -> Answer:
-    """Serve one notice; whatever happens after it is kept, it is not lost."""
-    if not desk.channels.has(channel):
+async def take_notice(address: str, headers: Mapping[str, str], body: bytes, desk: Desk) -> Answer:
+    """Serve one notice; whatever happens after it is kept, it is not lost.
+
+    `address` names a channel of the platform, or a channel and the merchant whose own account is
+    there: `stripe`, `stripe/mer_…`.
+    """
+    channel, slash, merchant = address.partition("/")
+    is_named = is_id(merchant, "mer") and merchant_number(merchant) != PLATFORM
+    owner = merchant_number(merchant) if is_named else PLATFORM
+    if bool(slash) is not is_named or not desk.channels.has(channel, owner):
         raise Problem("not_found", "There is no such channel.")
     try:
         async with asyncio.timeout(limits.NOTICE_KEEP_SECONDS):
-            notice = await desk.notices.keep(channel, headers, body)
+            notice = await desk.notices.keep(channel, owner, headers, body)
     except (TimeoutError, InDoubt):
         # Kept or not, the channel sends it again, and a second one does nothing.
         raise Problem("unavailable", "This notice may not be kept; send it again.") from None
@@ -40,7 +48,7 @@ async def take_notice(channel: str, headers: Mapping[str, str], body: bytes, des
 async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
     """Read and post a notice that is durable; `Problem` 400 when it is not the channel's."""
     try:
-        notice = desk.channels.read_notice(kept)
+        notice, account = desk.channels.read_notice(kept)
     except NoticeRefused as refusal:
         await desk.notices.done(kept, f"refused: {refusal.reason}")
         raise Problem("notice_refused", "This notice cannot be believed.") from None
@@ -48,22 +56,27 @@ async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
         await desk.notices.done(kept, "refused: unreadable")
         raise Problem("notice_refused", "This notice cannot be believed.")
     try:
-        await desk.notices.done(kept, await _post(notice, kept, desk))
+        await desk.notices.done(kept, await _post(notice, account, kept, desk))
     except FloodgateError as error:
         # It is kept and it is the channel's: what is left to do is ours, and done later.
         logger.warning("notice %s could not be posted yet: %s", kept.id, error)
-    return _TAKEN
+    return Answer(200, account.channel.taken)
 
 
-async def _post(notice: Notice, kept: KeptNotice, desk: Desk) -> str:
-    """Post what a verified notice says; gives the word under which it is filed."""
+async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) -> str:
+    """Post what a verified notice says; gives the word under which it is filed.
+
+    A notice speaks only of what was asked for at the account through which it came.
+    """
     if _NUMBER.fullmatch(notice.number) is None:
         return "unmatched"
     merchant = merchant_number(notice.number)
+    if account.owner not in {PLATFORM, merchant}:
+        return "unmatched"
     if notice.refund_number is not None:
-        return await _post_refund(notice, merchant, kept, desk)
+        return await _post_refund(notice, account, kept, desk)
     opened = await desk.ledger.by_attempt(merchant, public("att", notice.number))
-    if opened is None or opened.attempt.channel != kept.channel:
+    if opened is None or not _is_its(account, opened.attempt):
         return "unmatched"
     answered = Answered(opened, notice.outcome, kept.received_at)
     posted = await desk.ledger.post(answered)
@@ -71,12 +84,17 @@ async def _post(notice: Notice, kept: KeptNotice, desk: Desk) -> str:
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
 
 
-async def _post_refund(notice: Notice, merchant: int, kept: KeptNotice, desk: Desk) -> str:
+def _is_its(account: Account, asked: Attempt | RefundStanding) -> bool:
+    return (asked.channel, asked.account) == (account.channel.name, account.name)
+
+
+async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) -> str:
     number = notice.refund_number
     if number is None or _NUMBER.fullmatch(number) is None:
         return "unmatched"
+    merchant = merchant_number(notice.number)
     standing = await desk.refunds.standing(merchant, public("re", number))
-    if standing is None or standing.channel != kept.channel:
+    if standing is None or not _is_its(account, standing):
         return "unmatched"
     answered = RefundAnswered(RefundOpened(standing), notice.outcome, kept.received_at)
     posted = await desk.refunds.post(answered)

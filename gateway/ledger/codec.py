@@ -56,6 +56,7 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         routed.standing.commission_bps,
         routed.standing.capture,
         attempt.channel,
+        attempt.account,
         _encode(words),
         payer,
         uuid_of(attempt.id),
@@ -193,6 +194,7 @@ def read_refund(row: Row) -> RefundStanding:
         commission_back=row["commission_back"],
         channel_fee_back=row["channel_fee_back"],
         captured=row["amount_captured"],
+        account=row["account"],
         payment_transaction=row["payment_transaction"],
         channel_transaction=row["channel_transaction"],
     )
@@ -247,6 +249,7 @@ def read_attempt(row: Row) -> Attempt:
         amount=row["amount"],
         currency=row["currency"],
         expires_at=row["expires_at"],
+        account=row["account"],
         channel_transaction=row["channel_transaction"],
         capture_amount=row["capture_amount"],
         cancel_wished=row["cancel_wished"],

@@ -206,5 +206,6 @@ def planned(
         commission_back=commission_back,
         channel_fee_back=channel_fee_back,
         captured=standing.payment.amount_captured,
+        account=attempt.account,
         payment_transaction=attempt.channel_transaction,
     )

@@ -15,7 +15,7 @@ from gateway.ledger.refund_rules import RefundChange
 
 _REFUND: Final = """
 SELECT r.*, m.public_id AS merchant_public_id, p.amount_captured,
-       a.channel_transaction AS payment_transaction
+       a.account, a.channel_transaction AS payment_transaction
   FROM refund r
   JOIN merchant m ON m.id = r.merchant_id
   JOIN payment p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id

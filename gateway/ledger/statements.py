@@ -90,6 +90,7 @@ OPEN_COLUMNS: Final[Columns] = (
     ("commission_bps", "integer"),
     ("capture", "boolean"),
     ("channel", "text"),
+    ("account", "text"),
     ("words", "bytea"),
     ("payer", "bytea"),
     ("attempt_id", "uuid"),
@@ -119,10 +120,10 @@ WITH {_input(OPEN_COLUMNS)}, claimed AS (
     ON CONFLICT (merchant_id, reference) DO NOTHING
     RETURNING id
 ), tried AS (
-    INSERT INTO attempt (merchant_id, id, payment_id, channel, amount, currency, status, sent_at,
-                         expires_at, due_at, terms)
-    SELECT merchant_id, attempt_id, payment_id, channel, amount, currency, 'sent', created_at,
-           expires_at, due_at, terms
+    INSERT INTO attempt (merchant_id, id, payment_id, channel, account, amount, currency, status,
+                         sent_at, expires_at, due_at, terms)
+    SELECT merchant_id, attempt_id, payment_id, channel, account, amount, currency, 'sent',
+           created_at, expires_at, due_at, terms
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT id FROM opened) THEN true END
 )

@@ -10,6 +10,7 @@ class Candidate(Struct, frozen=True):
     """What routing knows of one channel; `currencies` is None when it takes every currency.
 
     A channel moves money or plays from a script; the scripted one may serve trade in development.
+    `account` is the account at the channel that serves this merchant, where it has accounts.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Candidate(Struct, frozen=True):
     currencies: frozenset[str] | None
     for_trade: bool = True
     for_load_tests: bool = False
+    account: str | None = None
 
 
 class Wish(NamedTuple):

@@ -1,6 +1,6 @@
 """The routing step: a claimed request goes in, a payment with its channel and attempt comes out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.domain import limits
@@ -13,9 +13,11 @@ from gateway.routing.rules import Candidate, Wish, eligible, objection
 
 
 class Routing:
-    """Chooses the channel of a new payment."""
+    """Chooses the channel of a new payment among those that a merchant, by its number, has."""
 
-    def __init__(self, candidates: Sequence[Candidate], fees: FeeBook, clock: Clock) -> None:
+    def __init__(
+        self, candidates: Callable[[int], Sequence[Candidate]], fees: FeeBook, clock: Clock
+    ) -> None:
         self._candidates = candidates
         self._fees = fees
         self._clock = clock
@@ -24,10 +26,11 @@ class Routing:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
         command = claimed.matched.command
         assert isinstance(command, CreatePayment)
+        candidates = self._candidates(claimed.merchant.number)
         wish = Wish(type_of(command.method), command.currency, claimed.merchant.load_test)
-        able = eligible(self._candidates, wish)
+        able = eligible(candidates, wish)
         if not able:
-            reasons = ", ".join(f"{c.name}: {objection(c, wish)}" for c in self._candidates)
+            reasons = ", ".join(f"{c.name}: {objection(c, wish)}" for c in candidates)
             raise Problem("no_channel", f"No channel can serve this payment ({reasons}).")
         merchant, expires_at = claimed.merchant, _expiry(command, claimed.at)
         payment = Payment(
@@ -61,6 +64,7 @@ class Routing:
             currency=payment.currency,
             expires_at=expires_at,
             terms=self._fees.terms(merchant, wish.method, payment.currency, able[0].name),
+            account=able[0].account,
         )
         return Routed(claimed, standing, attempt, command.payer, command.return_url)
 

@@ -1,11 +1,8 @@
 """Merchants and keys in PostgreSQL; secrets are sealed there and opened only here."""
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
 
 from gateway.domain import identity
 from gateway.domain.errors import FloodgateError
@@ -13,9 +10,8 @@ from gateway.domain.stages import Merchant
 from gateway.drivers import sealing
 from gateway.drivers.postgres import Postgres, Row
 from gateway.drivers.reloading import tell_changed
+from gateway.drivers.strongbox import Strongbox
 from gateway.verify.ports import StoredKey, Terms
-
-logger: Final = logging.getLogger(__name__)
 
 _LIVE: Final = """
 SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
@@ -42,8 +38,7 @@ class PostgresKeyStore:
 
     def __init__(self, postgres: Postgres, vault: sealing.Vault | None) -> None:
         self._postgres = postgres
-        self._vault = vault
-        self._opened: dict[tuple[str, bytes], bytes | None] = {}
+        self._strongbox = Strongbox(postgres, vault)
 
     async def live_keys(self) -> Sequence[StoredKey]:
         """Give every key that is not revoked, its secret opened; unreadable ones are left out."""
@@ -56,19 +51,10 @@ class PostgresKeyStore:
 
     def _open(self, row: Row) -> bytes | None:
         """Open the secret of a key; None when it has none, or one that this vault cannot open."""
-        key_hex, sealed = row["id"].hex, row["secret_sealed"]
+        sealed = row["secret_sealed"]
         if sealed is None:
             return None
-        name = (key_hex, sealed)  # a secret sealed for one key is not to be opened for another
-        if name not in self._opened:
-            assert self._vault is not None, "reading secrets needs the master key"
-            self._opened[name] = None
-            try:
-                self._opened[name] = self._vault.open(sealed, key_hex.encode())
-            except (InvalidTag, ValueError):
-                key_id = identity.public("key", key_hex)
-                logger.warning("the secret of %s does not fit the master key", key_id)
-        return self._opened[name]
+        return self._strongbox.open(sealed, identity.public("key", row["id"].hex))
 
     async def keep_public_key(self, public_key: bytes, at: datetime) -> None:
         """Store the public half of our vault's master key, with which new secrets are sealed.
@@ -129,9 +115,7 @@ class PostgresKeyStore:
         key_id = identity.mint("key", merchant.number, int(at.timestamp() * 1000))
         sealed = None
         if secret is not None:
-            sealed = sealing.seal(
-                await self._sealing_key(), secret, identity.uuid_of(key_id).encode()
-            )
+            sealed = await self._strongbox.seal(secret, key_id)
         await self._postgres.write(
             _ADD_KEY,
             merchant.number,
@@ -151,15 +135,6 @@ class PostgresKeyStore:
         )
         await tell_changed(self._postgres)
         return bool(rows)
-
-    async def _sealing_key(self) -> bytes:
-        rows = await self._postgres.read(
-            "SELECT public_key FROM platform_key ORDER BY created_at DESC LIMIT 1"
-        )
-        if not rows:
-            raise FloodgateError("no gateway has run on this database yet: nothing to seal with")
-        key: bytes = rows[0]["public_key"]
-        return key
 
 
 def _stored(row: Row, secret: bytes | None) -> StoredKey:

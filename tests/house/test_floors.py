@@ -18,6 +18,7 @@ ROOF = {
     "__main__",
     "assembly",
     "cli",
+    "credentials",
     "demo",
     "launch",
     "merchants",

@@ -61,7 +61,7 @@ class AlipayChannel:
     )
     taken: Final = b"success"
 
-    def __init__(self, credentials: Sequence[AlipayCredential], *, notify_url: str) -> None:
+    def __init__(self, credentials: Sequence[AlipayCredential], notify_url: str) -> None:
         self._credential = credentials[0]
         self._key = private_rsa_key(self._credential.private_key)
         self._keys = [

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from gateway.channels.credential import Credential
 
 OFFICIAL: Final = "https://openapi.alipay.com"
 
 
-class AlipayCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AlipayCredential(Credential, frozen=True, kw_only=True):
     """One app (应用) with its keys; `seller_id` is the account (PID) that the money goes to.
 
     `private_key` (PEM) signs our requests; `alipay_public_keys` (PEM) are Alipay's own, of which
@@ -18,9 +20,9 @@ class AlipayCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seller_id: Annotated[str, Meta(pattern=r"^2088[0-9]{12}\Z")]
     private_key: str
     alipay_public_keys: Annotated[tuple[str, ...], Meta(min_length=1)]
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\x00-\x20\x7f]+[^/\x00-\x20\x7f]\Z")] = (
-        OFFICIAL
-    )
+    base_url: str = OFFICIAL
 
-    def __repr__(self) -> str:
-        return "AlipayCredential(…)"
+    @property
+    def account(self) -> str:
+        """The app's number."""
+        return self.app_id

@@ -80,7 +80,7 @@ class WechatChannel:
     )
     taken: Final = b'{"code":"SUCCESS"}'
 
-    def __init__(self, credentials: Sequence[WechatCredential], *, notify_url: str) -> None:
+    def __init__(self, credentials: Sequence[WechatCredential], notify_url: str) -> None:
         self._credential = credentials[0]
         self._key = private_rsa_key(self._credential.private_key)
         self._notify_url = notify_url

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from gateway.channels.credential import Credential
 
 OFFICIAL: Final = "https://api.mch.weixin.qq.com"
 
 
-class WechatCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WechatCredential(Credential, frozen=True, kw_only=True):
     """One merchant account (商户号) with its keys.
 
     `private_key` (PEM) signs our requests and `serial_no` names its certificate.  `apiv3_key` opens
@@ -22,9 +24,9 @@ class WechatCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     private_key: str
     apiv3_key: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{32}\Z")]
     platform_keys: Annotated[dict[str, str], Meta(min_length=1)]
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\x00-\x20\x7f]+[^/\x00-\x20\x7f]\Z")] = (
-        OFFICIAL
-    )
+    base_url: str = OFFICIAL
 
-    def __repr__(self) -> str:
-        return "WechatCredential(…)"
+    @property
+    def account(self) -> str:
+        """The merchant account's number."""
+        return self.mchid

@@ -1,6 +1,6 @@
 """What anyone may read: liveness, readiness, metrics, the OpenAPI document and its page."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,11 @@ class Page(Struct, frozen=True):
 
 
 class Pages:
-    """The public pages by path; `ready` gives the parts that are missing, none when all is well."""
+    """The public pages by path; `ready` gives the parts that are missing, none when all is well.
+
+    `troubles` says of which channels' credentials something is wrong: that is shown to whoever asks
+    for `/readyz?verbose=1`, and takes no part in the answer's status.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,10 @@ class Pages:
         server: str,
         shared_metrics: Path | None,
         ready: Callable[[], Awaitable[Mapping[str, str]]],
+        troubles: Callable[[], Sequence[Struct]],
     ) -> None:
         self._ready = ready
+        self._troubles = troubles
         self._shared_metrics = shared_metrics
         self._openapi = Page(200, _JSON, _encode(document(version, server)))
         page = docs_page(version, server)
@@ -47,17 +53,20 @@ class Pages:
             "/docs": self._explain,
         }
 
-    def find(self, path: str) -> Callable[[], Awaitable[Page]] | None:
+    def find(self, path: str, query: str = "") -> Callable[[], Awaitable[Page]] | None:
         """Look up a public page."""
+        if (path, query) == ("/readyz", "verbose=1"):
+            return self._readiness_in_full
         return self._pages.get(path)
 
     async def _alive(self) -> Page:
         return Page(200, _JSON, b'{"status":"alive"}')
 
     async def _readiness(self) -> Page:
-        missing = await self._ready()
-        status = "ready" if not missing else "not_ready"
-        return Page(200 if not missing else 503, _JSON, _encode({"status": status} | dict(missing)))
+        return _readiness_of(await self._ready())
+
+    async def _readiness_in_full(self) -> Page:
+        return _readiness_of(await self._ready(), {"credentials": self._troubles()})
 
     async def _metrics(self) -> Page:
         body = telemetry.exposition(self._shared_metrics)
@@ -68,3 +77,10 @@ class Pages:
 
     async def _explain(self) -> Page:
         return self._docs
+
+
+def _readiness_of(
+    missing: Mapping[str, str], more: Mapping[str, Sequence[Struct]] | None = None
+) -> Page:
+    told = {"status": "ready" if not missing else "not_ready", **missing, **(more or {})}
+    return Page(200 if not missing else 503, _JSON, _encode(told))

@@ -110,8 +110,8 @@ class ApiServer(web.Server):
         )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.raw_path.partition("?")[0]
-        page = self._pages.find(path)
+        path, _, query = request.raw_path.partition("?")
+        page = self._pages.find(path, query)
         if page is not None and request.method in {"GET", "HEAD"}:
             response = await _show(page, _request_id())
         else:

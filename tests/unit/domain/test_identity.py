@@ -11,7 +11,7 @@ from gateway.domain.posting import JournalKind
 
 MERCHANTS = st.integers(0, identity.MERCHANT_NUMBER_MAX)
 MILLISECONDS = st.integers(0, 2**48 - 1)
-PREFIXES = st.sampled_from(["pay", "att", "re", "evt", "mer", "key", "we", "ntc"])
+PREFIXES = st.sampled_from(["pay", "att", "re", "evt", "mer", "key", "we", "ntc", "crd"])
 ONE = "pay_019de368f60073d18000000773905a40"
 
 

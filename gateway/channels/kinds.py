@@ -1,0 +1,16 @@
+"""The kinds of channels that take credentials: where a new channel is written down."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.channels.alipay.channel import AlipayChannel
+from gateway.channels.alipay.credential import AlipayCredential
+from gateway.channels.credential import Kind
+from gateway.channels.wechat.channel import WechatChannel
+from gateway.channels.wechat.credential import WechatCredential
+
+_KINDS: Final = (
+    Kind(WechatCredential, WechatChannel),
+    Kind(AlipayCredential, AlipayChannel),
+)
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _KINDS}
