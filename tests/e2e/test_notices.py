@@ -173,7 +173,8 @@ async def test_however_often_it_is_told_money_counts_once(
     assert (await shop.payment(payment["id"]))["status"] == "succeeded"
     assert await events(shop, payment["id"]) == ["payment.processing", "payment.succeeded"]
     assert (await balances(shop))["channel receivable"] == 1999
-    assert sorted(set(await filed(witness, number)), key=str) == ["nothing new", "posted"]
+    # Those that were weighed while the first was being posted are filed like it.
+    assert {"posted"} <= set(await filed(witness, number)) <= {"posted", "nothing new"}
     await until(lambda: witness.bookings(shop))
 
 
