@@ -71,7 +71,15 @@ class AlipayMethod(Struct, frozen=True, tag="alipay", tag_field="type", forbid_u
         return f"AlipayMethod({self.flow})"
 
 
-Method = CardMethod | QrMethod | WechatMethod | AlipayMethod
+class UnionpayMethod(
+    Struct, frozen=True, tag="unionpay", tag_field="type", forbid_unknown_fields=True
+):
+    """UnionPay: its own page in the payer's browser (`front`), or its client in an `app`."""
+
+    flow: Literal["front", "app"] = "front"
+
+
+Method = CardMethod | QrMethod | WechatMethod | AlipayMethod | UnionpayMethod
 
 
 def type_of(method: Method) -> str:

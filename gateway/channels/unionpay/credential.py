@@ -1,0 +1,28 @@
+"""What a merchant at UnionPay's online platform consists of; all of it is secret to the log."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+OFFICIAL: Final = "https://gateway.95516.com"
+
+
+class UnionpayCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One merchant (商户号) with its keys.
+
+    `private_key` (PEM) signs our requests and `cert_id`, the serial number of its certificate in
+    decimal, names it.  `trusted_certificates` (PEM) are the authorities that issue UnionPay's own
+    certificates, which come with each of its answers; `common_name` is the holder written in those.
+    """
+
+    mer_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{15}\Z")]
+    cert_id: Annotated[str, Meta(pattern=r"^[0-9]{1,50}\Z")]
+    private_key: str
+    trusted_certificates: Annotated[tuple[str, ...], Meta(min_length=1)]
+    common_name: str = "中国银联股份有限公司"
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^\x00-\x20\x7f]+[^/\x00-\x20\x7f]\Z")] = (
+        OFFICIAL
+    )
+
+    def __repr__(self) -> str:
+        return "UnionpayCredential(…)"
