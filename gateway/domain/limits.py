@@ -42,7 +42,8 @@ REDIS_PAUSE_SECONDS = 0.5
 REDIS_BATCH_ITEMS_MAX = 256
 LEDGER_BATCH_ITEMS_MAX = 1000
 QUEUE_ITEMS_MAX = 20_000
-LEDGER_FLIGHTS_MAX = 2
+# A second flight would wait for the first one, at the row of the account that both change.
+LEDGER_FLIGHTS_MAX = 1
 
 # How long PostgreSQL may use a plan that was made for smaller tables.
 PLAN_KEEP_SECONDS = 1.0
