@@ -182,20 +182,26 @@ async def _body(request: web.BaseRequest) -> bytes:
     if "Content-Encoding" in request.headers:
         raise Problem("encoding_unsupported", "Send the body as it is.")
     most = _body_bytes_max(request.raw_path)
-    too_large = Problem("body_too_large", f"At most {most} bytes.")
     if (request.content_length or 0) > most:
-        raise too_large
+        raise _too_large(most)
     if not request.body_exists:
         return b""
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes <= most:
+        return content.read_nowait()  # it came together with its head, as most do
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
+        raise _too_large(most) from None
     except (TimeoutError, web.RequestPayloadError):
         raise Problem("request_malformed", "The body did not arrive.") from None
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("body_too_large", f"At most {most} bytes.")
 
 
 def _refusal(problem: Problem, request_id: str) -> web.Response:
