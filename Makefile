@@ -5,6 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 SOAK_SECONDS ?= 180
+SHAPE ?= spike
+# Of a load run: LOAD_SECONDS=30, RATE=900 arrivals a second at the peak (else what a short closed run
+# reaches), FLAME=1 for a flame graph.
+LOAD = $(if $(LOAD_SECONDS),--seconds $(LOAD_SECONDS)) $(if $(RATE),--peak $(RATE)) $(if $(FLAME),--flame)
 MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
 
 help:  ## show this list
@@ -33,6 +37,12 @@ bench: $(READY)  ## run the micro benchmarks
 capacity: $(READY)  ## payments per second beside a bare aiohttp echo; takes a minute
 	@$(BIN)/python -m bench.load.capacity
 
+flash-sale: $(BENCH_READY)  ## quiet, 20 times that, quiet: a load run, proved, with pictures; a minute
+	@$(BIN)/python -m bench.load.run --shape $(SHAPE) $(LOAD)
+
+locust: $(BENCH_READY)  ## the same by locust; SHAPE=spike, steps, soak or retry_storm
+	@$(BIN)/python -m bench.load.run --generator locust --shape $(SHAPE) $(LOAD)
+
 docs: $(READY)  ## draw the state diagrams again
 	$(BIN)/python docs/states.py
 
@@ -52,4 +62,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench capacity docs
+.PHONY: help install run test soak check bench capacity flash-sale locust docs

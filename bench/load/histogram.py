@@ -1,6 +1,6 @@
 """Latencies as counts in log-linear buckets, so that a long run needs no memory per request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
@@ -42,6 +42,10 @@ class Histogram(Struct):
             if seen >= wanted:
                 return min(_upper(bucket), self.highest)
         return self.highest
+
+    def points(self) -> Iterator[tuple[float, int]]:
+        """Give every bucket's upper end in milliseconds, and its count."""
+        return ((_upper(bucket) / 1000, count) for bucket, count in self.counts.items())
 
 
 def _upper(bucket: int) -> int:

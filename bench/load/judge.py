@@ -44,8 +44,8 @@ class ProofShown(Struct, frozen=True):
     title: str
     holds: bool
     examined: int
-    counterexamples: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    counterexamples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Verdict(Struct, kw_only=True):

@@ -11,16 +11,20 @@ from bench.load.traffic import KINDS, SHED, Answer
 
 # An answer that comes later than this is throughput, but does nobody good.
 GOOD_SECONDS = 1.0
+_COUNTS = ("offered", "served", "refused", "answered", "good", "shed", "failed")
 
 
 class Second(Struct):
-    """One second: `offered`, and the `latency` of what was no refusal, by when calls were due.
+    """One second, seen from when calls were due and from when their answers came.
 
-    `answered` and its parts are by when the answer came: `good` (2xx in time), `shed` (429, 503)
-    and `failed` (any other trouble, no answer among it).
+    By when they were due: `offered`, `served` of them well, `refused` of them, and the `latency` of
+    what was no refusal.  By when the answer came: `answered`, of these `good` (2xx in time), `shed`
+    (429, 503) and `failed` (any other trouble, no answer among it).
     """
 
     offered: int = 0
+    served: int = 0
+    refused: int = 0
     answered: int = 0
     good: int = 0
     shed: int = 0
@@ -92,13 +96,15 @@ class Recording(Struct, kw_only=True):
             result.latency.record(microseconds)
             if not KINDS[kind].patient:
                 self._second(at).latency.record(microseconds)
-        then = self._second(at + latency)
+        due, then = self._second(at), self._second(at + latency)
         then.answered += last > 0
         if last in SHED:
+            due.refused += 1
             then.shed += 1
         elif not 200 <= last < 300:
             then.failed += 1
         elif latency <= GOOD_SECONDS or KINDS[kind].patient:
+            due.served += 1
             then.good += 1
 
     def latency(self) -> Histogram:
@@ -109,7 +115,7 @@ class Recording(Struct, kw_only=True):
         """Add another part of the same run."""
         for number, second in enumerate(other.seconds):
             mine = self._second(float(number))
-            for name in ("offered", "answered", "good", "shed", "failed"):
+            for name in _COUNTS:
                 setattr(mine, name, getattr(mine, name) + getattr(second, name))
             mine.latency.add([second.latency])
         for kind, result in other.kinds.items():

@@ -1,0 +1,237 @@
+"""Turns a record into what its pictures and tables show; pure, and tested on recorded data."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from bench.load.sampler import Sample, labelled
+from bench.report.record import Record
+
+SPECTRUM = (0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
+_ITEMS = "floodgate_batch_items"
+_STEPS = "floodgate_step_seconds"
+_STORY = ("verify", "match", "claim", "route", "open", "ask", "post", "settle")
+_STEADY_SHARE = 0.9
+
+Line = Sequence[tuple[float, float]]
+
+
+class Scale(Struct, frozen=True):
+    """How far the axes go; two records that are laid side by side share one."""
+
+    seconds: float
+    rate: float
+    milliseconds: float
+    cores: float
+    items: float
+    commits: float
+
+    @classmethod
+    def of(cls, *records: Record) -> "Scale":
+        """Find the scale that holds all of these."""
+
+        def highest(lines: Callable[[Record], Mapping[str, Line]]) -> float:
+            points = [y for r in records for line in lines(r).values() for _, y in line]
+            return max(points, default=1.0) or 1.0
+
+        latencies = [r.recording.latency().highest / 1000 for r in records]
+        return cls(
+            seconds=max(len(r.recording.seconds) for r in records),
+            rate=highest(rates),
+            milliseconds=max(*latencies, 10.0),
+            cores=max(sum(y for _, y in at) for r in records for at in _by_time(cpu(r))),
+            items=highest(batch_sizes),
+            commits=highest(lambda r: {"": commits_per_payment(r)}),
+        )
+
+
+def _by_time(lines: Mapping[str, Line]) -> Sequence[Sequence[tuple[float, float]]]:
+    return list(zip(*lines.values(), strict=True)) or [[(0.0, 1.0)]]
+
+
+def rates(record: Record) -> dict[str, Line]:
+    """Give what was offered, answered, good, shed and failed in each second."""
+    names = ("offered", "answered", "good", "shed", "failed")
+    seconds = record.recording.seconds
+    return {
+        name: [(at + 0.5, float(getattr(s, name))) for at, s in enumerate(seconds)]
+        for name in names
+    }
+
+
+def percentiles(record: Record) -> dict[str, Line]:
+    """Give the percentiles of each second's latencies, in milliseconds."""
+    wanted = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    seconds = list(enumerate(record.recording.seconds))
+    return {
+        name: [
+            (at + 0.5, second.latency.percentile(part) / 1000)
+            for at, second in seconds
+            if second.latency.total
+        ]
+        for name, part in wanted.items()
+    }
+
+
+def spectrum(record: Record) -> Line:
+    """Give latencies in milliseconds by share, as far as there are enough of them to say so."""
+    latency = record.recording.latency()
+    enough = [part for part in SPECTRUM if (1 - part) * latency.total >= 1]
+    return [(part, latency.percentile(part) / 1000) for part in enough]
+
+
+def curve(record: Record) -> dict[str, Line]:
+    """Give, by what was due in a second, how much of it was served well and how much refused."""
+    seconds = [s for s in record.recording.seconds if s.offered]
+    return {
+        "good": [(s.offered, s.served) for s in seconds],
+        "shed": [(s.offered, s.refused) for s in seconds if s.refused],
+    }
+
+
+def _steps(samples: Sequence[Sample]) -> Iterator[tuple[float, float, Sample, Sample]]:
+    """Give middle, length and ends of each stretch between two samples."""
+    for before, after in itertools.pairwise(samples):
+        if after.at > before.at:
+            yield (before.at + after.at) / 2, after.at - before.at, before, after
+
+
+def parts_of(record: Record) -> list[str]:
+    """Name the parts that used CPU, the busiest first."""
+    used = cpu_used(record)
+    return sorted(used, key=lambda part: -used[part])
+
+
+def cpu(record: Record) -> dict[str, Line]:
+    """Give how many cores each part kept busy, over time."""
+    return {
+        part: [
+            (at, max(after.cpu.get(part, 0.0) - before.cpu.get(part, 0.0), 0.0) / length)
+            for at, length, before, after in _steps(record.samples)
+        ]
+        for part in parts_of(record)
+    }
+
+
+def cpu_used(record: Record) -> dict[str, float]:
+    """Give the CPU seconds that each part used over the run."""
+    if not record.samples:
+        return {}
+    first, last = record.samples[0].cpu, record.samples[-1].cpu
+    return {part: max(used - first.get(part, 0.0), 0.0) for part, used in last.items()}
+
+
+def cpu_per_answer(record: Record) -> dict[str, float]:
+    """Give the microseconds of CPU that each part used for one answer."""
+    answered = max(record.recording.answered, 1)
+    used = cpu_used(record)
+    return {part: used[part] / answered * 1e6 for part in parts_of(record)}
+
+
+def memory(record: Record) -> dict[str, Line]:
+    """Give the MiB that each part held for itself, over time."""
+    looked = [sample for sample in record.samples if sample.memory]
+    return {
+        part: [(s.at, s.memory[part] / 2**20) for s in looked if part in s.memory]
+        for part in parts_of(record)
+        if any(part in s.memory for s in looked)
+    }
+
+
+def commits(record: Record) -> int:
+    """Count the run's commits."""
+    return record.samples[-1].commits - record.samples[0].commits if record.samples else 0
+
+
+def _begun_between(record: Record, begin: float, end: float) -> float:
+    """Estimate the answers of a stretch, but for refusals, from those of its seconds."""
+    return sum(
+        (second.answered - second.shed) * max(min(end, at + 1) - max(begin, at), 0.0)
+        for at, second in enumerate(record.recording.seconds)
+    )
+
+
+def commits_per_payment(record: Record) -> Line:
+    """Give commits per answer but for refusals, over time; where nothing happens, nothing."""
+    line = []
+    for at, _, before, after in _steps(record.samples):
+        begun = _begun_between(record, before.at, after.at)
+        if begun >= 1:
+            line.append((at, (after.commits - before.commits) / begun))
+    return line
+
+
+def batch_sizes(record: Record) -> dict[str, Line]:
+    """Give each queue's mean number of items in a flush, over time."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for at, _, before, after in _steps(record.samples):
+        sums, counts = (
+            _gained(before, after, f"{_ITEMS}_{each}", "queue") for each in ("sum", "count")
+        )
+        for queue, flushes in counts.items():
+            if flushes:
+                lines.setdefault(queue, []).append((at, sums[queue] / flushes))
+    return dict(lines)
+
+
+def _gained(before: Sample, after: Sample, name: str, label: str) -> dict[str, float]:
+    """Say by how much a counter grew between two samples, by the value of a label."""
+    earlier = labelled(before.metrics, name, label)
+    later = labelled(after.metrics, name, label)
+    return {value: grown - earlier.get(value, 0.0) for value, grown in later.items()}
+
+
+def step_times(record: Record) -> dict[str, float]:
+    """Give the mean milliseconds of each step of a request, in the order of the story."""
+    if not record.samples:
+        return {}
+    ends = record.samples[0], record.samples[-1]
+    sums, counts = (_gained(*ends, f"{_STEPS}_{each}", "step") for each in ("sum", "count"))
+    taken = {step: sums[step] / count * 1e3 for step, count in counts.items() if count}
+    return {step: taken[step] for step in dict.fromkeys([*_STORY, *taken]) if step in taken}
+
+
+def goodput(record: Record) -> float:
+    """Give what was served well of what was due in a second, over the seconds near the peak."""
+    busiest = max((s.offered for s in record.recording.seconds), default=0)
+    near = [s.served for s in record.recording.seconds if s.offered >= busiest * _STEADY_SHARE]
+    return sum(near) / len(near) if near else 0.0
+
+
+def figures(record: Record) -> dict[str, tuple[float, str]]:
+    """Give the figures of the summary, each with its unit."""
+    run = record.recording
+    latency = run.latency()
+    busiest = max((s.offered for s in run.seconds), default=0)
+    per_answer = cpu_per_answer(record)
+    shown = {
+        "offered at the peak": (float(busiest), "/s"),
+        "goodput at the peak": (goodput(record), "/s"),
+        "answered": (float(run.answered), ""),
+        "good": (float(run.good), ""),
+        "shed": (float(run.shed), ""),
+        "failed": (float(run.failed), ""),
+        "tried again": (float(run.retries), ""),
+        "p50": (latency.percentile(0.5) / 1000, "ms"),
+        "p90": (latency.percentile(0.9) / 1000, "ms"),
+        "p99": (latency.percentile(0.99) / 1000, "ms"),
+        "p99.9": (latency.percentile(0.999) / 1000, "ms"),
+        "longest": (latency.highest / 1000, "ms"),
+        "commits per answer": (commits(record) / max(run.answered - run.shed, 1), ""),
+        "starts missed": (float(run.missed), ""),
+        "generator behind by at most": (run.late_seconds * 1000, "ms"),
+    }
+    if run.shed:
+        shown["p99 of refusals"] = (run.refusals.percentile(0.99) / 1000, "ms")
+    if record.capacity:
+        shown["capacity, closed loop"] = (record.capacity, "/s")
+    for part in parts_of(record):
+        shown[f"CPU per answer: {part}"] = (per_answer[part], "µs")
+    return shown
+
+
+def in_words(value: float, unit: str) -> str:
+    """Write a figure as people read it: three digits that matter, thousands apart."""
+    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}".rstrip()

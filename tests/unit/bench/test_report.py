@@ -1,0 +1,139 @@
+"""The report of recorded data: its figures, its page, and two pages side by side."""
+
+import re
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bench.load.judge import ProofShown, Verdict
+from bench.load.recorder import Recording
+from bench.load.sampler import Sample, labelled, read_metrics
+from bench.report import series
+from bench.report.page import Picture, comparison, page
+from bench.report.record import Record
+
+PICTURE = Picture(
+    name="throughput",
+    title="What was asked",
+    caption="Offered and good",
+    wide=True,
+    svg="<svg id='p'/>",
+    png=b"",
+)
+
+
+def metrics(flushes: float, items: float, seconds: float) -> dict[str, float]:
+    return {
+        'floodgate_batch_items_count{queue="open"}': flushes,
+        'floodgate_batch_items_sum{queue="open"}': items,
+        'floodgate_step_seconds_count{step="settle"}': flushes,
+        'floodgate_step_seconds_sum{step="settle"}': seconds,
+        'floodgate_step_seconds_count{step="verify"}': flushes,
+        'floodgate_step_seconds_sum{step="verify"}': seconds / 2,
+    }
+
+
+@pytest.fixture
+def record() -> Record:
+    """Two seconds: 10 and 100 arrivals, of which 60 are refused and 40 take 20 ms."""
+    recording = Recording()
+    for at, offered, refused in ((0.5, 10, 0), (1.5, 100, 60)):
+        for number in range(offered):
+            recording.due(at)
+            status = 503 if number < refused else 201
+            recording.ended("pay", [status], at=at, latency=0.002 if status == 503 else 0.02)
+    return Record(
+        title="Flash sale",
+        taken_at="2026-05-01 12:00 UTC",
+        shape="spike",
+        peak=100,
+        seconds=2,
+        generator="lean",
+        capacity=50,
+        recording=recording,
+        samples=[
+            Sample(0.0, {"gateway": 1.0}, 100, {"gateway": 2**20}, metrics(10, 10, 0.0)),
+            Sample(1.0, {"gateway": 1.2, "redis": 0.1}, 110, {}, metrics(20, 20, 0.1)),
+            Sample(2.0, {"gateway": 2.1, "redis": 0.1}, 114, {}, metrics(24, 60, 0.5)),
+        ],
+        verdict=Verdict(proofs=[ProofShown("g", "the books agree", holds=True, examined=50)]),
+        facts={"commit": "abc123", "cores": "2"},
+        settings={"simulator_secret": "***"},
+    )
+
+
+def test_lines_over_time(record: Record) -> None:
+    assert series.rates(record)["offered"] == [(0.5, 10), (1.5, 100)]
+    assert series.rates(record)["shed"] == [(0.5, 0), (1.5, 60)]
+    assert series.curve(record) == {"good": [(10, 10), (100, 40)], "shed": [(100, 60)]}
+    assert [ms for _, ms in series.percentiles(record)["p99"]] == pytest.approx([20, 20], rel=0.02)
+    assert series.batch_sizes(record) == {"open": [(0.5, 1.0), (1.5, 10.0)]}
+    assert series.commits_per_payment(record) == [(0.5, 1.0), (1.5, 0.1)]
+    gateway, redis = series.cpu(record).values()
+    assert [round(cores, 3) for _, cores in gateway] == [0.2, 0.9]
+    assert [round(cores, 3) for _, cores in redis] == [0.1, 0.0]
+    assert series.memory(record) == {"gateway": [(0.0, 1.0)]}
+
+
+def test_steps_come_in_the_order_of_the_story(record: Record) -> None:
+    steps = series.step_times(record)
+    assert list(steps) == ["verify", "settle"]
+    assert steps["settle"] == pytest.approx(0.5 / 14 * 1000)
+
+
+def test_the_spectrum_ends_where_there_are_too_few_answers(record: Record) -> None:
+    assert max(share for share, _ in series.spectrum(record)) == 0.98
+
+
+def test_figures(record: Record) -> None:
+    shown = series.figures(record)
+    assert shown["goodput at the peak"] == (40, "/s")
+    assert shown["commits per answer"][0] == pytest.approx(14 / 50)
+    assert shown["CPU per answer: gateway"][0] == pytest.approx(10_000)
+    assert shown["p99 of refusals"][0] == pytest.approx(2, rel=0.02)
+
+
+def test_numbers_as_people_read_them() -> None:
+    words = [series.in_words(value, unit) for value, unit in ((1234.5, "/s"), (12.34, "ms"))]
+    assert [*words, series.in_words(0.126, "")] == ["1,234 /s", "12.3 ms", "0.13"]
+
+
+def test_a_page_stands_alone_and_shows_what_counts(record: Record) -> None:
+    text = page(record, [PICTURE])
+    for words in ("PROVED", "<svg id='p'/>", "abc123", "the books agree", "201: 50, 503: 60"):
+        assert words in text
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert "@import" not in text
+
+
+def test_a_red_run_is_red_on_its_page_and_words_are_no_markup(record: Record) -> None:
+    record.verdict.offend(["<b>r-1</b> is lost"])
+    text = page(record, [])
+    assert 'class="banner red"' in text
+    assert "&lt;b&gt;r-1&lt;/b&gt; is lost" in text
+
+
+def test_two_records_stand_side_by_side_on_one_scale(record: Record) -> None:
+    other = replace(record, capacity=100, title="Other")
+    text = comparison((record, other), ([PICTURE], [PICTURE]))
+    assert text.count("<svg id='p'/>") == 2
+    row = re.search(r"capacity, closed loop</td>(.*?)</tr>", text)
+    assert row
+    assert re.findall(r">([^<>]+)<", row[1]) == ["50 /s", "100 /s", "2.00"]
+    scale = series.Scale.of(record, replace(record, recording=Recording()))
+    assert (scale.seconds, scale.rate) == (2, 100)
+
+
+def test_a_record_survives_its_file(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    record.write(path)
+    assert Record.read(path) == record
+
+
+def test_metrics_are_read_by_label() -> None:
+    text = '# HELP x\nfloodgate_x_sum{queue="a",w="1"} 2.5\nfloodgate_x_sum{queue="a",w="2"} 1e1\n'
+    read = read_metrics(text + "python_info 1\nfloodgate_y 3\n")
+    assert labelled(read, "floodgate_x_sum", "queue") == {"a": 12.5}
+    assert read["floodgate_y"] == 3
+    assert len(read) == 3
