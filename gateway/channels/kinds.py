@@ -6,11 +6,14 @@ from typing import Final
 from gateway.channels.alipay.channel import AlipayChannel
 from gateway.channels.alipay.credential import AlipayCredential
 from gateway.channels.credential import Kind
+from gateway.channels.unionpay.channel import UnionpayChannel
+from gateway.channels.unionpay.credential import UnionpayCredential
 from gateway.channels.wechat.channel import WechatChannel
 from gateway.channels.wechat.credential import WechatCredential
 
 _KINDS: Final = (
     Kind(WechatCredential, WechatChannel),
     Kind(AlipayCredential, AlipayChannel),
+    Kind(UnionpayCredential, UnionpayChannel),
 )
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _KINDS}

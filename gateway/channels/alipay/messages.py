@@ -55,6 +55,10 @@ PAYER_MUST_CONFIRM: Final = "10003"
 BUSINESS_FAILED: Final = "40004"
 # The request itself is wrong, and was carried out by nobody: parameters, permissions, signature.
 WRONG_REQUEST: Final = frozenset({"40001", "40002", "40006"})
+# Our signature, its app or its permission is not accepted: nothing that a merchant did.
+KEY_REFUSED: Final = frozenset(
+    {"isv.invalid-signature", "isv.invalid-app-id", "isv.insufficient-isv-permissions"}
+)
 
 STATES: Final = MappingProxyType(
     {

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.channels.alipay.messages import (
     BUSINESS_FAILED,
     DONE,
+    KEY_REFUSED,
     PAYER_MUST_CONFIRM,
     PROVEN,
     REFUSED,
@@ -17,7 +18,7 @@ from gateway.channels.alipay.messages import (
     Flow,
     Told,
 )
-from gateway.channels.port import Ask, Verb
+from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Verb
 from gateway.domain.money import from_decimal
 from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
 
@@ -40,12 +41,14 @@ def outcome_of(ask: Ask, told: Told) -> Outcome:
         return _DONE[ask.verb](ask, told) if fits else Outcome(code="number_mismatch")
     if told.code == BUSINESS_FAILED:
         return _refused(ask, word)
+    code = CREDENTIAL_REFUSED if word in KEY_REFUSED else word
     if told.code in WRONG_REQUEST and ask.verb in REFUSED:
-        failure = Failure("refused", "Alipay refused the request.", Advice.NEVER, told.code)
-        return Outcome(Verdict.FAILED, code=word, failure=failure)
+        advice = Advice.OTHER_METHOD if word in KEY_REFUSED else Advice.NEVER
+        failure = Failure("refused", "Alipay refused the request.", advice, word)
+        return Outcome(Verdict.FAILED, code=code, failure=failure)
     if told.code == PAYER_MUST_CONFIRM and ask.verb is Verb.CREATE:
         return Outcome(Verdict.PENDING, told.trade_no, code=word)
-    return Outcome(code=word)
+    return Outcome(code=code)
 
 
 def trade(told: Told) -> Outcome:

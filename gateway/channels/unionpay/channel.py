@@ -66,7 +66,7 @@ class UnionpayChannel:
     )
     taken: Final = b"ok"
 
-    def __init__(self, credentials: Sequence[UnionpayCredential], *, notify_url: str) -> None:
+    def __init__(self, credentials: Sequence[UnionpayCredential], notify_url: str) -> None:
         self._credential = credentials[0]
         self._key = private_rsa_key(self._credential.private_key)
         authorities = [

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from gateway.channels.credential import Credential
 
 OFFICIAL: Final = "https://gateway.95516.com"
 
 
-class UnionpayCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UnionpayCredential(Credential, frozen=True, kw_only=True):
     """One merchant (商户号) with its keys.
 
     `private_key` (PEM) signs our requests and `cert_id`, the serial number of its certificate in
@@ -20,9 +22,9 @@ class UnionpayCredential(Struct, frozen=True, kw_only=True, forbid_unknown_field
     private_key: str
     trusted_certificates: Annotated[tuple[str, ...], Meta(min_length=1)]
     common_name: str = "中国银联股份有限公司"
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\x00-\x20\x7f]+[^/\x00-\x20\x7f]\Z")] = (
-        OFFICIAL
-    )
+    base_url: str = OFFICIAL
 
-    def __repr__(self) -> str:
-        return "UnionpayCredential(…)"
+    @property
+    def account(self) -> str:
+        """The merchant's number."""
+        return self.mer_id

@@ -14,10 +14,19 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.channels.pem import private_rsa_key, public_rsa_key
-from gateway.channels.port import Ask, BillLine, Capabilities, Notice, NoticeRefused, Verb
+from gateway.channels.port import (
+    CREDENTIAL_REFUSED,
+    Ask,
+    BillLine,
+    Capabilities,
+    Notice,
+    NoticeRefused,
+    Verb,
+)
 from gateway.channels.wechat import bill
 from gateway.channels.wechat.credential import WechatCredential
 from gateway.channels.wechat.messages import (
+    KEY_REFUSED,
     PROVEN,
     REFUND_STATES,
     REFUSED,
@@ -275,7 +284,10 @@ def _refused(ask: Ask, word: str, at: int) -> Outcome:
     """Say what a refusal proves; `at` is WeChat Pay's own clock, in seconds since 1970."""
     refused = REFUSED.get(ask.verb, {})
     if word in refused:
-        return Outcome(Verdict.FAILED, code=word, failure=_failure(word))
+        code = CREDENTIAL_REFUSED if word == KEY_REFUSED else word
+        return Outcome(Verdict.FAILED, code=code, failure=_failure(word))
+    if word == KEY_REFUSED:
+        return Outcome(code=CREDENTIAL_REFUSED)
     verdict = PROVEN.get((ask.verb, word), Verdict.UNKNOWN)
     over = ask.expires_at is not None and at > ask.expires_at.timestamp()
     if ask.verb is Verb.CLOSE and verdict is Verdict.NOT_FOUND and over:

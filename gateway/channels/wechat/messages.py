@@ -147,6 +147,9 @@ REFUND_STATES: Final = MappingProxyType(
     }
 )
 
+# Our signature or its certificate is not accepted: nothing that a merchant did.
+KEY_REFUSED: Final = "SIGN_ERROR"
+
 # Refusals that end a request that would have moved money: nothing was made of it.
 _WRONG: Final = MappingProxyType(
     dict.fromkeys(("PARAM_ERROR", "INVALID_REQUEST", "MCH_NOT_EXISTS", "NO_AUTH"), Advice.NEVER)
@@ -156,7 +159,7 @@ REFUSED: Final[Mapping[Verb, Mapping[str, Advice]]] = MappingProxyType(
         Verb.CREATE: _WRONG
         | {
             "APPID_MCHID_NOT_MATCH": Advice.NEVER,
-            "SIGN_ERROR": Advice.OTHER_METHOD,
+            KEY_REFUSED: Advice.OTHER_METHOD,
             "ACCOUNT_ERROR": Advice.OTHER_METHOD,
         },
         Verb.REFUND: _WRONG | {"USER_ACCOUNT_ABNORMAL": Advice.OTHER_METHOD},

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.channels.alipay.channel import AlipayChannel
-from gateway.channels.port import Ask, NoticeRefused, Verb
+from gateway.channels.port import CREDENTIAL_REFUSED, Ask, NoticeRefused, Verb
 from gateway.domain.identity import mint, uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
@@ -246,3 +246,13 @@ def test_no_secret_is_shown() -> None:
     assert "PRIVATE" not in shown
     with pytest.raises(ValueError, match="PEM"):
         AlipayChannel([replace(credential, private_key="x")], notify_url="https://us.example")
+
+
+def test_a_credential_that_is_refused_is_told_apart_from_what_a_merchant_did(
+    channel: AlipayChannel,
+) -> None:
+    refused = {"code": "40002", "sub_code": "isv.invalid-signature"}
+    created = read(channel, ASK, refused)
+    assert (created.verdict, created.code) == (Verdict.FAILED, CREDENTIAL_REFUSED)
+    queried = read(channel, asked(Verb.QUERY), refused)
+    assert (queried.verdict, queried.code) == (Verdict.UNKNOWN, CREDENTIAL_REFUSED)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from wechatpayv3 import utils as peer
 
-from gateway.channels.port import Ask, NoticeRefused, Verb
+from gateway.channels.port import CREDENTIAL_REFUSED, Ask, NoticeRefused, Verb
 from gateway.channels.wechat.channel import WechatChannel
 from gateway.domain.identity import mint, uuid_of
 from gateway.domain.outcome import Advice, Outcome, Verdict
@@ -283,3 +283,13 @@ def test_a_refusal_says_what_the_merchant_may_do(channel: WechatChannel) -> None
     failure = channel.read(ASK, answer(403, {"code": "ACCOUNT_ERROR"})).failure
     assert failure is not None
     assert (failure.advice, failure.channel_code) == (Advice.OTHER_METHOD, "ACCOUNT_ERROR")
+
+
+def test_a_credential_that_is_refused_is_told_apart_from_what_a_merchant_did(
+    channel: WechatChannel,
+) -> None:
+    refused = answer(401, {"code": "SIGN_ERROR"})
+    created = channel.read(ASK, refused)
+    assert (created.verdict, created.code) == (Verdict.FAILED, CREDENTIAL_REFUSED)
+    queried = channel.read(asked(Verb.QUERY), refused)
+    assert (queried.verdict, queried.code) == (Verdict.UNKNOWN, CREDENTIAL_REFUSED)
