@@ -55,7 +55,13 @@ refused and changes nothing.
 
 `failed`, `canceled` and `expired` are ends for the merchant, but not for money: a success that
 comes late is recorded, booked to suspense and told as `payment.late_success`. What then becomes of
-it is the merchant's policy: review, adopt or refund.
+it is the merchant's policy: review, adopt or refund. Some minutes, an hour and a day after a
+payment was closed the channel is asked whether money came, so that a lost notice loses none. A hold
+that is placed after the end (`authorized`) changes nothing for the merchant: it is let go at the
+channel, and asked about until the channel confirms that.
+
+`paid_again` is a further transaction of the channel for the same attempt: the payment stays as it
+is, the money waits in suspense under a journal of its own, and `payment.late_success` tells of it.
 
 ## Refund
 

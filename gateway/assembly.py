@@ -18,6 +18,7 @@ from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SimulatorChannel
 from gateway.channels.store import PostgresCredentials
 from gateway.domain.errors import FloodgateError
+from gateway.domain.recovery import Pace, pace_of
 from gateway.domain.wire import WireRequest
 from gateway.drivers import sealing, telemetry
 from gateway.drivers.clock import Clock
@@ -150,6 +151,10 @@ def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[C
     ]
 
 
+def _paces(registry: Registry) -> dict[str, Pace]:
+    return {name: pace_of(allowed) for name, allowed in registry.queries_per_second().items()}
+
+
 @contextlib.asynccontextmanager
 async def house(settings: Settings) -> AsyncIterator[House]:
     """Connect everything, give the house, and leave in order: what was queued becomes durable."""
@@ -195,7 +200,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             notices=NoticeBox(postgres, clock),
             ledger=ledger,
             refunds=refunds,
-            recovery=RecoveryQueue(postgres),
+            recovery=RecoveryQueue(postgres, functools.partial(_paces, registry)),
             reader=Reader(postgres),
             feed=Feed(postgres),
             webhooks=Webhooks(postgres, vault, clock, _guard(settings)),

@@ -117,7 +117,8 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     `methods` are the types of payment methods it serves, `currencies` None when it takes every one.
     `authorize`: money can be held and captured later.  `sync_result`: the answer to CREATE can be
-    final; otherwise it is told by a notice or a query.
+    final; otherwise it is told by a notice or a query.  `queries_per_second`: how many queries the
+    acquirer allows, of payments and of refunds each; all workers together stay below it.
     """
 
     methods: frozenset[str]
@@ -128,6 +129,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     bill: bool
     authorize: bool = True
     sync_result: bool = True
+    queries_per_second: int = 50
 
 
 class Channel(Protocol):

@@ -126,6 +126,15 @@ class Registry(Reloading):
         made = [each.account for each in self._made.values() if each.account is not None]
         return [a for a in (*made, *self._fixed) if (a.channel.name, a.owner) == (channel, owner)]
 
+    def queries_per_second(self) -> dict[str, int]:
+        """Say how many queries each channel allows; all of its accounts share the least of them."""
+        made = [each.account for each in self._made.values() if each.account is not None]
+        allowed: dict[str, int] = {}
+        for account in (*made, *self._fixed):
+            name, queries = account.channel.name, account.channel.capabilities.queries_per_second
+            allowed[name] = min(queries, allowed.get(name, queries))
+        return allowed
+
     def heard(self, account: Account, *, refused: bool) -> None:
         """Note down whether the acquirer refused what we identify ourselves with."""
         key = (account.channel.name, account.name or "")

@@ -10,6 +10,7 @@ with its kind in the last hex digit: it exists once by construction.  The public
 and the 32 hex digits; `uuid_of` gives the database's form.
 """
 
+import hashlib
 import itertools
 import os
 import random
@@ -37,6 +38,18 @@ def mint(prefix: str, merchant: int, milliseconds: int) -> str:
         | (merchant << 32)
         | (_chance.getrandbits(28) << 4)
     )
+    return f"{prefix}_{value:032x}"
+
+
+def derived(prefix: str, cause: str, word: str) -> str:
+    """Make the id of what follows from a cause and a word, such as a channel's transaction.
+
+    The same two give the same id: its time and merchant are the cause's, and its counter and chance
+    are 40 bits of a hash.
+    """
+    digest = int.from_bytes(hashlib.sha256(f"{uuid_of(cause)} {word}".encode()).digest()[:5])
+    value = int(uuid_of(cause), 16) & ~(0xFFF << 64) & ~0xFFFFFFFF
+    value |= ((digest >> 28) << 64) | ((digest & 0xFFFFFFF) << 4)
     return f"{prefix}_{value:032x}"
 
 
@@ -71,5 +84,5 @@ def uuid_floor(milliseconds: int) -> str:
 
 
 def journal_uuid(cause: str, kind: int) -> str:
-    """Name the journal of this kind that belongs to a cause (an attempt or a refund)."""
+    """Name the journal of this kind that belongs to a cause: attempt, refund or transaction."""
     return f"{cause[-32:-1]}{kind:x}"

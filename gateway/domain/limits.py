@@ -77,10 +77,32 @@ CREDENTIAL_BYTES_MAX = 64 * 1024
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
+
+# Who asks a channel about an attempt has it to itself for the lease, and stops before it ends.  One
+# asking makes at most so many calls (query, close or capture, query), so many of them queries.
+ASKING_CALLS_MAX = 3
+ASKING_QUERIES_MAX = 2
+ASKING_SECONDS_MAX = 12
 QUERY_LEASE_SECONDS = 15
-QUERY_BATCH_ITEMS_MAX = 64
-# One worker's pace, well below what acquirers allow, so that recovery never starves payments.
-QUERIES_PER_SECOND_MAX = 200
+QUERY_CHANNEL_FLIGHTS_MAX = 64
+LEFT_NOTICES_ITEMS_MAX = 64
+
+# Whoever finds that somebody is asking already waits for that answer, looking ever more seldom.
+SYNC_LOOK_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0)
+
+# The pace of a channel over all workers: askings per second as a share of the queries that it
+# allows, and how much may be saved up in quiet times.  Together they stay below what it allows in
+# every second, whatever each asking needs.
+PACE_SHARE = 0.4
+PACE_BURST_SECONDS = 0.25
+QUERIES_PER_SECOND_MIN = 10
+
+# Money may come after we closed a payment, and its only notice be lost.  Looked for soon (a payer
+# who was just paying), after an hour (an acquirer that was restarting) and after a day (what came
+# with its settlement); a look at a silent channel is repeated until the third day, and what comes
+# later is found by its bills.
+CHECK_WAIT_SECONDS = (300, 3600, 24 * 3600)
+CHECK_GIVE_UP_SECONDS = 3 * 24 * 3600
 
 # Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
 NOTICE_KEEP_SECONDS = 3.0
@@ -116,7 +138,11 @@ WEBHOOK_RETRY_AFTER_CHARS_MAX = 64
 DRAIN_SECONDS = 25
 
 assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive the call it guards"
-assert CHANNEL_ANSWER_SECONDS * 2 < QUERY_LEASE_SECONDS, "a lease must outlive the query it guards"
+assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < ASKING_SECONDS_MAX, "its calls fit in"
+assert ASKING_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the asking it guards"
+assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace is below the quota"
+assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowest pace moves"
+assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"
 assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
 assert DRAIN_SECONDS < MINTED_WITHIN_SECONDS, "whatever waits mints its id before it is cut off"

@@ -270,8 +270,9 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
             Fact.CANCELED: Status.CANCELED,
             Fact.EXPIRED: Status.EXPIRED,
             Fact.ADOPTED: Status.SUCCEEDED,
+            Fact.PAID_AGAIN: Status.REQUIRES_REVIEW,
         },
-        # A second transaction for the same attempt: the payment stays, its money waits apart.
+        # A further transaction for the same attempt: the payment stays, its money waits apart.
         Status.SUCCEEDED: {Fact.PAID_AGAIN: Status.SUCCEEDED},
         Status.FAILED: _ENDED_FACTS,
         Status.CANCELED: _ENDED_FACTS,

@@ -22,7 +22,7 @@ class JournalKind(enum.IntEnum):
     REFUND_RETURNED = 6
     ADOPTION = 7
     REFUND_LATE = 8
-    SECOND_SUCCESS = 9
+    PAID_AGAIN = 9
 
 
 class Transfer(Struct, frozen=True, gc=False):

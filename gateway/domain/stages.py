@@ -123,6 +123,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
     `terms` were fixed when the channel was chosen; attempts older than fee plans have none.
     `account` is the channel's own name of the account through which it is asked, where it has one.
+    `further_transactions` are what the channel booked for it beside `channel_transaction`.
     """
 
     id: str
@@ -137,8 +138,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     channel_transaction: str | None = None
     capture_amount: int | None = None
     cancel_wished: bool = False
-    second_transaction: str | None = None
     terms: Terms | None = None
+    further_transactions: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:
@@ -183,13 +184,15 @@ class ReferenceTaken(Struct, frozen=True):
 class Opened(Struct, frozen=True):
     """A payment and its attempt that are durable: now the outside world may hear of it.
 
-    `payer` and `return_url` are there only while the request that brought them is served.
+    `payer` and `return_url` are there only while the request that brought them is served.  Until
+    `lease` the channel is ours alone to ask; None when it was not leased to us.
     """
 
     standing: Standing
     attempt: Attempt
     payer: Payer | None = None
     return_url: str | None = None
+    lease: datetime | None = None
 
 
 class Answered(Struct, frozen=True):

@@ -4,11 +4,8 @@ Every endpoint has a bounded number of deliveries under way and is spared while 
 one dead merchant cannot hold the others up.
 """
 
-import asyncio
-import contextlib
 import logging
 import random
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +14,7 @@ from gateway.domain import limits
 from gateway.domain.wire import WireAnswer
 from gateway.drivers.batching import Batcher
 from gateway.drivers.clock import Clock
+from gateway.drivers.flights import Flights
 from gateway.drivers.outbound import NeverSent, NoAnswer
 from gateway.drivers.outbound_guard import AddressRefused, GuardedOutbound
 from gateway.events.outbox import Due, Outbox, Result
@@ -50,9 +48,7 @@ class Relay:
         self._clock = clock
         self._merchants: Sequence[int] = ()
         self._merchants_until: datetime | None = None
-        self._busy: Counter[str] = Counter()
-        self._flights: set[asyncio.Task[None]] = set()
-        self._landed = asyncio.Event()
+        self._flights = Flights()
         self._results: Batcher[Result, None] = Batcher(
             outbox.saw,
             items_max=limits.WEBHOOK_FLIGHTS_MAX,
@@ -67,9 +63,10 @@ class Relay:
                     await self.turn()
                 except Exception as error:  # noqa: BLE001 - no error may end the worker
                     logger.warning("the outbox cannot be read: %r", error)
-                await self._rest()
+                await self._flights.rest(_PACE_SECONDS, _IDLE_SECONDS)
         finally:
-            await self._leave()
+            # What does not end soon is cut off: its lease ends, and it is delivered again.
+            await self._flights.leave(_LEAVE_SECONDS)
 
     async def turn(self) -> None:
         """Send what is due now, without waiting for the answers."""
@@ -78,49 +75,18 @@ class Relay:
         for take in (self._outbox.take_due, self._outbox.take_new):
             room = limits.WEBHOOK_FLIGHTS_MAX - len(self._flights)
             if merchants and room >= limits.WEBHOOK_ENDPOINT_FLIGHTS_MAX:
-                for due in await take(merchants, now, self._busy, room):
-                    self._start(due)
+                for due in await take(merchants, now, self._flights.busy, room):
+                    self._flights.start(due.endpoint, self._deliver(due), due.event_id)
 
     async def landed(self) -> None:
         """Wait until everything that is under way has ended and is kept."""
-        while self._flights:
-            await asyncio.wait(self._flights)
+        await self._flights.landed()
 
     async def _listening(self, now: datetime) -> Sequence[int]:
         if self._merchants_until is None or self._merchants_until <= now:
             self._merchants = await self._outbox.listening()
             self._merchants_until = now + timedelta(seconds=limits.WEBHOOK_REFRESH_SECONDS)
         return self._merchants
-
-    async def _rest(self) -> None:
-        await asyncio.sleep(_PACE_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_IDLE_SECONDS):
-                await self._landed.wait()
-        self._landed.clear()
-
-    async def _leave(self) -> None:
-        """What does not end soon is cut off: its lease ends, and it is delivered again."""
-        if self._flights:
-            _, late = await asyncio.wait(self._flights, timeout=_LEAVE_SECONDS)
-            for flight in late:
-                flight.cancel()
-
-    def _start(self, due: Due) -> None:
-        flight = asyncio.create_task(self._deliver(due))
-        self._busy[due.endpoint] += 1
-        self._flights.add(flight)
-        flight.add_done_callback(lambda flight: self._ended(flight, due))
-
-    def _ended(self, flight: asyncio.Task[None], due: Due) -> None:
-        self._flights.discard(flight)
-        self._busy[due.endpoint] -= 1
-        if self._busy[due.endpoint] == 0:
-            del self._busy[due.endpoint]
-        self._landed.set()
-        if not flight.cancelled() and flight.exception() is not None:
-            # Its lease ends by itself, and whoever takes it then tries again.
-            logger.warning("%s was not delivered: %r", due.event_id, flight.exception())
 
     async def _deliver(self, due: Due) -> None:
         answer, error = await self._send(due)

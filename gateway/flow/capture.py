@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gateway.domain.errors import Problem
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CapturePayment, Status
-from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened
+from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted
 from gateway.flow import query
 from gateway.flow.away import not_posted_yet, unless_away
 from gateway.flow.desk import Desk
@@ -23,7 +23,7 @@ async def capture(claimed: Claimed, desk: Desk) -> Answer:
     begun = await desk.ledger.begin_capture(claimed, command.amount)
     if isinstance(begun, Heard):
         return await query.recall(claimed, begun, desk)
-    posted = await unless_away(desk.ledger.post(await ask_for_capture(begun, desk)))
+    posted = await unless_away(_take(begun, desk))
     if posted is None:
         await desk.idempotency.release(claimed)
         return Answer(200, not_posted_yet(begun))
@@ -31,6 +31,12 @@ async def capture(claimed: Claimed, desk: Desk) -> Answer:
     if status not in _ASKED_OR_TAKEN:
         raise Problem("state_conflict", f"Nothing was captured: this payment is {status.value}.")
     return await desk.idempotency.settle(claimed, Answer(200, posted.body))
+
+
+async def _take(begun: Opened, desk: Desk) -> Posted:
+    posted = await desk.ledger.post(await ask_for_capture(begun, desk))
+    await desk.recovery.release(begun)
+    return posted
 
 
 async def ask_for_capture(begun: Opened, desk: Desk) -> Answered:

@@ -30,7 +30,9 @@ async def cancel(claimed: Claimed, desk: Desk) -> Answer:
 
 
 async def _close(begun: Opened, desk: Desk) -> Posted:
-    return await desk.ledger.post(await close_at_channel(begun, desk))
+    posted = await desk.ledger.post(await close_at_channel(begun, desk))
+    await desk.recovery.release(begun)
+    return posted
 
 
 async def close_at_channel(opened: Opened, desk: Desk) -> Answered:

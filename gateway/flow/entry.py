@@ -5,9 +5,10 @@ from typing import Final
 
 from gateway.domain.stages import Answer, Claimed, Matched, Received
 from gateway.drivers.stopwatch import lap
-from gateway.flow import batch, capture, close, pay, query, refund, resume, steps, webhooks
+from gateway.flow import batch, capture, close, pay, query, refund, steps, webhooks
 from gateway.flow.desk import Desk
 from gateway.flow.once import once
+from gateway.flow.sync import sync
 
 _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
     "get_payment": query.get_payment,
@@ -30,7 +31,7 @@ _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "capture_payment": capture.capture,
     "cancel_payment": close.cancel,
     "refund_payment": refund.refund,
-    "sync_payment": resume.sync,
+    "sync_payment": sync,
     "create_endpoint": webhooks.create_endpoint,
     "enable_endpoint": webhooks.enable_endpoint,
     "rotate_endpoint_secret": webhooks.rotate_secret,

@@ -25,7 +25,9 @@ async def settle(opened: Opened, desk: Desk) -> None:
     if policy == "adopt":
         await desk.ledger.adopt(opened, desk.clock.now())
     elif policy == "refund" and not await _give_back(opened, desk):
-        return  # somebody else refunds it just now: it is due again and looked at then
+        # Somebody else refunds it just now: it is due again and looked at then.
+        await desk.recovery.release(opened)
+        return
     await desk.recovery.settled(opened.attempt)
 
 

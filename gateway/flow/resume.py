@@ -1,131 +1,72 @@
-"""Unknown until known: ask the channel again, close at the deadline, never guess.
+"""The worker's round: whatever is due is asked about, many at a time, each channel by itself.
 
-Unknown never becomes failed by time alone.  At the deadline the attempt is queried, then closed at
-the channel; only the channel's word that it can no longer succeed ends the payment.
+A slow channel fills its own flights and nobody else's, and what comes due meanwhile is begun while
+the slow ones are still under way.
 """
 
-import asyncio
 import logging
 import random
-from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
-from gateway.domain.outcome import Verdict
-from gateway.domain.payment import ASKABLE, OPEN, Payment, Status
 from gateway.domain.recovery import next_query_at
 from gateway.domain.refund import RefundStatus
-from gateway.domain.stages import Answer, Answered, Claimed, Opened, Posted, RefundOpened
-from gateway.flow import late, query
-from gateway.flow.capture import ask_for_capture
-from gateway.flow.close import close_at_channel
+from gateway.domain.stages import RefundOpened
+from gateway.drivers.flights import Flights
+from gateway.flow.asking import ask_again
 from gateway.flow.desk import Desk
 from gateway.flow.notice import serve_left_notices
 from gateway.flow.refund import ask_about_refund
-from gateway.ledger.codec import encode
 from gateway.ledger.recovery import Due, DueRefund
 
 logger: Final = logging.getLogger(__name__)
 
-# What a channel may say without the matter being settled.
-_NOT_YET: Final = frozenset(
-    {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.NOT_FOUND, Verdict.UNKNOWN}
-)
+_PACE_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.25
-
-
-async def sync(claimed: Claimed, desk: Desk) -> Answer:
-    """Ask the channel about a payment now, because its merchant wants to know."""
-    payment_id = query.payment_id_of(claimed.matched)
-    opened = await desk.ledger.opened(claimed.merchant.number, payment_id)
-    if opened.standing.payment.status in ASKABLE:
-        await ask_again(opened, desk, "sync")
-    standing = await query.standing_of(claimed.matched, desk)
-    return await desk.idempotency.settle(claimed, Answer(200, encode(standing.payment)))
-
-
-async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None = None) -> None:
-    """Query an attempt, close it when its time is over, and post what the channel said."""
-    if late.is_late(opened.standing):
-        await late.settle(opened, desk)
-        return
-    answered = await desk.channels.query(opened)
-    if answered.outcome.verdict is Verdict.AUTHORIZED and opened.attempt.is_capturing:
-        answered = await ask_for_capture(opened, desk)
-    elif _is_over(answered):
-        answered = await close_at_channel(opened, desk)
-    posted = await desk.ledger.post(answered)
-    again = _again_at(answered, posted, due.queries) if due is not None else None
-    await desk.recovery.saw(answered, source, due=due, again=again)
-
-
-def _is_over(answered: Answered) -> bool:
-    """Tell whether an attempt must be closed now: still open, and its time has passed.
-
-    A hold has its own time, which a channel that is silent just now does not shorten.
-    """
-    attempt, verdict = answered.opened.attempt, answered.outcome.verdict
-    payment = answered.opened.standing.payment
-    if attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
-        return False
-    if attempt.cancel_wished:
-        return True
-    if verdict is Verdict.AUTHORIZED or payment.status is Status.REQUIRES_CAPTURE:
-        return answered.at >= _hold_ends_at(payment)
-    return answered.at >= attempt.expires_at
-
-
-def _hold_ends_at(payment: Payment) -> datetime:
-    return payment.created_at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
-
-
-def _again_at(answered: Answered, posted: Posted, queries: int) -> datetime | None:
-    """Say when to ask next: never long after the deadline, at which the attempt is closed.
-
-    A hold that should have been let go, and was not, is asked about like an open payment.
-    """
-    payment, attempt = posted.standing.payment, answered.opened.attempt
-    is_held = payment.status is Status.REQUIRES_CAPTURE
-    if not is_held and payment.status not in OPEN:
-        return None
-    ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at
-    if is_held and answered.at < ends_at and not attempt.cancel_wished:
-        return ends_at
-    again = next_query_at(answered.at, queries, random.uniform(-1, 1))  # noqa: S311 - jitter
-    return ends_at if answered.at < ends_at < again else again
+_LEAVE_SECONDS: Final = 5
+_NOTICES: Final = "notices"
 
 
 async def keep_resuming(desk: Desk) -> None:
     """Serve the recovery queues for ever; whatever fails is due again when its lease ends."""
-    while True:
-        now = desk.clock.now()
-        try:
-            attempts = await desk.recovery.take(now, limits.QUERY_BATCH_ITEMS_MAX)
-            refunds = await desk.recovery.take_refunds(now, limits.QUERY_BATCH_ITEMS_MAX)
-            await serve_left_notices(desk, limits.QUERY_BATCH_ITEMS_MAX)
-        except Exception as error:  # noqa: BLE001 - no error may end the worker
-            logger.warning("the recovery queue cannot be read: %r", error)
-            attempts, refunds = [], []
-        asked = len(attempts) + len(refunds)
-        pace = asyncio.sleep(asked / limits.QUERIES_PER_SECOND_MAX if asked else _IDLE_SECONDS)
-        await asyncio.gather(
-            pace,
-            *(_resume(due, desk) for due in attempts),
-            *(_resume_refund(due, desk) for due in refunds),
-        )
+    attempts, refunds = Flights(), Flights()
+    try:
+        while True:
+            try:
+                await resume_due(desk, attempts, refunds)
+            except Exception as error:  # noqa: BLE001 - no error may end the worker
+                logger.warning("the recovery queue cannot be read: %r", error)
+            await attempts.rest(_PACE_SECONDS, _IDLE_SECONDS)
+    finally:
+        await attempts.leave(_LEAVE_SECONDS)
+        await refunds.leave(_LEAVE_SECONDS)
+
+
+async def resume_due(desk: Desk, attempts: Flights, refunds: Flights) -> None:
+    """Begin what is due now, without waiting for the answers."""
+    now = desk.clock.now()
+    for due in await desk.recovery.take(now, attempts.busy):
+        attempts.start(due.channel, _resume(due, desk), due.attempt_id)
+    for lost in await desk.recovery.take_refunds(now, refunds.busy):
+        refunds.start(lost.channel, _resume_refund(lost, desk), lost.refund_id)
+    if not attempts.busy[_NOTICES]:
+        left = serve_left_notices(desk, limits.LEFT_NOTICES_ITEMS_MAX)
+        attempts.start(_NOTICES, left, "what was left of the notices")
 
 
 async def _resume(due: Due, desk: Desk) -> None:
-    attempt = due.attempt
     try:
-        opened = await desk.ledger.opened(attempt.merchant, attempt.payment_id)
-        await ask_again(opened, desk, "query", due=due)
+        opened = await desk.ledger.by_attempt(due.merchant, due.attempt_id)
+        assert opened is not None, "an attempt that was opened does not vanish"
+        await ask_again(replace(opened, lease=due.lease_ends), desk, "query", due=due)
     except FloodgateError as error:
-        logger.warning("attempt %s could not be resumed yet: %s", attempt.id, error)
+        logger.warning("attempt %s could not be resumed yet: %s", due.attempt_id, error)
     except Exception:
         # What nobody foresaw is tried again when its lease ends; it must not stop the others.
-        logger.exception("attempt %s cannot be resumed", attempt.id)
+        logger.exception("attempt %s cannot be resumed", due.attempt_id)
 
 
 async def _resume_refund(due: DueRefund, desk: Desk) -> None:

@@ -13,12 +13,17 @@ from gateway.events.feed import Event
 from gateway.flow.desk import Desk
 from gateway.ledger.lists import Entry
 
-_HEARD: Final = {"query": "asked again", "sync": "asked at the merchant's wish", "notice": "told"}
+_HEARD: Final = {
+    "query": "asked again",
+    "sync": "asked at the merchant's wish",
+    "notice": "told",
+    "void": "let go of a hold that came late",
+}
 
 
 # Facts of one instant are told in the order in which they come about.
 _ORDER: Final = (
-    *("request", "attempt", "refund", "answer", "query", "sync", "notice"),
+    *("request", "attempt", "refund", "answer", "query", "sync", "notice", "void"),
     *("state", "journal", "event"),
 )
 _ENTRIES_MAX: Final = 1000

@@ -106,7 +106,9 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         uuid_of(attempt.id),
         outcome.verdict.value,
         outcome.channel_transaction,
-        attempt.second_transaction,
+        attempt.channel,
+        uuid_of(change.further_id) if change.further_id is not None else None,
+        attempt.further_transactions[-1] if change.further_id is not None else None,
         outcome.code,
         change.due_at,
         attempt.capture_amount,
@@ -239,7 +241,7 @@ def read_standing(row: Row) -> Standing:
 
 
 def read_attempt(row: Row) -> Attempt:
-    """Read an attempt from a row of `attempt`."""
+    """Read an attempt from a row of `attempt` with its further transactions."""
     return Attempt(
         id=identity.public("att", row["id"].hex),
         payment_id=identity.public("pay", row["payment_id"].hex),
@@ -253,6 +255,6 @@ def read_attempt(row: Row) -> Attempt:
         channel_transaction=row["channel_transaction"],
         capture_amount=row["capture_amount"],
         cancel_wished=row["cancel_wished"],
-        second_transaction=row["second_transaction"],
         terms=_decode_terms(row["terms"]) if row["terms"] is not None else None,
+        further_transactions=tuple(row["further_transactions"]),
     )

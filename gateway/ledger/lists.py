@@ -29,6 +29,8 @@ _CAUSES: Final = """
 SELECT id FROM attempt WHERE merchant_id = $1 AND payment_id = $2
 UNION ALL
 SELECT id FROM refund WHERE merchant_id = $1 AND payment_id = $2
+UNION ALL
+SELECT id FROM further_transaction WHERE merchant_id = $1 AND payment_id = $2
 """
 _ATTEMPTS: Final = "SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id"
 _SIGHTINGS: Final = """

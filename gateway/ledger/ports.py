@@ -1,6 +1,7 @@
 """What the ledger needs from outside: books that take whole batches, and privacy."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from gateway.domain.payment import Payment, Standing
@@ -54,6 +55,8 @@ class Books(Protocol):
     async def heard(self, claimed: Claimed) -> Heard | None: ...
 
     async def begin_cancel(self, claimed: Claimed, attempt: Attempt) -> bool: ...
+
+    async def let_go(self, attempt: Attempt, at: datetime) -> None: ...
 
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None: ...
 

@@ -89,6 +89,20 @@ SELECT merchant_id, 're_' || what
     OR asked.status = 'processing' AND coalesce(booked.done, booked.undone) IS NOT NULL
 """
 
+# Every further transaction of an attempt waits in suspense under a journal (9) of its own.
+_FURTHER_DIFFER: Final = """
+SELECT merchant_id, 'transaction ' || channel_transaction
+  FROM (SELECT *, left(id::text, 35) AS cause FROM further_transaction) AS f
+  FULL JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause, payment_id AS booked_for,
+                    sum(amount) AS booked, min(currency) AS booked_in
+               FROM transfer
+              WHERE kind = 9 AND debit_account / 10000000 = 1121
+                AND credit_account / 10000000 = 2221
+              GROUP BY merchant_id, left(journal_id::text, 35), payment_id) AS entered
+       USING (merchant_id, cause)
+ WHERE booked IS DISTINCT FROM f.amount OR booked_in <> f.currency OR booked_for <> f.payment_id
+"""
+
 
 class Question(Struct, frozen=True):
     """One proof: how much it looks at, and what it finds against it (`merchant_id`, `what`)."""
@@ -139,9 +153,10 @@ QUESTIONS: Final = (
         "every succeeded capture and refund has exactly one journal, and every journal its cause",
         """
         SELECT (SELECT count(*) FROM payment WHERE amount_captured > 0)
-             + (SELECT count(*) FROM refund)
+             + (SELECT count(*) FROM refund) + (SELECT count(*) FROM further_transaction)
         """,
-        f"{_PAYMENTS_DIFFER} UNION ALL {_ATTEMPTS_DIFFER} UNION ALL {_REFUNDS_DIFFER}",
+        f"{_PAYMENTS_DIFFER} UNION ALL {_ATTEMPTS_DIFFER} UNION ALL {_REFUNDS_DIFFER}"
+        f" UNION ALL {_FURTHER_DIFFER}",
     ),
     Question(
         "e",
@@ -151,7 +166,10 @@ QUESTIONS: Final = (
         SELECT merchant_id, 'reference of payments' AS what FROM payment
          GROUP BY merchant_id, reference HAVING count(*) > 1
         UNION ALL
-        SELECT min(merchant_id), channel || ' ' || channel_transaction FROM attempt
+        SELECT min(merchant_id), channel || ' ' || channel_transaction
+          FROM (SELECT merchant_id, channel, channel_transaction FROM attempt
+                UNION ALL
+                SELECT merchant_id, channel, channel_transaction FROM further_transaction) AS known
          WHERE channel_transaction IS NOT NULL
          GROUP BY channel, channel_transaction HAVING count(*) > 1
         """,

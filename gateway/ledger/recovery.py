@@ -1,59 +1,36 @@
 """The queue of attempts whose outcome is not known, kept in PostgreSQL and served by due time.
 
-An attempt is leased by moving its due time on: whoever took it has until then to ask the channel,
-and when that worker dies the attempt is due again by itself.
+An attempt is leased: until the lease ends its holder alone asks the channel, be it a worker or a
+merchant who wants to know; when the holder dies the attempt is due again by itself.  What workers
+take together is paced by channel, and what is open goes before what is only looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.domain import identity, limits
-from gateway.domain.identity import uuid_of
+from gateway.domain.identity import PLATFORM, uuid_of
+from gateway.domain.recovery import Pace
 from gateway.domain.refund import RefundStanding
-from gateway.domain.stages import Answered, Attempt
+from gateway.domain.stages import Answered, Attempt, Opened
 from gateway.drivers.postgres import Postgres, Row
-from gateway.ledger.codec import read_attempt
+from gateway.ledger import recovery_statements as sql
+from gateway.ledger.recovery_rules import Again
 
-_MERCHANTS: Final = "SELECT id FROM merchant"
-# What is due is chosen in a WITH, because a subquery may run once per row, each time for others.
-_TAKE: Final = """
-WITH due AS MATERIALIZED (
-    SELECT merchant_id, id FROM attempt
-     WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
-     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
-)
-UPDATE attempt a SET due_at = $3, queries = a.queries + 1
-  FROM due
- WHERE a.merchant_id = due.merchant_id AND a.id = due.id AND a.merchant_id = ANY($1::bigint[])
-RETURNING a.*
-"""
-# When to ask again is ours to say only while the attempt is still leased to us: whatever was posted
-# or wished meanwhile has set another time.
-_SAW: Final = """
-WITH seen AS (
-    INSERT INTO sighting (merchant_id, attempt_id, seen_at, source, verdict, code)
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
-)
-UPDATE attempt SET due_at = $7 WHERE merchant_id = $1 AND id = $2 AND due_at = $8
-"""
-_SETTLED: Final = "UPDATE attempt SET due_at = NULL WHERE merchant_id = $1 AND id = $2"
-_TAKE_REFUNDS: Final = """
-WITH due AS MATERIALIZED (
-    SELECT merchant_id, id FROM refund
-     WHERE merchant_id = ANY($1::bigint[]) AND due_at <= $2
-     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
-)
-UPDATE refund r SET due_at = $3, queries = r.queries + 1
-  FROM due
- WHERE r.merchant_id = due.merchant_id AND r.id = due.id AND r.merchant_id = ANY($1::bigint[])
-RETURNING r.merchant_id, r.id, r.queries
-"""
-_REFUND_LATER: Final = """
-UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL
-"""
+
+class _Lane(Struct, frozen=True):
+    """What is paced by itself: its name, and the statement that counts what waits in it."""
+
+    name: str
+    waiting: str
+
+
+_QUERIES: Final = _Lane("query", sql.WAITING)
+_REFUNDS: Final = _Lane("refund", sql.WAITING_REFUNDS)
 
 
 class DueRefund(Struct, frozen=True):
@@ -61,49 +38,150 @@ class DueRefund(Struct, frozen=True):
 
     merchant: int
     refund_id: str
+    channel: str
     queries: int
 
 
 class Due(Struct, frozen=True):
-    """An attempt that is leased to us, and how often it was asked about, this time included."""
+    """An attempt that is leased to us, and how often it was asked about, this time included.
 
-    attempt: Attempt
+    `is_check` when its payment has ended and it is only looked at.
+    """
+
+    merchant: int
+    attempt_id: str
+    channel: str
     queries: int
+    is_check: bool
     lease_ends: datetime
 
 
 class RecoveryQueue:
-    """Hands out due attempts, one taker each."""
+    """Hands out due attempts, one holder each, at the pace of each channel.
 
-    def __init__(self, postgres: Postgres) -> None:
+    `paces` gives the pace of each channel that there is just now; others are not asked.
+    """
+
+    def __init__(self, postgres: Postgres, paces: Callable[[], Mapping[str, Pace]]) -> None:
         self._postgres = postgres
+        self._paces = paces
 
-    async def take(self, now: datetime, limit: int) -> list[Due]:
-        """Lease up to `limit` attempts that are due."""
-        rows = await self._take(_TAKE, now, limit)
-        return [Due(read_attempt(row), row["queries"], row["due_at"]) for row in rows]
+    async def take(self, now: datetime, busy: Mapping[str, int]) -> list[Due]:
+        """Lease attempts that are due, as many as each channel has room for beside what is busy.
 
-    async def take_refunds(self, now: datetime, limit: int) -> list[DueRefund]:
-        """Lease up to `limit` refunds that are due."""
-        rows = await self._take(_TAKE_REFUNDS, now, limit)
+        `busy` counts by channel what is under way with the caller.
+        """
+        merchants = await self._merchants()
+        room = await self._room(_QUERIES, merchants, now, busy)
+        taken: list[Row] = []
+        for taking in (sql.TAKE_OPEN, sql.TAKE_LOOKS):
+            rows = await self._take(taking, merchants, now, room)
+            taken += rows
+            for row in rows:
+                room[row["channel"]] -= 1
         return [
-            DueRefund(row["merchant_id"], identity.public("re", row["id"].hex), row["queries"])
-            for row in rows
+            Due(
+                row["merchant_id"],
+                identity.public("att", row["id"].hex),
+                row["channel"],
+                row["queries"],
+                row["is_check"],
+                _lease_from(now),
+            )
+            for row in taken
         ]
 
-    async def _take(self, sql: str, now: datetime, limit: int) -> Sequence[Row]:
-        merchants = [row["id"] for row in await self._postgres.read(_MERCHANTS)]
-        lease_ends = now + timedelta(seconds=limits.QUERY_LEASE_SECONDS)
-        return await self._postgres.write(sql, merchants, now, lease_ends, limit)
+    async def take_refunds(self, now: datetime, busy: Mapping[str, int]) -> list[DueRefund]:
+        """Lease refunds that are due, in the same way."""
+        merchants = await self._merchants()
+        room = await self._room(_REFUNDS, merchants, now, busy)
+        return [
+            DueRefund(
+                row["merchant_id"],
+                identity.public("re", row["id"].hex),
+                row["channel"],
+                row["queries"],
+            )
+            for row in await self._take(sql.TAKE_REFUNDS, merchants, now, room)
+        ]
+
+    async def _merchants(self) -> list[int]:
+        return [row["id"] for row in await self._postgres.read(sql.MERCHANTS)]
+
+    async def _room(
+        self, lane: _Lane, merchants: list[int], now: datetime, busy: Mapping[str, int]
+    ) -> dict[str, int]:
+        """Say how many of what waits in each channel may be asked about now."""
+        paces = self._paces()
+        free = {
+            channel: limits.QUERY_CHANNEL_FLIGHTS_MAX - busy.get(channel, 0) for channel in paces
+        }
+        rows = await self._postgres.read(lane.waiting, merchants, now, *_columns(free))
+        wanted = {row["channel"]: min(row["waiting"], free[row["channel"]]) for row in rows}
+        return {
+            channel: await self._granted(channel, paces[channel], lane, now, wanted=count)
+            for channel, count in wanted.items()
+            if count > 0
+        }
+
+    async def _granted(
+        self, channel: str, pace: Pace, lane: _Lane, now: datetime, *, wanted: int
+    ) -> int:
+        """Take from what a channel's pace has left, for all workers together."""
+        begins_at = now - timedelta(microseconds=pace.burst_us)
+        first = min(wanted, pace.burst_us // pace.slot_us)
+        rows = await self._postgres.write(
+            sql.PACE,
+            *(PLATFORM, channel, lane.name),
+            *(now, begins_at, pace.slot_us, wanted),
+            *(begins_at + first * timedelta(microseconds=pace.slot_us), first),
+        )
+        granted: int = rows[0]["granted"]
+        return granted
+
+    async def _take(
+        self, taking: str, merchants: list[int], now: datetime, room: dict[str, int]
+    ) -> Sequence[Row]:
+        if not any(room.values()):
+            return []
+        return await self._postgres.write(taking, merchants, now, *_columns(room), _lease_from(now))
+
+    async def lease(self, opened: Opened, now: datetime) -> Opened | None:
+        """Lease an attempt to whoever wants to know just now; None when somebody asks already.
+
+        None, too, when its channel allows no more questions: then it is due as soon as it does.
+        """
+        attempt, lease_ends = opened.attempt, _lease_from(now)
+        key = (attempt.merchant, uuid_of(attempt.id))
+        pace = self._paces().get(attempt.channel)
+        if pace is None:
+            return None
+        if not await self._postgres.write(sql.LEASE, *key, lease_ends, now):
+            return None
+        if not await self._granted(attempt.channel, pace, _QUERIES, now, wanted=1):
+            await self._postgres.write(sql.HURRY, *key, lease_ends, now)
+            return None
+        return replace(opened, lease=lease_ends)
+
+    async def is_leased(self, attempt: Attempt, now: datetime) -> bool:
+        """Tell whether somebody is asking the channel about an attempt."""
+        return bool(
+            await self._postgres.read(sql.LEASED, attempt.merchant, uuid_of(attempt.id), now)
+        )
+
+    async def release(self, opened: Opened) -> None:
+        """Give a lease back: we have asked, or will not ask."""
+        attempt = opened.attempt
+        await self._postgres.write(sql.RELEASE, attempt.merchant, uuid_of(attempt.id), opened.lease)
 
     async def settled(self, attempt: Attempt) -> None:
         """Take an attempt out of the queue: nothing more is to be asked about it."""
-        await self._postgres.write(_SETTLED, attempt.merchant, uuid_of(attempt.id))
+        await self._postgres.write(sql.SETTLED, attempt.merchant, uuid_of(attempt.id))
 
     async def refund_later(self, standing: RefundStanding, due_at: datetime) -> None:
         """Say when to ask about a refund again; one that is settled meanwhile stays so."""
         await self._postgres.write(
-            _REFUND_LATER, standing.merchant, uuid_of(standing.refund.id), due_at
+            sql.REFUND_LATER, standing.merchant, uuid_of(standing.refund.id), due_at
         )
 
     async def saw(
@@ -112,18 +190,27 @@ class RecoveryQueue:
         source: str,
         *,
         due: Due | None = None,
-        again: datetime | None = None,
+        again: Again | None = None,
     ) -> None:
-        """Keep what the channel said; who was leased the attempt also says when to ask again."""
+        """Keep what the channel said, and give back the lease under which it was asked.
+
+        Who took the attempt as due also says when to ask again.
+        """
         attempt, outcome = answered.opened.attempt, answered.outcome
         await self._postgres.write(
-            _SAW,
-            attempt.merchant,
-            uuid_of(attempt.id),
-            answered.at,
-            source,
-            outcome.verdict.value,
-            outcome.code,
-            again,
+            sql.SAW,
+            *(attempt.merchant, uuid_of(attempt.id)),
+            *(answered.at, source, outcome.verdict.value, outcome.code),
+            answered.opened.lease,
             due.lease_ends if due is not None else None,
+            again.at if again is not None else None,
+            again.is_check if again is not None else False,
         )
+
+
+def _columns(room: Mapping[str, int]) -> tuple[list[str], list[int]]:
+    return list(room), [max(0, free) for free in room.values()]
+
+
+def _lease_from(now: datetime) -> datetime:
+    return now + timedelta(seconds=limits.QUERY_LEASE_SECONDS)

@@ -8,12 +8,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.domain import limits
+from gateway.domain import identity, limits
 from gateway.domain.fees import Terms, usual_terms
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import ENDED, OPEN, Certainty, Fact, Payment, Standing, Status, after
 from gateway.domain.posting import Journal, JournalKind
-from gateway.domain.recovery import next_query_at, silence_ends_at
+from gateway.domain.recovery import check_at, next_query_at, silence_ends_at
 from gateway.domain.stages import Attempt, KeyUse
 from gateway.ledger.chart import FEES, Account, Code, journal
 
@@ -34,6 +34,8 @@ class Change(Struct, frozen=True, kw_only=True):
 
     `standing` is the payment after the change; the change applies only to the version before it.
     `use` is the idempotency key of the request that asked for it, where it is not durable yet.
+    `further_id` is the cause of the journal when the last of the attempt's further transactions is
+    what came.
     """
 
     standing: Standing
@@ -44,6 +46,7 @@ class Change(Struct, frozen=True, kw_only=True):
     at: datetime
     due_at: datetime | None
     use: KeyUse | None = None
+    further_id: str | None = None
 
     @property
     def merchant(self) -> int:
@@ -87,14 +90,14 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
 
 
 def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
-    """Tell whether this is the success of another transaction than the one that is booked."""
-    known = {None, attempt.channel_transaction, attempt.second_transaction}
+    """Tell whether this is the success of another transaction than those that are booked."""
+    known = {None, attempt.channel_transaction, *attempt.further_transactions}
     return (
         outcome.verdict is Verdict.SUCCEEDED
         and standing.payment.amount_captured > 0
         and attempt.channel_transaction is not None
-        and attempt.second_transaction is None
         and outcome.channel_transaction not in known
+        and outcome.currency in {None, attempt.currency}
     )
 
 
@@ -161,17 +164,24 @@ def consequence(
 
 
 def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Change:
-    """Book a second payment of the same attempt to suspense; the first one stays as it is."""
+    """Book a further payment of the same attempt to suspense; what was booked stays as it is.
+
+    Late money that nobody has decided about yet stays due, for whoever carries out the policy.
+    """
+    assert outcome.channel_transaction is not None, "it is known by its transaction"
     payment = replace(standing.payment, updated_at=at)
     amount = outcome.amount if outcome.amount is not None else attempt.expected
+    further = (*attempt.further_transactions, outcome.channel_transaction)
+    cause = identity.derived("xtr", attempt.id, outcome.channel_transaction)
     return Change(
         standing=replace(standing, payment=payment, version=standing.version + 1),
-        attempt=replace(attempt, second_transaction=outcome.channel_transaction),
+        attempt=replace(attempt, further_transactions=further),
         outcome=outcome,
         event_type="payment.late_success",
-        journal=suspense_journal(JournalKind.SECOND_SUCCESS, attempt, amount),
+        journal=suspense_journal(JournalKind.PAID_AGAIN, attempt, amount, cause=cause),
         at=at,
-        due_at=None,
+        due_at=at if payment.status is Status.REQUIRES_REVIEW else None,
+        further_id=cause,
     )
 
 
@@ -247,7 +257,8 @@ def _certainty(status: Status, fact: Fact) -> Certainty | None:
 def _due_at(payment: Payment, at: datetime) -> datetime | None:
     """Say when somebody must ask again: soon while it is open, and before a hold lapses.
 
-    What is frozen for people is closed at its deadline all the same, if it never was paid.
+    What is frozen for people is closed at its deadline all the same, if it never was paid; what was
+    closed is looked at once more, because money may come all the same.
     """
     soon = next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
     if payment.status in OPEN:
@@ -256,6 +267,8 @@ def _due_at(payment: Payment, at: datetime) -> datetime | None:
         return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
     if payment.status is Status.REQUIRES_REVIEW:
         return max(soon, payment.expires_at)
+    if payment.status in {Status.CANCELED, Status.EXPIRED}:
+        return check_at(at, at)
     return None
 
 
@@ -290,18 +303,21 @@ def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
 def late_journal(standing: Standing, attempt: Attempt) -> Journal:
     """The channel owes us money for an order that had ended: it waits in suspense."""
     amount = standing.payment.amount_captured
-    return suspense_journal(
-        JournalKind.LATE_SUCCESS, attempt, amount, _channel_fee(standing, attempt)
-    )
+    fee = _channel_fee(standing, attempt)
+    return suspense_journal(JournalKind.LATE_SUCCESS, attempt, amount, fee, cause=attempt.id)
 
 
 def suspense_journal(
-    kind: JournalKind, attempt: Attempt, amount: int, *more: tuple[Account, Account, int]
+    kind: JournalKind,
+    attempt: Attempt,
+    amount: int,
+    *more: tuple[Account, Account, int],
+    cause: str,
 ) -> Journal:
     """The channel owes us money that belongs to nobody yet."""
     receivable = Account(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
     suspense = Account(Code.SUSPENSE_LONG, attempt.currency)
-    return journal(kind, attempt.id, attempt.currency, ((receivable, suspense, amount), *more))
+    return journal(kind, cause, attempt.currency, ((receivable, suspense, amount), *more))
 
 
 def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.domain import limits
 from gateway.domain.errors import Problem, StatementRefused
 from gateway.domain.payment import CANCELABLE, Standing
+from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
     Answered,
     Claimed,
@@ -21,11 +22,12 @@ from gateway.domain.stages import (
 from gateway.drivers.batching import Batcher
 from gateway.ledger.codec import encode
 from gateway.ledger.ports import Books
+from gateway.ledger.recovery_rules import holds_in_vain
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
 
-# The constraint by which a channel's transaction belongs to one attempt; an engine that is spread
-# over nodes adds the number of a shard to its name.
-TAKEN_TRANSACTION: Final = "attempt_channel_transaction"
+# The constraints by which a channel's transaction belongs to one attempt; an engine that is spread
+# over nodes adds the number of a shard to their names.
+TAKEN_TRANSACTION: Final = ("attempt_channel_transaction", "further_channel_transaction")
 
 
 class Ledger:
@@ -63,18 +65,21 @@ class Ledger:
 
         A payment that changed meanwhile is read again and the outcome is weighed again, until it
         is either posted or brings nothing new.  A transaction that belongs to another attempt
-        already is a conflict, for people to look at.
+        already is a conflict, for people to look at.  Money that is held for a payment that has
+        ended is noted down, to be let go.
         """
         standing, attempt = answered.opened.standing, answered.opened.attempt
         outcome = answered.outcome
         while True:
             change = consequence(standing, attempt, outcome, at=answered.at)
             if change is None:
+                if holds_in_vain(standing, outcome):
+                    await self._books.let_go(attempt, answered.at)
                 return Posted(standing, encode(standing.payment))
             try:
                 posted = await self._posting.submit(change)
             except StatementRefused as refused:
-                if outcome.conflict or TAKEN_TRANSACTION not in (refused.constraint or ""):
+                if outcome.conflict or not (refused.constraint or "").startswith(TAKEN_TRANSACTION):
                     raise
                 outcome = replace(outcome, conflict=True, channel_transaction=None)
                 continue
@@ -110,7 +115,7 @@ class Ledger:
                 )
             change = replace(change, use=claimed.use)
             if await self._posting.submit(change) is not None:
-                return Opened(change.standing, change.attempt)
+                return Opened(change.standing, change.attempt, lease=change.due_at)
 
     async def begin_cancel(self, claimed: Claimed) -> Opened | Heard:
         """Make durable that a payment is to be closed, or learn that it was asked before.
@@ -130,7 +135,8 @@ class Ledger:
                     f"This payment is {status.value}, or is being captured or canceled already.",
                 )
             if await self._books.begin_cancel(claimed, attempt):
-                return replace(opened, attempt=replace(attempt, cancel_wished=True))
+                wished = replace(attempt, cancel_wished=True)
+                return replace(opened, attempt=wished, lease=silence_ends_at(claimed.at))
 
     async def adopt(self, opened: Opened, at: datetime) -> Posted | None:
         """Take late money as the order's money; None when there is none to take any more."""

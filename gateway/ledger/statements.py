@@ -121,9 +121,9 @@ WITH {_input(OPEN_COLUMNS)}, claimed AS (
     RETURNING id
 ), tried AS (
     INSERT INTO attempt (merchant_id, id, payment_id, channel, account, amount, currency, status,
-                         sent_at, expires_at, due_at, terms)
+                         sent_at, expires_at, due_at, leased_until, terms)
     SELECT merchant_id, attempt_id, payment_id, channel, account, amount, currency, 'sent',
-           created_at, expires_at, due_at, terms
+           created_at, expires_at, due_at, due_at, terms
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT id FROM opened) THEN true END
 )
@@ -149,6 +149,9 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # An item whose payment is no longer of the expected version, or whose idempotency key was used, is
 # left out; the rest goes on.  A key that was taken while this ran fails the whole statement, which
 # then runs again and sees it.  Late money of which a refund has begun is not adopted any more.
+# An attempt is known by the transaction that was booked, whatever was told before; what comes after
+# that is a further one.  The first answer ends the lease under which the money was asked for; a
+# change that a request's key belongs to begins one, because the channel is about to be asked.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -166,7 +169,9 @@ POST_COLUMNS: Final[Columns] = (
     ("attempt_id", "uuid"),
     ("attempt_status", "text"),
     ("channel_transaction", "text"),
-    ("second_transaction", "text"),
+    ("channel", "text"),
+    ("further_id", "uuid"),
+    ("further_transaction", "text"),
     ("code", "text"),
     ("due_at", "timestamptz"),
     ("capture_amount", "bigint"),
@@ -200,14 +205,27 @@ WITH {_input(POST_COLUMNS)}, moved AS (
            first_verdict = coalesce(a.first_verdict, m.attempt_status),
            first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
            due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
+                              AND m.status NOT IN ('canceled', 'expired')
                          THEN least(a.due_at, m.due_at) ELSE m.due_at END,
-           channel_transaction = coalesce(a.channel_transaction, m.channel_transaction),
-           second_transaction = coalesce(a.second_transaction, m.second_transaction),
+           is_check = m.status IN ('canceled', 'expired'),
+           leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at
+                               WHEN a.answered_at IS NOT NULL THEN a.leased_until END,
+           channel_transaction = CASE WHEN m.kind IN ({JournalKind.CAPTURE:d},
+                                                      {JournalKind.LATE_SUCCESS:d})
+                                      THEN coalesce(m.channel_transaction, a.channel_transaction)
+                                      ELSE coalesce(a.channel_transaction, m.channel_transaction)
+                                 END,
            capture_amount = CASE WHEN m.status <> 'requires_capture'
                                  THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m
      WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id AND a.payment_id = m.payment_id
        AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
+), paid_again AS (
+    INSERT INTO further_transaction (merchant_id, payment_id, attempt_id, channel_transaction,
+                                     channel, id, amount, currency, booked_at)
+    SELECT merchant_id, payment_id, attempt_id, further_transaction, channel, further_id, amount_0,
+           currency, at
+      FROM moved WHERE further_id IS NOT NULL ORDER BY merchant_id, channel, further_transaction
 ), {_POSTED}, {_TOLD}
 SELECT resource_id FROM moved
 """
@@ -222,7 +240,8 @@ SELECT w.event_id
 """
 
 # The merchant wants the payment closed: from now on recovery closes it, whoever dies.  Only one
-# cancellation is ever wished, and none once a capture was begun.
+# cancellation is ever wished, and none once a capture was begun.  The channel is about to be asked,
+# so the lease is taken over from a query that is perhaps under way: that one moves nothing.
 BEGIN_CANCEL: Final = """
 WITH free AS (
     SELECT merchant_id FROM attempt
@@ -234,10 +253,15 @@ WITH free AS (
     ON CONFLICT (merchant_id, key) DO NOTHING
     RETURNING merchant_id
 ), hurried AS (
-    UPDATE attempt SET cancel_wished = true, due_at = $8
+    UPDATE attempt SET cancel_wished = true, due_at = $8, leased_until = $8
      WHERE merchant_id = $1 AND id = $7 AND EXISTS (SELECT FROM claimed)
 )
 SELECT merchant_id FROM claimed
+"""
+# A payment that had ended has money held at the channel: it is let go as soon as somebody can.
+LET_GO: Final = """
+UPDATE attempt SET due_at = $3, is_check = false, queries = 0
+ WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
 HEARD: Final = """
 SELECT fingerprint, operation, resource_id FROM idempotency_key WHERE merchant_id = $1 AND key = $2

@@ -1,6 +1,7 @@
 """The books in PostgreSQL: whole batches in, each item's own result out."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from gateway.domain import identity
@@ -43,10 +44,13 @@ SELECT p.*, m.public_id AS merchant_public_id
  WHERE p.merchant_id = $1
    AND p.id = (SELECT payment_id FROM attempt WHERE merchant_id = $1 AND id = $2)
 """
-_ATTEMPT: Final = """
-SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY id DESC LIMIT 1
-"""
-_BY_ID: Final = "SELECT * FROM attempt WHERE merchant_id = $1 AND id = $2"
+_ATTEMPTS: Final = """
+SELECT a.*, ARRAY(SELECT f.channel_transaction FROM further_transaction f
+                   WHERE f.merchant_id = $1 AND f.payment_id = a.payment_id
+                     AND f.attempt_id = a.id) AS further_transactions
+  FROM attempt a WHERE a.merchant_id = $1"""
+_ATTEMPT: Final = f"{_ATTEMPTS} AND a.payment_id = $2 ORDER BY a.id DESC LIMIT 1"
+_BY_ID: Final = f"{_ATTEMPTS} AND a.id = $2"
 
 OpenResult = Opened | Heard | ReferenceTaken
 
@@ -136,6 +140,10 @@ class PostgresBooks:
             silence_ends_at(claimed.at),
         )
         return bool(rows)
+
+    async def let_go(self, attempt: Attempt, at: datetime) -> None:
+        """Note down that the channel holds money for a payment that has ended."""
+        await self._postgres.write(statements.LET_GO, attempt.merchant, uuid_of(attempt.id), at)
 
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None:
         """Read an attempt with its payment.

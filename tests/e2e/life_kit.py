@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.channels.simulator.books import Books
 from gateway.channels.simulator.messages import SIGNATURE, TIMESTAMP, Message, Report, sign
 from tests.e2e.harness import Reply, Shop, System, until
 from tests.e2e.idempotency_kit import Witness
@@ -96,8 +97,9 @@ async def scan(system: System, shop: Shop, payment: Any) -> int:
 
 
 def report(number: str, status: str = "succeeded", **changes: Any) -> Report:
-    """What the acquirer says of a payment of 19.99 yuan."""
-    told = Report(number, status, amount=1999, currency="CNY", transaction=f"sim_{number}")
+    """What the acquirer says of a payment of 19.99 yuan, under the number that it gives it."""
+    transaction = Books(seed=0).identify(number)
+    told = Report(number, status, amount=1999, currency="CNY", transaction=transaction)
     return msgspec.structs.replace(told, **changes)
 
 
@@ -125,11 +127,12 @@ async def notify(
 async def its_time_comes(witness: Witness, shop: Shop, payment_id: str) -> None:
     """Let whatever waits for its time with a payment be due now, as time would."""
     number = await number_of(shop, payment_id)
-    for due in (
-        "UPDATE attempt SET due_at = now() WHERE id = $1 AND due_at IS NOT NULL",
-        "UPDATE refund SET due_at = now() WHERE attempt_id = $1 AND due_at IS NOT NULL",
+    due = "due_at = now() WHERE due_at IS NOT NULL AND"
+    for change in (
+        f"UPDATE attempt SET leased_until = NULL, {due} id = $1",
+        f"UPDATE refund SET {due} attempt_id = $1",
     ):
-        await witness.database.execute(due, number)
+        await witness.database.execute(change, number)
 
 
 def refused(reply: Reply, status: int, code: str) -> None:

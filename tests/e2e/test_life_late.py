@@ -41,7 +41,7 @@ async def late(shop: Shop) -> Any:
     return await until(booked)
 
 
-async def test_late_money_waits_for_people(system: System, shop: Shop) -> None:
+async def test_late_money_waits_for_people(system: System, shop: Shop, witness: Witness) -> None:
     """The default: it lies in suspense, earns no commission, and they may give it back."""
     payment = await late(shop)
     number = await number_of(shop, payment["id"])

@@ -36,6 +36,8 @@ tok_no_such_card        failed/                 failed          failed
 qr:pays                 requires_action/        succeeded       requires_action succeeded
 qr:ends                 requires_action/        expired         requires_action expired
 """
+# What goes on after the end of its payment has its own tests.
+PLAYED_ELSEWHERE = {"tok_late_lost_notice", "tok_late_thrice", "tok_paid_twice"}
 SCRIPTS = {
     name: (first, last, [f"payment.{event}" for event in told])
     for name, first, last, *told in map(str.split, TABLE.strip().splitlines())
@@ -84,7 +86,7 @@ def stories(system: System, proven: None) -> Mapping[str, Story]:
 
 def test_no_script_is_forgotten() -> None:
     tokens = {name.partition(":")[0] for name in SCRIPTS}
-    assert set(scripts._CARDS) < tokens
+    assert set(scripts._CARDS) < tokens | PLAYED_ELSEWHERE
     assert tokens - set(scripts._CARDS) == {"qr", "tok_latency_300", "tok_no_such_card"}
 
 

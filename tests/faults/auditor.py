@@ -16,6 +16,7 @@ from tests.faults.plan import POLICIES, Story
 
 _GIVEN_UP: Final = frozenset({"canceled", "expired"})
 _DECLINES: Final = frozenset({"tok_declined", "tok_insufficient_funds", "tok_expired_card"})
+_LATE: Final = frozenset({"tok_late_success", "tok_late_lost_notice"})
 _NEVER_PAID: Final = frozenset({"tok_timeout_lost", "tok_forged_notice"})
 _FIXED: Final = (
     *("object", "id", "merchant", "reference", "amount", "currency", "method", "metadata"),
@@ -37,7 +38,7 @@ def ends_of(story: Story) -> frozenset[str]:
         return _GIVEN_UP | {"requires_review"}
     # Money may come late before we have written down that we gave it up: then it is just success.
     ends = _GIVEN_UP | {"succeeded"}
-    if story.token == "tok_late_success":
+    if story.token in _LATE:
         ends |= {"requires_review"}
     return ends | {"requires_capture"} if story.manual else ends
 
@@ -71,7 +72,7 @@ def objections(story: Story, end: End) -> Iterator[str]:
     if payment["amount"] != story.amount:
         yield "has another amount"
     has_money = payment["status"] == "succeeded" or (
-        payment["status"] == "requires_review" and story.token == "tok_late_success"
+        payment["status"] == "requires_review" and story.token in _LATE
     )
     if (has_money and captured not in captures_of(story)) or (not has_money and captured):
         yield f"is {payment['status']} and captured {captured}"
@@ -107,7 +108,7 @@ def contradictions(story: Story, seen: dict[str, Any], end: dict[str, Any]) -> I
 
 
 def _after_late(story: Story) -> frozenset[str]:
-    return ends_of(story) if story.token == "tok_late_success" else frozenset()
+    return ends_of(story) if story.token in _LATE else frozenset()
 
 
 class Auditor:

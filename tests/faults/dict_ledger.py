@@ -12,7 +12,7 @@ CHANNEL_BPS = 30
 
 _ENDED = ("failed", "canceled", "expired")
 _OPEN = ("processing", "requires_action")
-_BORN = ("processing", "pending", 0, None)
+_BORN = ("processing", "pending", 0, 0)
 
 
 def bps(amount: int, points: int) -> int:
@@ -33,16 +33,16 @@ class DictLedger:
         self.wants_cancel = False
         self.is_known = False
         self.transaction: str | None = None
-        self.second: str | None = None
+        self.further: list[str] = []
         self.balances: dict[str, int] = defaultdict(int)
 
     def hear(
         self, verdict: str, amount: int | None, transaction: str | None, *, is_over: bool
     ) -> bool:
         """Hear the channel; tells whether that was news."""
-        before = (self.status, self.certainty, self.captured, self.second)
+        before = (self.status, self.certainty, self.captured, len(self.further))
         if self.captured:
-            if verdict == "succeeded" and self.status == "succeeded":
+            if verdict == "succeeded":
                 self._take_again(amount, transaction)
         elif not self._fits(verdict, amount):
             if verdict == "succeeded" or self.status not in _ENDED:
@@ -51,11 +51,13 @@ class DictLedger:
             self._take(self.asked or self.amount)
         elif self.status not in _ENDED:
             self._hear_of_no_money(verdict, is_over=is_over)
-        after = (self.status, self.certainty, self.captured, self.second)
+        after = (self.status, self.certainty, self.captured, len(self.further))
         # That a payment is processing is news once, although it was born so.
         is_news = before != after or (not self.is_known and after == _BORN and verdict == "pending")
         if is_news:
             self.is_known = True
+            if before[2] != self.captured:
+                self.transaction = transaction or self.transaction
             self.transaction = self.transaction or transaction
         return is_news
 
@@ -100,8 +102,9 @@ class DictLedger:
 
     def _take_again(self, amount: int | None, transaction: str | None) -> None:
         """Another transaction for the same attempt: its money belongs to nobody yet."""
-        if self.transaction and not self.second and transaction not in {None, self.transaction}:
-            self.second = transaction
+        known = {None, self.transaction, *self.further}
+        if self.transaction and transaction is not None and transaction not in known:
+            self.further.append(transaction)
             self._move("1121", "2221", amount or self.asked or self.amount)
 
     def _earn(self) -> None:

@@ -5,14 +5,13 @@ import json
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
 from gateway.assembly import prove_everything
-from gateway.channels.simulator.entries import Entry
+from gateway.channels.simulator.entries import Entry, Payment
 from gateway.domain.identity import merchant_number
 from tests.e2e.harness import Shop, until
 from tests.faults.auditor import Auditor, End, money_of, repeats, unexplained
@@ -30,7 +29,14 @@ _OPEN: Final = """
 SELECT (SELECT count(*) FROM payment WHERE status IN ('processing', 'requires_action'))
      + (SELECT count(*) FROM refund WHERE status = 'processing')
      + (SELECT count(*) FROM notice WHERE processed_at IS NULL)
-     + (SELECT count(*) FROM attempt WHERE due_at < now() + interval '1 hour')
+     + (SELECT count(*) FROM attempt WHERE NOT is_check AND due_at < now() + interval '1 hour')
+     + (SELECT count(*) FROM attempt WHERE is_check AND due_at <= now())
+"""
+# As if minutes had gone by: whatever was closed is looked at, before anybody looks away.
+_LOOKS: Final = "UPDATE attempt SET due_at = now() WHERE is_check AND due_at IS NOT NULL"
+_ENDED_ATTEMPTS: Final = """
+SELECT a.id, p.status FROM attempt a JOIN payment p ON p.id = a.payment_id
+ WHERE a.id = ANY($1::uuid[]) AND p.status IN ('failed', 'canceled', 'expired')
 """
 _entry: Final = msgspec.json.Decoder(Entry)
 
@@ -61,13 +67,13 @@ async def run(stage: Stage, plan: Plan) -> Verdict:
     await stage.ready()
     await _quiet(stage)
     _say("quiet", start)
-    await _ask_about_late_money(merchants)
-    await _quiet(stage)
+    await _quiet(stage, _LOOKS)
     _say("quiet again", start)
     ends = await _ends(merchants)
     findings = Auditor(merchants.diary, ends).findings()
     findings += await _replayed(merchants, ends)
     findings += await _money(stage, merchants, ends)
+    findings += await _held_in_vain(stage)
     _say("audited", start)
     return Verdict(
         payments=len(ends),
@@ -81,33 +87,28 @@ def _say(what: str, start: float) -> None:
     print(f"{time.monotonic() - start:6.1f} s  {what}")
 
 
-async def _quiet(stage: Stage) -> None:
-    """Wait until nothing is open on our side, on its way, or due at the acquirer."""
+async def _quiet(stage: Stage, first: str = "SELECT") -> None:
+    """Do this in the database, and wait until nothing is open, on its way, or due on any side."""
     connection = await asyncpg.connect(stage.settings.database_url)
+    await connection.execute(first)
 
     async def is_quiet() -> bool:
         if await connection.fetchval(_OPEN) or not stage.postman.is_home:
             return False
-        return not _has_due(stage.folder / "acquirer" / "simulator.jsonl")
+        # Whatever it is still to book or to notify by itself.
+        return all(payment.due is None for payment in _at_the_acquirer(stage))
 
     await until(is_quiet, QUIET_SECONDS)
     await connection.close()
 
 
-def _has_due(journal: Path) -> bool:
-    """Read in the acquirer's journal whether it is still to book or to notify by itself."""
+def _at_the_acquirer(stage: Stage) -> list[Payment]:
+    """Read in the acquirer's journal how it has every payment."""
+    journal = stage.folder / "acquirer" / "simulator.jsonl"
     entries = [_entry.decode(line) for line in journal.read_bytes().splitlines()]
-    latest = {entry.payment.number: entry.payment for entry in entries if entry.payment}
-    return any(payment.due is not None for payment in latest.values())
-
-
-async def _ask_about_late_money(merchants: Merchants) -> None:
-    """Sync what was given up: an acquirer that dies loses its notice of money that came late."""
-    for create in list(merchants.diary.asked.values()):
-        if create.act is None and create.resource and create.story.token == "tok_late_success":
-            path = f"/v1/payments/{create.resource}/sync"
-            sync = Asked(create.story, create.shop, path, b"{}", f"{create.key}-late")
-            await merchants.insist(sync)
+    return list(
+        {entry.payment.number: entry.payment for entry in entries if entry.payment}.values()
+    )
 
 
 async def _ends(merchants: Merchants) -> dict[str, End]:
@@ -164,6 +165,15 @@ async def _told(merchants: Merchants, ends: dict[str, End]) -> dict[str, list[di
         for each in (end.payment, *end.refunds):
             told[each["id"]].append(each)
     return told
+
+
+async def _held_in_vain(stage: Stage) -> list[str]:
+    """Find what the acquirer holds of a payer for a payment that has ended."""
+    held = [payment.number for payment in _at_the_acquirer(stage) if payment.status == "authorized"]
+    connection = await asyncpg.connect(stage.settings.database_url)
+    rows = await connection.fetch(_ENDED_ATTEMPTS, held)
+    await connection.close()
+    return [f"{row['id'].hex} is held for a payment that is {row['status']}" for row in rows]
 
 
 async def _money(stage: Stage, merchants: Merchants, ends: dict[str, End]) -> list[str]:

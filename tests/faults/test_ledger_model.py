@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import CardMethod, Payment, Standing
-from gateway.domain.posting import Journal
+from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.stages import Attempt
 from gateway.ledger import rules
 from gateway.ledger.chart import FEES, account_of
 from tests.faults.dict_ledger import COMMISSION_BPS, DictLedger
 
 LIVES_PER_SEED: Final = 250
+_CAPTURES: Final = (JournalKind.CAPTURE, JournalKind.LATE_SUCCESS)
 _NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
 _EXPIRY: Final = _NOON + timedelta(minutes=1)
 _HEX: Final = "019dd3b9d20070008000000700000010"
@@ -59,7 +60,9 @@ class Books:
         if change is None:
             return False
         assert change.standing.version == self.standing.version + 1
-        known = self.attempt.channel_transaction or change.outcome.channel_transaction
+        known, told = self.attempt.channel_transaction, change.outcome.channel_transaction
+        is_booked = change.journal is not None and change.journal.kind in _CAPTURES
+        known = (told or known) if is_booked else (known or told)
         held = change.standing.payment.status.value == "requires_capture"
         self.standing, self.attempt = (
             change.standing,
@@ -121,7 +124,7 @@ def _live(chance: random.Random) -> list[str]:
             case "hear":
                 verdict = chance.choice(list(Verdict))
                 said = chance.choice((None, amount, amount, books.attempt.expected, amount + 1))
-                number = chance.choice((None, "T1", "T1", "T2"))
+                number = chance.choice((None, "T1", "T1", "T2", "T3"))
                 past.append(f"{verdict.value} of {said} as {number} at {at:%M:%S}")
                 outcome = Outcome(verdict, channel_transaction=number, amount=said, currency="CNY")
                 change = rules.consequence(books.standing, books.attempt, outcome, at=at)

@@ -30,7 +30,7 @@ WAITING = (
 
 def is_pure(source: Source) -> bool:
     """Tell whether the house wants this file pure."""
-    return source.path.name == "rules.py" or source.room == "domain"
+    return source.path.name.endswith("rules.py") or source.room == "domain"
 
 
 def offences(source: Source) -> list[str]:

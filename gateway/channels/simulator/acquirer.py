@@ -179,14 +179,30 @@ class Acquirer:
             code=script.decline,
         )
         if script.truth is Truth.AT_ONCE:
-            self._approve(payment)
-        elif self._books.record(payment).due is not None:
+            payment = self._approve(payment)
+        else:
+            payment = self._books.record(payment)
+        if payment.due is not None:
             self._ripen_later(payment)
 
     def _approve(self, payment: Payment) -> Payment:
         transaction = self._books.identify(payment.number)
-        payment = self._books.record(payment.approved(transaction, self._clock.now()))
-        self._notify(payment)
+        payment = payment.approved(transaction, self._clock.now())
+        if payment.status is Status.SUCCEEDED:
+            payment = self._planned_again(payment)
+        payment = self._books.record(payment)
+        self._notify(payment, transaction)
+        return payment
+
+    def _planned_again(self, payment: Payment) -> Payment:
+        is_left = payment.again < _script(payment).again
+        return replace(payment, due=self._after(self._delay_ms) if is_left else None)
+
+    def _take_again(self, payment: Payment) -> Payment:
+        payment = self._planned_again(replace(payment, again=payment.again + 1))
+        transaction = self._books.identify(payment.number, "again", str(payment.again))
+        payment = self._books.book_again(payment, transaction, self._clock.now())
+        self._notify(payment, transaction)
         return payment
 
     def _give_back(self, payment: Payment, order: RefundOrder, failure: str | None) -> Refund:
@@ -209,30 +225,41 @@ class Acquirer:
         self._ripening[number] = asyncio.create_task(self._ripen(payment))
         self._ripening[number].add_done_callback(lambda _: self._ripening.pop(number, None))
 
-    async def _ripen(self, planned: Payment) -> None:
+    async def _ripen(self, payment: Payment) -> None:
         """Let a script go on by itself when it is due, unless the payment was closed meanwhile."""
-        assert planned.due is not None
-        await asyncio.sleep((planned.due - self._clock.now()).total_seconds())
-        payment = self._known(planned.number)
-        if payment.due is None:
-            return
-        if _script(payment).truth is Truth.NEVER:
-            self._notify(self._books.record(replace(payment, due=None)))
-        else:
-            self._approve(payment)
+        while payment.due is not None:
+            await asyncio.sleep((payment.due - self._clock.now()).total_seconds())
+            payment = self._known(payment.number)
+            if payment.due is not None:
+                payment = self._go_on(payment)
 
-    def _notify(self, payment: Payment) -> None:
-        """Send the script's notices; every one of them says that the payment has succeeded."""
-        report = _report(payment)
+    def _go_on(self, payment: Payment) -> Payment:
+        if payment.status is Status.SUCCEEDED:
+            return self._take_again(payment)
+        if _script(payment).truth is not Truth.NEVER:
+            return self._approve(payment)
+        payment = self._books.record(replace(payment, due=None))
+        self._notify(payment, self._books.identify(payment.number))
+        return payment
+
+    def _notify(self, payment: Payment, transaction: str) -> None:
+        """Send the script's notices of a transaction.
+
+        One that never comes about is told as a success all the same.
+        """
+        report = replace(_report(payment), transaction=transaction)
         if payment.transaction is None:
-            transaction = self._books.identify(payment.number)
-            report = replace(report, status=Status.SUCCEEDED, transaction=transaction)
-        message_id = self._books.identify(payment.number, "notice")
+            report = replace(report, status=Status.SUCCEEDED)
+        message_id = self._books.identify(payment.number, "notice", *_nth(payment))
         for letter in _script(payment).notices:
             wrong = letter is Letter.WRONG_AMOUNT
             told = replace(report, amount=payment.amount + 1) if wrong else report
             message = Message(message_id, told)
             self._notifier.send(payment.notify_url, message, forged=letter is Letter.FORGED)
+
+
+def _nth(payment: Payment) -> list[str]:
+    return [str(payment.again)] if payment.again else []
 
 
 def _script(payment: Payment) -> Script:

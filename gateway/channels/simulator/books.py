@@ -91,6 +91,22 @@ class Books:
         self._commit(Entry(payment=payment, booking=booking))
         return payment
 
+    def book_again(self, payment: Payment, transaction: str, now: datetime) -> Payment:
+        """Book the money of a payment once more, under another transaction."""
+        booking = Booking(
+            sequence=len(self._bookings) + 1,
+            kind="payment",
+            number=payment.number,
+            refund_number=None,
+            transaction=transaction,
+            amount=payment.booked,
+            currency=payment.currency,
+            fee=payment.fee,
+            booked_at=now,
+        )
+        self._commit(Entry(payment=payment, booking=booking))
+        return payment
+
     def give_back(
         self, payment: Payment, refund_number: str, *, amount: int, now: datetime
     ) -> Refund:

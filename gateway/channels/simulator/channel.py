@@ -86,6 +86,7 @@ class SimulatorChannel:
         close=True,
         notify=True,
         bill=True,
+        queries_per_second=1000,
     )
     taken: Final = b'{"status":"taken"}'
 

@@ -29,7 +29,8 @@ OPEN = frozenset({Status.REQUIRES_ACTION, Status.PENDING, Status.AUTHORIZED})
 class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One payment; amounts are minor units, `booked` is what was taken of the `amount`.
 
-    `due` is when the script goes on by itself: it books, or it only notifies.
+    `due` is when the script goes on by itself: it books, or it only notifies.  `again` is how often
+    it was booked once more.
     """
 
     number: str
@@ -47,6 +48,7 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     booked_at: datetime | None = None
     fee: int = 0
     refunded: int = 0
+    again: int = 0
 
     def approved(self, transaction: str, now: datetime) -> "Payment":
         """The payment with its money authorized, and taken at once when nobody will capture it."""

@@ -1,6 +1,7 @@
 """The scripts of the simulated acquirer: per payment method, what is true and what is told of it.
 
-The table is section 6 of the public contract.
+The table is section 6 of the public contract, and three more: money after the close whose notice is
+lost, the same that is taken three times, and money that is taken twice.
 """
 
 import enum
@@ -47,7 +48,8 @@ class Letter(enum.Enum):
 class Script(Struct, frozen=True, kw_only=True):
     """One script; `delay_ms` is None for the acquirer's usual delay before it books or notifies.
 
-    `notices` go out when the money is taken, or after the delay when it never is.
+    `notices` go out when the money is taken, or after the delay when it never is.  `again` is how
+    often it is then taken once more, under another transaction, each after the delay.
     """
 
     truth: Truth = Truth.AT_ONCE
@@ -57,6 +59,7 @@ class Script(Struct, frozen=True, kw_only=True):
     decline: str | None = None
     refund_told: Told = Told.TRUTH
     refund_failure: str | None = None
+    again: int = 0
 
 
 _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
@@ -74,6 +77,9 @@ _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
         "tok_wrong_amount_notice": Script(truth=Truth.NEVER, notices=(Letter.WRONG_AMOUNT,)),
         "tok_forged_notice": Script(truth=Truth.NEVER, notices=(Letter.FORGED,)),
         "tok_late_success": Script(truth=Truth.WHEN_CLOSED, notices=(Letter.TRUE,)),
+        "tok_late_lost_notice": Script(truth=Truth.WHEN_CLOSED),
+        "tok_late_thrice": Script(truth=Truth.WHEN_CLOSED, notices=(Letter.TRUE,), again=2),
+        "tok_paid_twice": Script(notices=(Letter.TRUE,), again=1),
         "tok_refund_unknown": Script(refund_told=Told.SILENCE),
         "tok_refund_fails": Script(refund_failure="refund_rejected"),
     }

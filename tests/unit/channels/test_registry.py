@@ -140,6 +140,15 @@ async def test_another_account_takes_the_new_payments_and_the_old_one_stays_know
     assert names(registry.offers(SHOP)) == ["a"]
 
 
+async def test_all_accounts_of_a_channel_share_what_the_channel_allows(shelf: Shelf) -> None:
+    registry = await registry_of(shelf, SIMULATOR)
+    assert registry.queries_per_second() == {"simulator": 1000}
+    shelf.put("a", "1")
+    shelf.put("b", "2", owner=SHOP)
+    await registry.refresh()
+    assert registry.queries_per_second() == {"simulator": 1000, "teller": 50}
+
+
 async def test_what_is_wrong_is_told_and_serves_nobody(shelf: Shelf) -> None:
     ended = shelf.put("ended", "e", ends_at=NOON)
     closed = shelf.put("closed", None)

@@ -77,3 +77,16 @@ def test_a_journal_has_the_id_of_its_cause_with_the_kind_at_its_end(
     assert {journal[:-1] for journal in journals} == {identity.uuid_of(cause)[:-1]}
     assert {identity.merchant_number(journal) for journal in journals} == {merchant}
     assert identity.journal_uuid(identity.uuid_of(cause), 1) == identity.journal_uuid(cause, 1)
+
+
+@given(MERCHANTS, MILLISECONDS, st.text(), st.text())
+def test_what_follows_from_a_cause_and_a_word_has_one_id(
+    merchant: int, milliseconds: int, word: str, other: str
+) -> None:
+    cause = identity.mint("att", merchant, milliseconds)
+    made = identity.derived("xtr", cause, word)
+    assert made == identity.derived("xtr", cause, word)
+    assert identity.merchant_number(made) == merchant
+    assert identity.milliseconds_of(made) == milliseconds
+    assert made[-1] == "0", "its journals have their kind there"
+    assert (made == identity.derived("xtr", cause, other)) == (word == other)

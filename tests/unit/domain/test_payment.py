@@ -27,7 +27,7 @@ TABLE = """
 processing       .               succeeded       requires_capture requires_action processing processing failed   canceled expired requires_review .         .
 requires_action  .               succeeded       requires_capture .               .          .          failed   canceled expired requires_review .         .
 requires_capture processing      succeeded       .                .               .          .          .        canceled expired requires_review .         .
-requires_review  .               succeeded       requires_capture .               .          .          failed   canceled expired .               succeeded .
+requires_review  .               succeeded       requires_capture .               .          .          failed   canceled expired .               succeeded requires_review
 succeeded        .               .               .                .               .          .          .        .        .       .               .         succeeded
 failed           .               requires_review .                .               .          .          .        .        .       requires_review .         .
 canceled         .               requires_review .                .               .          .          .        .        .       requires_review .         .

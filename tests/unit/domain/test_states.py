@@ -14,6 +14,7 @@ from gateway.domain import identity, payment
 from gateway.domain.errors import Problem
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import OPEN, Certainty, Fact, Status
+from gateway.domain.posting import JournalKind
 from gateway.domain.refund import TRANSITIONS as REFUND_TRANSITIONS
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
 from gateway.ledger import refund_rules, rules
@@ -24,7 +25,7 @@ FAILURE = Failure("declined", "No.", Advice.NEVER)
 AMOUNTS = st.sampled_from([None, 10_000, 9_999]) | st.integers(1, 12_000)
 # Which facts a channel's word can be, by the word.
 FACTS: Mapping[Verdict, set[Fact]] = {
-    Verdict.SUCCEEDED: {Fact.CAPTURED, Fact.CONFLICTED},
+    Verdict.SUCCEEDED: {Fact.CAPTURED, Fact.CONFLICTED, Fact.PAID_AGAIN},
     Verdict.AUTHORIZED: {Fact.AUTHORIZED, Fact.CONFLICTED},
     Verdict.REQUIRES_ACTION: {Fact.ACTION_REQUIRED, Fact.CONFLICTED},
     Verdict.PENDING: {Fact.PENDING, Fact.CONFLICTED},
@@ -33,6 +34,7 @@ FACTS: Mapping[Verdict, set[Fact]] = {
     Verdict.NOT_FOUND: {Fact.UNKNOWN, Fact.CONFLICTED},
     Verdict.UNKNOWN: {Fact.UNKNOWN, Fact.CONFLICTED},
 }
+CAPTURES = {JournalKind.CAPTURE, JournalKind.LATE_SUCCESS}
 UNDONE = {RefundStatus.FAILED}
 
 
@@ -45,6 +47,7 @@ class PaymentMachine(RuleBasedStateMachine):
         self.refunds: list[RefundStanding] = []
         self.books = Books()
         self.told: list[str] = []
+        self.further: list[int] = []
 
     @property
     def payment(self) -> payment.Payment:
@@ -56,7 +59,11 @@ class PaymentMachine(RuleBasedStateMachine):
         after = {payment.after(before, fact) for fact in facts} - {None}
         assert change.standing.payment.status in after
         assert change.standing.version == self.standing.version + 1
-        self.standing, self.attempt = change.standing, change.attempt
+        known, told = self.attempt.channel_transaction, change.outcome.channel_transaction
+        captures = change.journal is not None and change.journal.kind in CAPTURES
+        known = (told or known) if captures else (known or told)
+        self.standing = change.standing
+        self.attempt = replace(change.attempt, channel_transaction=known)
         self.books.post(change.journal)
         self.told.append(change.event_type)
 
@@ -64,11 +71,18 @@ class PaymentMachine(RuleBasedStateMachine):
     def it_begins(self, said: str) -> None:
         """Begin at the doors of the larger rooms, which chance alone finds too seldom."""
         for word in said.split():
-            self.the_channel_speaks(Verdict(word), None, NOON)
+            self.the_channel_speaks(Verdict(word), None, None, NOON)
 
-    @rule(verdict=st.sampled_from(Verdict), amount=AMOUNTS, at=st.sampled_from([NOON, EXPIRY]))
-    def the_channel_speaks(self, verdict: Verdict, amount: int | None, at: datetime) -> None:
-        outcome = Outcome(verdict, amount=amount, failure=FAILURE)
+    @rule(
+        verdict=st.sampled_from(Verdict),
+        amount=AMOUNTS,
+        transaction=st.sampled_from([None, "T1", "T2", "T3"]),
+        at=st.sampled_from([NOON, EXPIRY]),
+    )
+    def the_channel_speaks(
+        self, verdict: Verdict, amount: int | None, transaction: str | None, at: datetime
+    ) -> None:
+        outcome = Outcome(verdict, transaction, amount=amount, failure=FAILURE)
         change = rules.consequence(self.standing, self.attempt, outcome, at=at)
         possible = {payment.after(self.payment.status, fact) for fact in FACTS[verdict]} - {None}
         if change is not None:
@@ -77,6 +91,11 @@ class PaymentMachine(RuleBasedStateMachine):
             assert change is None, "the table refuses it"
         if verdict is Verdict.SUCCEEDED and amount == self.attempt.expected:
             assert self.payment.amount_captured, "money that moved is never overlooked"
+            booked = {self.attempt.channel_transaction, *self.attempt.further_transactions}
+            assert self.attempt.channel_transaction is None or transaction in {None, *booked}
+        if change is not None and change.further_id is not None:
+            self.further.append(amount or self.attempt.expected)
+        assert len(self.further) == len(set(self.attempt.further_transactions))
 
     @rule(amount=st.integers(1, 12_000))
     def a_capture_is_asked(self, amount: int) -> None:
@@ -183,7 +202,7 @@ class PaymentMachine(RuleBasedStateMachine):
     def each_change_is_told_once(self) -> None:
         assert len(self.told) == self.standing.version
         assert self.told.count("payment.succeeded") <= 1
-        assert self.told.count("payment.late_success") <= 1
+        assert self.told.count("payment.late_success") <= 1 + len(self.further)
 
     @invariant()
     def the_books_have_what_was_taken_and_not_given_back(self) -> None:
@@ -194,9 +213,10 @@ class PaymentMachine(RuleBasedStateMachine):
             if each.refund.status in {RefundStatus.PROCESSING, RefundStatus.REQUIRES_REVIEW}
         ]
         captured = self.payment.amount_captured
-        assert self.books["1121.simulator.CNY"] == captured - total(done)
+        again = sum(self.further)
+        assert self.books["1121.simulator.CNY"] == captured + again - total(done)
         assert self.books["2222.CNY"] == -total(asked)
-        left = captured - self.payment.amount_refunded
+        left = captured + again - self.payment.amount_refunded
         assert self.books["2201.CNY"] + self.books["2221.CNY"] + self.books["4001.CNY"] == -left
         assert max(self.books[account] for account in ("2201.CNY", "2221.CNY", "4001.CNY")) <= 0
 

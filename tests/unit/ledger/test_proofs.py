@@ -24,6 +24,9 @@ p1 100 p1 100| p1 100       | p1 100       | 1       | 0     | taken twice
              | p1 0         |              | 0       | 0     | a decline
 p1 100       | p1 100       |              | 1       | 0     | money they no longer have
 p1 1 p2 2    | p2 2 p1 1    | p1 1 p2 2    | 0       | 0     | in another order
+p1:a 5 p1:b 7| p1 12        | p1:a 5 p1:b 7| 0      | 1     | paid by two transactions
+p1:a 5 p1:b 7| p1 5         | p1:a 5 p1:b 7| 1      | 1     | paid again, and we do not know
+p1:a 5       | p1 12        | p1:a 5 p1:b 7| 0      | 0     | paid again while we were reading
 p1 1 p2 2    | p1 2 p2 1    | p1 1 p2 2    | 2       | 0     | swapped
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().splitlines()[1:]]
@@ -32,7 +35,7 @@ ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().spl
 def theirs(cell: str) -> list[Booking]:
     words = cell.split()
     return [
-        Booking("payment", number, int(amount))
+        Booking("payment", number[:2], int(amount), transaction=number[3:])
         if number.startswith("p")
         else Booking("refund", "p1", int(amount), number)
         for number, amount in zip(words[::2], words[1::2], strict=True)

@@ -92,7 +92,7 @@ def test_every_verdict_on_every_status(before: Status, verdict: Verdict, cell: s
     assert payment.next_action == (SCAN if status == "requires_action" else None)
     assert (change.journal is not None) == (verdict is Verdict.SUCCEEDED)
     assert (change.due_at is None) == (
-        status in {"succeeded", "failed", "canceled"} or (status == "requires_review" and not late)
+        status in {"succeeded", "failed"} or (status == "requires_review" and not late)
     )
 
 
@@ -312,20 +312,51 @@ def test_whatever_happens_the_payment_and_the_books_say_the_same(
             assert payment.status in {Status.SUCCEEDED, Status.REQUIRES_REVIEW}
 
 
-def test_a_second_transaction_for_the_same_attempt_waits_in_suspense() -> None:
-    attempt = replace(ATTEMPT, channel_transaction="tx_1")
-    paid = standing_at(Status.SUCCEEDED)
-    change = brought(paid, replace(SUCCEEDED, channel_transaction="tx_2"), attempt=attempt)
+def paid_again(standing: Standing, attempt: Attempt, transaction: str) -> Change:
+    change = brought(standing, replace(SUCCEEDED, channel_transaction=transaction), attempt=attempt)
     assert change is not None
     assert change.event_type == "payment.late_success"
-    assert change.standing.payment.status is Status.SUCCEEDED
-    assert change.standing.payment.amount_captured == 10_000
+    assert change.standing.payment == replace(standing.payment, updated_at=LATER)
     assert change.journal is not None
+    assert (change.journal.kind, change.journal.cause) == (
+        JournalKind.PAID_AGAIN,
+        change.further_id,
+    )
     assert [transfer.amount for transfer in change.journal.transfers] == [10_000]
-    twice = change.attempt
-    assert brought(change.standing, SUCCEEDED, attempt=twice) is None
-    again = replace(SUCCEEDED, channel_transaction="tx_2")
-    assert brought(change.standing, again, attempt=twice) is None
+    return change
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REQUIRES_REVIEW])
+def test_every_further_transaction_of_an_attempt_waits_in_suspense_once(status: Status) -> None:
+    """Beside money that is in order, and beside late money that was refunded or not."""
+    paid = standing_at(Status.SUCCEEDED)
+    paid = replace(paid, payment=replace(paid.payment, status=status, amount_refunded=500))
+    attempt = replace(ATTEMPT, channel_transaction="tx_1")
+    second = paid_again(paid, attempt, "tx_2")
+    third = paid_again(second.standing, second.attempt, "tx_3")
+    assert third.attempt.further_transactions == ("tx_2", "tx_3")
+    assert second.journal is not None
+    assert third.journal is not None
+    assert second.journal.uuid != third.journal.uuid
+    for known in ("tx_1", "tx_2", "tx_3", None):
+        told = replace(SUCCEEDED, channel_transaction=known)
+        assert brought(third.standing, told, attempt=third.attempt) is None
+    assert second.due_at == (LATER if status is Status.REQUIRES_REVIEW else None)
+
+
+def test_a_further_transaction_in_another_currency_is_not_booked_as_ours() -> None:
+    attempt = replace(ATTEMPT, channel_transaction="tx_1")
+    told = replace(SUCCEEDED, channel_transaction="tx_2", currency="USD")
+    assert brought(standing_at(Status.SUCCEEDED), told, attempt=attempt) is None
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
+def test_what_was_closed_is_looked_at_again(status: Status) -> None:
+    at = LATER if status is Status.CANCELED else AFTER_EXPIRY
+    change = brought(standing_at(Status.PROCESSING), Outcome(Verdict.CLOSED), at=at)
+    assert change is not None
+    assert change.standing.payment.status is status
+    assert change.due_at == at + timedelta(seconds=limits.CHECK_WAIT_SECONDS[0])
 
 
 def test_what_cannot_be_so_beside_the_books_is_for_people() -> None:

@@ -1,0 +1,37 @@
+"""A merchant wants to know now: ask the channel, or wait for whoever is asking it already."""
+
+import asyncio
+
+from gateway.domain import limits
+from gateway.domain.payment import ASKABLE
+from gateway.domain.stages import Answer, Attempt, Claimed
+from gateway.flow import query
+from gateway.flow.asking import ask_again
+from gateway.flow.desk import Desk
+from gateway.ledger.codec import encode
+
+
+async def sync(claimed: Claimed, desk: Desk) -> Answer:
+    """Show a payment as it stands after the channel was asked.
+
+    Somebody else's question is as good as ours; where the channel allows no more of them, or the
+    answer does not come soon, the payment is shown as it stands.
+    """
+    payment_id = query.payment_id_of(claimed.matched)
+    opened = await desk.ledger.opened(claimed.merchant.number, payment_id)
+    if opened.standing.payment.status in ASKABLE:
+        leased = await desk.recovery.lease(opened, desk.clock.now())
+        if leased is None:
+            await _answer_comes(opened.attempt, desk)
+        else:
+            await ask_again(leased, desk, "sync")
+    standing = await query.standing_of(claimed.matched, desk)
+    return await desk.idempotency.settle(claimed, Answer(200, encode(standing.payment)))
+
+
+async def _answer_comes(attempt: Attempt, desk: Desk) -> None:
+    """Wait until nobody is asking about an attempt any more, but not long."""
+    for wait in limits.SYNC_LOOK_SECONDS:
+        if not await desk.recovery.is_leased(attempt, desk.clock.now()):
+            return
+        await asyncio.sleep(wait)

@@ -1,0 +1,94 @@
+"""What an asking comes to: must the attempt be closed now, and when to ask again; all pure."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.domain import limits
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.payment import ENDED, OPEN, Payment, Standing, Status
+from gateway.domain.recovery import check_at, next_query_at
+from gateway.domain.stages import Answered, Posted
+
+# What a channel may say without the matter being settled.
+_NOT_YET: Final = frozenset(
+    {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.NOT_FOUND, Verdict.UNKNOWN}
+)
+# What a channel says of an attempt that is alive, although we know its payment to have ended.
+_ALIVE: Final = frozenset({Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED})
+_LET_GO: Final = frozenset({Verdict.CLOSED, Verdict.FAILED})
+
+
+class Again(Struct, frozen=True):
+    """When somebody asks again; `is_check` when the payment has ended and it is only looked at."""
+
+    at: datetime
+    is_check: bool = False
+
+
+def holds_in_vain(standing: Standing, outcome: Outcome) -> bool:
+    """Tell whether the channel holds money for a payment that has ended: it must be let go."""
+    return outcome.verdict is Verdict.AUTHORIZED and standing.payment.status in ENDED
+
+
+def is_over(answered: Answered) -> bool:
+    """Tell whether an attempt must be closed now: still open, and its time has passed.
+
+    A hold has its own time, which a channel that is silent just now does not shorten.
+    """
+    attempt, verdict = answered.opened.attempt, answered.outcome.verdict
+    payment = answered.opened.standing.payment
+    if payment.status in ENDED:
+        return verdict in _ALIVE
+    if attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
+        return False
+    if attempt.cancel_wished:
+        return True
+    if verdict is Verdict.AUTHORIZED or payment.status is Status.REQUIRES_CAPTURE:
+        return answered.at >= _hold_ends_at(payment)
+    return answered.at >= attempt.expires_at
+
+
+def again(
+    answered: Answered, posted: Posted, *, queries: int, was_check: bool, jitter: float
+) -> Again | None:
+    """Say when to ask next, after what was answered is posted; None when nothing is to be learnt.
+
+    Never long after the deadline, at which the attempt is closed.  A hold that should have been let
+    go, and was not, is asked about like an open payment.  `jitter` lies between -1 and 1.
+    """
+    payment, attempt = posted.standing.payment, answered.opened.attempt
+    verdict, at = answered.outcome.verdict, answered.at
+    soon = next_query_at(at, queries, jitter)
+    if payment.status in ENDED:
+        if not was_check and verdict not in _LET_GO:
+            return Again(soon)
+        return _look_again(payment, verdict, at, soon)
+    is_held = payment.status is Status.REQUIRES_CAPTURE
+    is_frozen = payment.status is Status.REQUIRES_REVIEW and not payment.amount_captured
+    if not is_held and payment.status not in OPEN and not (is_frozen and verdict in _NOT_YET):
+        return None
+    ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at
+    if is_held and at < ends_at and not attempt.cancel_wished:
+        return Again(ends_at)
+    return Again(ends_at if at < ends_at < soon else soon)
+
+
+def _look_again(payment: Payment, verdict: Verdict, at: datetime, soon: datetime) -> Again | None:
+    """Say when to look next whether money came after the end of a payment.
+
+    Of a decline nothing comes.  A last look at a channel that is silent is repeated for a while.
+    """
+    if payment.status is Status.FAILED:
+        return None
+    ended_at = payment.updated_at
+    look = check_at(ended_at, at)
+    gives_up_at = ended_at + timedelta(seconds=limits.CHECK_GIVE_UP_SECONDS)
+    if look is None and verdict is Verdict.UNKNOWN and at < gives_up_at:
+        look = soon
+    return Again(look, is_check=True) if look is not None else None
+
+
+def _hold_ends_at(payment: Payment) -> datetime:
+    return payment.created_at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)

@@ -1,0 +1,114 @@
+"""What an asking comes to: what is closed now, when it is asked again, what is let go."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.domain import limits
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.payment import ENDED, Status
+from gateway.domain.stages import Answered, Attempt, Opened, Posted
+from gateway.ledger.recovery_rules import Again, again, holds_in_vain, is_over
+from unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
+
+SOON, HOLD_ENDS = timedelta(seconds=2), NOON + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+CANCELED = replace(ATTEMPT, cancel_wished=True)
+CAPTURING = replace(ATTEMPT, capture_amount=700)
+FIVE, HOUR, DAY = (timedelta(seconds=wait) for wait in limits.CHECK_WAIT_SECONDS)
+ALIVE = {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED}
+
+
+def answered(
+    status: Status, verdict: Verdict, at: datetime, attempt: Attempt = ATTEMPT
+) -> Answered:
+    payment = replace(STANDING.payment, status=status)
+    opened = Opened(replace(STANDING, payment=payment), attempt)
+    return Answered(opened, Outcome(verdict), at)
+
+
+def next_look(
+    status: Status,
+    verdict: Verdict,
+    at: datetime,
+    *,
+    attempt: Attempt = ATTEMPT,
+    was_check: bool = False,
+) -> Again | None:
+    """When a payment of this status is asked about again; it ended at noon if it ended."""
+    told = answered(status, verdict, at, attempt)
+    return again(told, Posted(told.opened.standing, b""), queries=1, was_check=was_check, jitter=0)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "at", "attempt", "over"),
+    [
+        (Status.PROCESSING, Verdict.PENDING, NOON, ATTEMPT, False),
+        (Status.PROCESSING, Verdict.PENDING, EXPIRY, ATTEMPT, True),
+        (Status.PROCESSING, Verdict.UNKNOWN, EXPIRY, ATTEMPT, True),
+        (Status.PROCESSING, Verdict.SUCCEEDED, EXPIRY, ATTEMPT, False),
+        (Status.PROCESSING, Verdict.PENDING, NOON, CANCELED, True),
+        (Status.PROCESSING, Verdict.AUTHORIZED, EXPIRY, CAPTURING, False),
+        (Status.REQUIRES_CAPTURE, Verdict.UNKNOWN, EXPIRY, ATTEMPT, False),
+        (Status.REQUIRES_CAPTURE, Verdict.AUTHORIZED, HOLD_ENDS, ATTEMPT, True),
+        (Status.CANCELED, Verdict.AUTHORIZED, NOON, ATTEMPT, True),
+        (Status.CANCELED, Verdict.AUTHORIZED, NOON, CAPTURING, True),
+        (Status.EXPIRED, Verdict.PENDING, EXPIRY, ATTEMPT, True),
+        (Status.FAILED, Verdict.AUTHORIZED, NOON, ATTEMPT, True),
+        (Status.EXPIRED, Verdict.UNKNOWN, EXPIRY, ATTEMPT, False),
+        (Status.EXPIRED, Verdict.NOT_FOUND, EXPIRY, ATTEMPT, False),
+    ],
+)
+def test_what_is_closed_now(
+    status: Status, verdict: Verdict, at: datetime, attempt: Attempt, *, over: bool
+) -> None:
+    assert is_over(answered(status, verdict, at, attempt)) is over
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_hold_is_in_vain_once_its_payment_has_ended(status: Status, verdict: Verdict) -> None:
+    told = answered(status, verdict, NOON)
+    in_vain = verdict is Verdict.AUTHORIZED and status in ENDED
+    assert holds_in_vain(told.opened.standing, told.outcome) is in_vain
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "at", "when"),
+    [
+        (Status.PROCESSING, Verdict.PENDING, NOON, NOON + SOON),
+        (Status.PROCESSING, Verdict.PENDING, EXPIRY - timedelta(seconds=1), EXPIRY),
+        (Status.PROCESSING, Verdict.UNKNOWN, EXPIRY, EXPIRY + SOON),
+        (Status.REQUIRES_CAPTURE, Verdict.AUTHORIZED, NOON, HOLD_ENDS),
+        (Status.REQUIRES_CAPTURE, Verdict.UNKNOWN, HOLD_ENDS, HOLD_ENDS + SOON),
+        (Status.REQUIRES_REVIEW, Verdict.UNKNOWN, EXPIRY, EXPIRY + SOON),
+        (Status.REQUIRES_REVIEW, Verdict.SUCCEEDED, EXPIRY, None),
+        (Status.SUCCEEDED, Verdict.SUCCEEDED, NOON, None),
+    ],
+)
+def test_what_is_open_is_asked_about_again(
+    status: Status, verdict: Verdict, at: datetime, when: datetime | None
+) -> None:
+    assert next_look(status, verdict, at) == (Again(when) if when is not None else None)
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
+@pytest.mark.parametrize("verdict", [Verdict.CLOSED, Verdict.NOT_FOUND, Verdict.UNKNOWN])
+def test_after_the_end_it_is_looked_for_money_three_times(status: Status, verdict: Verdict) -> None:
+    for wait, then in ((FIVE, HOUR), (HOUR, DAY)):
+        look = next_look(status, verdict, NOON + wait, was_check=True)
+        assert look == Again(NOON + then, is_check=True)
+    last = next_look(status, verdict, NOON + DAY, was_check=True)
+    silent = Again(NOON + DAY + SOON, is_check=True)
+    assert last == (silent if verdict is Verdict.UNKNOWN else None)
+    given_up = NOON + timedelta(seconds=limits.CHECK_GIVE_UP_SECONDS)
+    assert next_look(status, verdict, given_up, was_check=True) is None
+
+
+@pytest.mark.parametrize("status", sorted(ENDED, key=lambda status: status.value))
+def test_a_hold_is_let_go_until_the_channel_confirms_it(status: Status) -> None:
+    for verdict in ALIVE | {Verdict.UNKNOWN, Verdict.NOT_FOUND}:
+        assert next_look(status, verdict, NOON) == Again(NOON + SOON)
+    confirmed = next_look(status, Verdict.CLOSED, NOON)
+    look = Again(NOON + FIVE, is_check=True)
+    assert confirmed == (None if status is Status.FAILED else look)
