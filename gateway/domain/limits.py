@@ -32,8 +32,18 @@ QR_OPEN_SECONDS = 30 * 60
 EXPIRY_SECONDS_MAX = 7 * 24 * 3600
 AUTHORIZATION_SECONDS = 7 * 24 * 3600
 
+# PostgreSQL: how long a statement is tried, and how long a connection may take to be given back.
+DATABASE_READ_SECONDS = 5.0
+DATABASE_WRITE_SECONDS = 10.0
+DATABASE_RELEASE_SECONDS = 2.0
+
+# The longest that a request which moves something is served, and an item of a batch: whatever
+# hangs, it is then answered that nobody knows yet.
+ITEM_SECONDS_MAX = 13
+REQUEST_SECONDS_MAX = 14
+
 # Idempotency in Redis (contract section 3): the lease outlives the longest request.
-CLAIM_LEASE_SECONDS = 10
+CLAIM_LEASE_SECONDS = 16
 ANSWER_KEEP_SECONDS = 24 * 3600
 REDIS_BUDGET_SECONDS = 0.05
 REDIS_PAUSE_SECONDS = 0.5
@@ -137,7 +147,13 @@ WEBHOOK_RETRY_AFTER_CHARS_MAX = 64
 # Stopping: SIGTERM finishes what began within this time.
 DRAIN_SECONDS = 25
 
-assert CHANNEL_ANSWER_SECONDS * 2 < CLAIM_LEASE_SECONDS, "a claim must outlive the call it guards"
+assert DATABASE_WRITE_SECONDS + DATABASE_RELEASE_SECONDS < ITEM_SECONDS_MAX, "a write may fail"
+assert ITEM_SECONDS_MAX < REQUEST_SECONDS_MAX, "a batch must outlive its items"
+assert REQUEST_SECONDS_MAX + 2 * REDIS_BUDGET_SECONDS < CLAIM_LEASE_SECONDS, (
+    "a claim must outlive the request it guards"
+)
+assert REQUEST_SECONDS_MAX < DRAIN_SECONDS, "what began is finished when a worker stops"
+assert REQUEST_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the sync that holds it"
 assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < ASKING_SECONDS_MAX, "its calls fit in"
 assert ASKING_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the asking it guards"
 assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace is below the quota"

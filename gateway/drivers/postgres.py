@@ -16,7 +16,12 @@ from typing import Any, Final
 import asyncpg
 
 from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
-from gateway.domain.limits import PLAN_KEEP_SECONDS
+from gateway.domain.limits import (
+    DATABASE_READ_SECONDS,
+    DATABASE_RELEASE_SECONDS,
+    DATABASE_WRITE_SECONDS,
+    PLAN_KEEP_SECONDS,
+)
 
 # A session of no more use: its server became a read-only one, it was idle for too long, or it does
 # not know itself what became of the statement.
@@ -108,7 +113,7 @@ class Postgres:
                 min_size=self._connections,
                 max_size=self._connections,
                 statement_cache_size=self._statement_cache,
-                command_timeout=10,
+                command_timeout=DATABASE_WRITE_SECONDS,
                 reset=_nothing,
                 connection_class=_Session,
                 server_settings={"application_name": "floodgate", "jit": "off"},
@@ -124,14 +129,18 @@ class Postgres:
             except TimeoutError:
                 self._pool.terminate()
 
-    async def read(self, sql: str, *arguments: Any, seconds: float = 5.0) -> Sequence[Row]:
+    async def read(
+        self, sql: str, *arguments: Any, seconds: float = DATABASE_READ_SECONDS
+    ) -> Sequence[Row]:
         """Run a statement that changes nothing; `Unavailable` when it cannot be answered.
 
         Like `write` it raises `StatementRefused` when trying again cannot help.
         """
         return await self._run(sql, arguments, seconds, Unavailable("PostgreSQL does not answer"))
 
-    async def write(self, sql: str, *arguments: Any, seconds: float = 10.0) -> Sequence[Row]:
+    async def write(
+        self, sql: str, *arguments: Any, seconds: float = DATABASE_WRITE_SECONDS
+    ) -> Sequence[Row]:
         """Run a statement that may run twice; `InDoubt` when its fate stays unknown."""
         return await self._run(sql, arguments, seconds, InDoubt("a write was not answered"))
 
@@ -188,7 +197,7 @@ class Postgres:
         assert self._pool is not None
         # The pool ends a connection that fails at this, and makes a new one when it is needed.
         with contextlib.suppress(*_FOREIGN):
-            await self._pool.release(connection, timeout=2)
+            await self._pool.release(connection, timeout=DATABASE_RELEASE_SECONDS)
 
     @property
     def raw(self) -> "asyncpg.Pool[Row]":

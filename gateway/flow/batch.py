@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayments
 from gateway.domain.problem import answer_of
@@ -61,7 +62,7 @@ async def _pay_one(item: Matched | Problem, desk: Desk) -> Answer | Problem:
         return item
     start()
     try:
-        return await once(item, desk, pay)
+        return await once(item, desk, pay, seconds=limits.ITEM_SECONDS_MAX)
     except Exception as error:  # noqa: BLE001 - its neighbours must have their answers
         return refusal(error, item.verified.received.request_id)
 

@@ -1,8 +1,10 @@
 """What moves something is done once: claim its key, do it, and keep the answer or give it back."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.domain.errors import FloodgateError, Problem
+from gateway.domain import limits
+from gateway.domain.errors import FloodgateError, InDoubt, Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched
 from gateway.drivers.stopwatch import lap
@@ -11,15 +13,23 @@ from gateway.flow.desk import Desk
 
 
 async def once(
-    matched: Matched, desk: Desk, serve: Callable[[Claimed, Desk], Awaitable[Answer]]
+    matched: Matched,
+    desk: Desk,
+    serve: Callable[[Claimed, Desk], Awaitable[Answer]],
+    *,
+    seconds: float = limits.REQUEST_SECONDS_MAX,
 ) -> Answer:
-    """Serve a request unless it was heard before; then give the answer that it had."""
+    """Serve a request unless it was heard before; then give the answer that it had.
+
+    It is served no longer than this, and so never beyond its claim: whatever was begun by then is
+    durable and found out by recovery, and the next try with the key hears what became of it.
+    """
     claimed = await desk.idempotency.claim(matched)
     lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
     try:
-        return await serve(claimed, desk)
+        return await _in_time(serve(claimed, desk), seconds)
     except Problem as problem:
         # A refusal is an answer too: whoever asks again with this key hears the same no, except
         # where nothing was begun and the request may be mended, or the key is another request's.
@@ -33,3 +43,11 @@ async def once(
     except FloodgateError:
         await desk.idempotency.release(claimed)
         raise
+
+
+async def _in_time(serving: Awaitable[Answer], seconds: float) -> Answer:
+    try:
+        async with asyncio.timeout(seconds):
+            return await serving
+    except TimeoutError:
+        raise InDoubt("a request took too long") from None

@@ -96,3 +96,29 @@ async def test_a_payment_that_could_not_be_opened_may_be_tried_again(
     assert await witness.remembered(wired.shop, KEY) is None
     await wired.postgres.accept()
     await is_served_once(wired, witness, asks(wired, body))
+
+
+async def test_a_frozen_database_never_outlives_the_claim(wired: Wired, witness: Witness) -> None:
+    """The first try is answered while its claim still holds, so no second one runs beside it."""
+    body = order()
+    wired.postgres.hang()
+    asking = asks(wired, body)
+    await until(lambda: witness.remembered(wired.shop, KEY))
+    second = await wired.shop.call("POST", PATH, body, key=KEY)
+    assert (second.status, second.json["code"]) == (409, "request_in_progress")
+    lives = []
+
+    async def answered() -> bool:
+        lives.append(await witness.lifetime_ms(wired.shop, KEY))
+        return asking.done()
+
+    await until(answered)
+    first, _ = await asking
+    assert (first.status, first.json["code"], first.json["retry"]) == (
+        *(500, "internal_error"),
+        "same_key",
+    )
+    held = [life for life in lives if life > 0]
+    assert lives[: len(held)] == held, "the claim was there until it was given back"
+    wired.postgres.flow()
+    await is_served_once(wired, witness, asks(wired, body))
