@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from gateway.channels.notices import NoticeBox
 from gateway.channels.port import Channel
 from gateway.channels.registry import Registry
 from gateway.channels.service import Channels
-from gateway.channels.simulator.channel import SimulatorChannel
+from gateway.channels.simulator.channel import SecondSimulator, SimulatorChannel
 from gateway.channels.store import PostgresCredentials
 from gateway.domain.errors import FloodgateError
 from gateway.domain.recovery import Pace, pace_of
@@ -48,15 +48,20 @@ from gateway.ledger.service import Ledger
 from gateway.ledger.store import PostgresBooks
 from gateway.match.service import Match
 from gateway.routing.feebook import FeeBook
+from gateway.routing.policy import Policy
+from gateway.routing.quota import Quotas, RedisDayCounts
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Routing
-from gateway.routing.store import PostgresPlans
+from gateway.routing.store import PostgresConfigs, PostgresPlans
 from gateway.settings import Settings, SettingsWrong
 from gateway.verify.keyring import Keyring
 from gateway.verify.service import Verify
 from gateway.verify.store import PostgresKeyStore
 
 _Told = TypeVar("_Told")
+
+# The channels that play from a script; the second one is there to try the router.
+_SCRIPTED: Final = (SimulatorChannel.name, SecondSimulator.name)
 
 
 class House(Struct, frozen=True):
@@ -125,15 +130,12 @@ def on_database(settings: Settings, act: Callable[[Postgres], Awaitable[_Told]])
 def registry_of(settings: Settings, store: PostgresCredentials, clock: Clock) -> Registry:
     """Make the registry, with the channel that the settings configure; nothing is read yet."""
     channels: list[Channel] = []
+    key, notify_base = settings.simulator_key(), public_base(settings)
     if settings.simulator_url:
-        channels.append(
-            SimulatorChannel(
-                settings.simulator_url,
-                settings.simulator_key(),
-                notify_base=public_base(settings),
-            )
-        )
-    return Registry(channels, store, clock, notify_base=public_base(settings))
+        channels.append(SimulatorChannel(settings.simulator_url, key, notify_base=notify_base))
+    if settings.simulator_b_url:
+        channels.append(SecondSimulator(settings.simulator_b_url, key, notify_base=notify_base))
+    return Registry(channels, store, clock, notify_base=notify_base)
 
 
 def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[Candidate]:
@@ -143,8 +145,8 @@ def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[C
             account.channel.number,
             account.channel.capabilities.methods,
             account.channel.capabilities.currencies,
-            for_trade=account.channel.name != SimulatorChannel.name or settings.simulator_trades,
-            for_load_tests=account.channel.name == SimulatorChannel.name,
+            for_trade=account.channel.name not in _SCRIPTED or settings.simulator_trades,
+            for_load_tests=account.channel.name in _SCRIPTED,
             account=account.name,
         )
         for account in registry.offers(merchant)
@@ -153,6 +155,14 @@ def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[C
 
 def _paces(registry: Registry) -> dict[str, Pace]:
     return {name: pace_of(allowed) for name, allowed in registry.queries_per_second().items()}
+
+
+async def offers_of(settings: Settings, postgres: Postgres) -> Callable[[int], list[Candidate]]:
+    """Say which channels each merchant has now, for a command that wants to know."""
+    store = PostgresCredentials(postgres, vault_of(settings))
+    registry = registry_of(settings, store, Clock())
+    await registry.refresh()
+    return functools.partial(_candidates, registry, settings)
 
 
 @contextlib.asynccontextmanager
@@ -176,6 +186,11 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         await store.keep_public_key(sealing.public_part(settings.master_key), clock.now())
         fees = FeeBook(PostgresPlans(postgres), clock)
         await fees.refresh()
+        policy = Policy(PostgresConfigs(postgres))
+        await policy.refresh()
+        quotas = Quotas(RedisDayCounts(redis), workers=settings.workers)
+        offers = functools.partial(_candidates, registry, settings)
+        routing = Routing(offers, policy, fees, quotas, clock=clock)
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
@@ -195,7 +210,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             ),
             match=Match(),
             idempotency=Idempotency(claims),
-            routing=Routing(functools.partial(_candidates, registry, settings), fees, clock),
+            routing=routing,
             channels=Channels(registry, courier, clock),
             notices=NoticeBox(postgres, clock),
             ledger=ledger,
@@ -209,7 +224,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         )
         queues = {"claims": claims.waiting, **ledger.queues(), **refunds.queues()}
         leaving.callback(asyncio.create_task(beat(queues)).cancel)
-        yield House(settings, postgres, registry, desk, [keyring, registry, fees])
+        yield House(settings, postgres, registry, desk, [keyring, registry, fees, policy, routing])
 
 
 @contextlib.asynccontextmanager
@@ -245,7 +260,7 @@ async def prove_everything(settings: Settings) -> list[proofs.Proof]:
         proved = await proofs.prove(postgres)
         if settings.simulator_url:
             before = await _simulator_books(settings)
-            ours = await proofs.our_books(postgres, SimulatorChannel.name)
+            ours = await proofs.our_books(postgres, _SCRIPTED)
             proved.append(proofs.compare(before, ours, await _simulator_books(settings)))
     finally:
         await postgres.close()
@@ -254,8 +269,11 @@ async def prove_everything(settings: Settings) -> list[proofs.Proof]:
 
 async def _simulator_books(settings: Settings) -> list[proofs.Booking]:
     request = WireRequest("GET", "/books", {}, b"")
+    booked = []
     async with Outbound(answer_bytes_max=1 << 31) as outbound:
-        answer = await outbound.send(settings.simulator_url, request, seconds=600)
-    if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
-        raise FloodgateError("the simulator's books cannot be read")
-    return proofs.read_books(answer.body)
+        for url in filter(None, (settings.simulator_url, settings.simulator_b_url)):
+            answer = await outbound.send(url, request, seconds=600)
+            if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+                raise FloodgateError("the simulator's books cannot be read")
+            booked += proofs.read_books(answer.body)
+    return booked

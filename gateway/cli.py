@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import cli_policy
 from gateway.domain.errors import FloodgateError
 from gateway.settings import Settings, read_settings
 
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("migrate", help="bring the schema up to date").set_defaults(run=_migrate)
     _merchant_parser(commands)
-    _fees_parser(commands)
+    cli_policy.add_parsers(commands)
     _channel_parser(commands)
     _curl_parser(commands)
 
@@ -123,17 +124,6 @@ def _merchant_parser(commands: Any) -> None:
     revoke = verbs.add_parser("revoke-key", help="end a key on every worker within 5 s")
     revoke.add_argument("key_id")
     revoke.set_defaults(run=_merchant_revoke)
-
-
-def _fees_parser(commands: Any) -> None:
-    fees = commands.add_parser("fees", help="say what merchants pay us and what channels keep")
-    verbs = fees.add_subparsers(required=True, metavar="VERB")
-    put = verbs.add_parser("put", help="add a version of a fee plan; the past stays as it is")
-    put.add_argument("file", type=Path, help="TOML or JSON; docs/routing.md shows one")
-    put.add_argument("--merchant", help="whose plan it is (everybody's)")
-    put.add_argument("--effective-at", help="RFC 3339 time from which it holds (now)")
-    put.set_defaults(run=_fees_put)
-    verbs.add_parser("show", help="print every version").set_defaults(run=_fees_show)
 
 
 def _channel_parser(commands: Any) -> None:
@@ -239,23 +229,6 @@ def _merchant_revoke(settings: Settings, given: argparse.Namespace) -> int:
 
     merchants.revoke(settings, key_id=given.key_id)
     print(json.dumps({"revoked": given.key_id}))
-    return 0
-
-
-def _fees_put(settings: Settings, given: argparse.Namespace) -> int:
-    from gateway import policies
-
-    added = policies.put_fees(
-        settings, given.file, merchant=given.merchant, effective_at=given.effective_at
-    )
-    print(json.dumps(added))
-    return 0
-
-
-def _fees_show(settings: Settings, _: argparse.Namespace) -> int:
-    from gateway import policies
-
-    print(json.dumps(policies.fees(settings), indent=2))
     return 0
 
 

@@ -1,27 +1,34 @@
-"""Fee plans from the command line: read from a file, validated, and kept version by version."""
+"""Fee plans and routing from the command line: validated, and kept version by version."""
 
-import asyncio
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.assembly import postgres_of
+from gateway.assembly import offers_of, on_database
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
-from gateway.domain.identity import PLATFORM, is_id
+from gateway.domain.identity import PLATFORM, is_id, merchant_number
+from gateway.domain.payment import CardMethod, CreatePayment, type_of
+from gateway.domain.stages import Merchant
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
+from gateway.flow import route
+from gateway.routing.config import NOTHING, Config, StoredConfig
+from gateway.routing.config import faults as config_faults
+from gateway.routing.decision import Asked, Decision, Seen, decode
 from gateway.routing.plans import FeePlan, faults
-from gateway.routing.store import PostgresPlans
+from gateway.routing.policy import bins_of
+from gateway.routing.replay import replay
+from gateway.routing.rules import Candidate, Wish, decide, draw_of, objection
+from gateway.routing.store import PostgresConfigs, PostgresDecisions, PostgresPlans
 from gateway.settings import Settings
 from gateway.verify.store import PostgresKeyStore
 
 _Document = TypeVar("_Document")
-_Result = TypeVar("_Result")
 
 
 def put_fees(
@@ -38,7 +45,7 @@ def put_fees(
         version = await PostgresPlans(postgres).add_plan(owner, plan, effective_at=begins, at=now)
         return {"version": version, "effective_at": begins.isoformat()}
 
-    return _with_postgres(settings, putting)
+    return on_database(settings, putting)
 
 
 def fees(settings: Settings) -> list[dict[str, Any]]:
@@ -47,7 +54,115 @@ def fees(settings: Settings) -> list[dict[str, Any]]:
     async def reading(postgres: Postgres) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(plan) for plan in await PostgresPlans(postgres).plans()]
 
-    return _with_postgres(settings, reading)
+    return on_database(settings, reading)
+
+
+def put_routing(settings: Settings, path: Path, *, note: str) -> dict[str, Any]:
+    """Put a configuration in force; gives its version."""
+    config = _read(path, Config)
+    _refuse(config_faults(config))
+    if len(note) > limits.DESCRIPTION_CHARS_MAX or not note.isprintable():
+        raise FloodgateError("a note is one short line")
+    return on_database(settings, lambda postgres: _add(postgres, config, note))
+
+
+def roll_back(settings: Settings, version: int) -> dict[str, Any]:
+    """Put an earlier version in force again, as a new one."""
+
+    async def putting(postgres: Postgres) -> dict[str, Any]:
+        stored = await _config(postgres, version)
+        return await _add(postgres, stored.config, f"back to version {version}")
+
+    return on_database(settings, putting)
+
+
+async def _add(postgres: Postgres, config: Config, note: str) -> dict[str, Any]:
+    version = await PostgresConfigs(postgres).add_config(config, note=note, at=Clock().now())
+    return {"version": version}
+
+
+def routing(settings: Settings, version: int | None) -> dict[str, Any]:
+    """Give a configuration with its version: the one in force, or an earlier one."""
+    stored = on_database(settings, lambda postgres: _config(postgres, version))
+    plain: dict[str, Any] = msgspec.to_builtins(stored)
+    return plain
+
+
+def routing_history(settings: Settings) -> list[dict[str, Any]]:
+    """Give version, note and time of every configuration, oldest first."""
+
+    async def reading(postgres: Postgres) -> list[dict[str, Any]]:
+        rows = await PostgresConfigs(postgres).history()
+        return [dict(row) | {"created_at": row["created_at"].isoformat()} for row in rows]
+
+    return on_database(settings, reading)
+
+
+def simulate(settings: Settings, path: Path, merchant: str, config: Path | None) -> dict[str, Any]:
+    """Decide for a payment that a file describes, by the document in force or one to be tried.
+
+    It sees the channels that the merchant has and knows nothing of their health.
+    """
+    command = _read(path, CreatePayment)
+    tried = StoredConfig(0, _read(config, Config)) if config is not None else None
+    _refuse(config_faults(tried.config) if tried is not None else [])
+
+    async def deciding(postgres: Postgres) -> dict[str, Any]:
+        found = await _merchant(merchant, postgres)
+        offers = await offers_of(settings, postgres)
+        stored = tried or await _config(postgres, None)
+        shown = route.shown(_decide(command, found, offers(found.number), stored))
+        plain: dict[str, Any] = msgspec.to_builtins(shown)
+        return plain
+
+    return on_database(settings, deciding)
+
+
+def _decide(
+    command: CreatePayment, merchant: Merchant, offers: Sequence[Candidate], stored: StoredConfig
+) -> Decision:
+    clock, method = Clock(), command.method
+    wish = Wish(type_of(method), command.currency, merchant.load_test)
+    asked = Asked(
+        merchant=merchant.id,
+        method=wish.method,
+        currency=wish.currency,
+        amount=command.amount,
+        at=clock.now(),
+        draw=draw_of(clock.mint("pay", merchant.number), 0),
+        bin=method.bin if isinstance(method, CardMethod) else None,
+    )
+    seen = [Seen(one.name, objection(one, wish)) for one in offers]
+    return decide(stored, bins_of(stored.config), asked, seen)
+
+
+def replay_payment(settings: Settings, payment: str) -> list[dict[str, Any]]:
+    """Decide every attempt of a payment again, from what was seen then by the document of then."""
+    if not is_id(payment, "pay"):
+        raise FloodgateError("this is no payment's id")
+
+    async def deciding(postgres: Postgres) -> list[dict[str, Any]]:
+        past = await PostgresDecisions(postgres).of_payment(merchant_number(payment), payment)
+        if not past:
+            raise FloodgateError("there is no such payment, or it is older than its decisions")
+        again = []
+        for tries, one in enumerate(past):
+            before = decode(one.told)
+            stored = await _config(postgres, before.version)
+            again.append(msgspec.to_builtins(replay(one, tries, before, stored)))
+        return again
+
+    return on_database(settings, deciding)
+
+
+async def _config(postgres: Postgres, version: int | None) -> StoredConfig:
+    configs = PostgresConfigs(postgres)
+    if version is None:
+        return await configs.newer_config(0) or NOTHING
+    stored = await configs.config(version)
+    if stored is None:
+        raise FloodgateError(f"there is no version {version}")
+    return stored
 
 
 def _read(path: Path, document: type[_Document]) -> _Document:
@@ -87,22 +202,12 @@ def _later(text: str | None, now: datetime) -> datetime:
 
 
 async def _number_of(merchant: str | None, postgres: Postgres) -> int:
-    if merchant is None:
-        return PLATFORM
+    return PLATFORM if merchant is None else (await _merchant(merchant, postgres)).number
+
+
+async def _merchant(merchant: str, postgres: Postgres) -> Merchant:
     store = PostgresKeyStore(postgres, vault=None)
     found = await store.find_merchant(merchant) if is_id(merchant, "mer") else None
     if found is None:
         raise FloodgateError("there is no such merchant")
-    return found.number
-
-
-def _with_postgres(settings: Settings, act: Callable[[Postgres], Awaitable[_Result]]) -> _Result:
-    async def acting() -> _Result:
-        postgres = postgres_of(settings, connections=1)
-        await postgres.open()
-        try:
-            return await act(postgres)
-        finally:
-            await postgres.close()
-
-    return asyncio.run(acting())
+    return found

@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `public_url` is how merchants reach us, as the signature covers it; `public_names` lists further
     authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
     call to an acquirer; leases and drains are made for its default, so it can only be shorter.
+    `simulator_b_url` is a second simulated acquirer, for whoever tries the router.
     Without `simulator_trades` the simulated acquirer serves load tests and nobody else.
     `webhook_loopback` lets webhooks also go to this machine, by http.
     """
@@ -40,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_url: str = ""
     redis_url: str = ""
     simulator_url: str = ""
+    simulator_b_url: str = ""
     host: str = "127.0.0.1"
     port: Port = 8080
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
@@ -85,7 +87,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises `SettingsWrong` when the simulator is elsewhere: anybody could sign its notices.
         """
         is_public = self.simulator_secret == _PUBLIC_SECRET
-        if is_public and self.simulator_url and not _is_loopback(self.simulator_url):
+        urls = filter(None, (self.simulator_url, self.simulator_b_url))
+        if is_public and not all(_is_loopback(url) for url in urls):
             raise SettingsWrong("FLOODGATE_SIMULATOR_SECRET is needed: its default is public")
         return self.simulator_secret.encode()
 

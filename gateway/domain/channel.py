@@ -9,5 +9,6 @@ NUMBERS: Final[dict[str, int]] = {
     "alipay": 4,
     "unionpay": 5,
     "crypto": 6,
+    "simulator_b": 91,
 }
 NAMES: Final[dict[int, str]] = {number: name for name, number in NUMBERS.items()}

@@ -27,10 +27,21 @@ Reference = Annotated[
 ]
 
 
-class CardMethod(Struct, frozen=True, tag="card", tag_field="type", forbid_unknown_fields=True):
-    """A card behind a channel's token; at the simulator the token is the script."""
+class CardMethod(
+    Struct,
+    frozen=True,
+    tag="card",
+    tag_field="type",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """A card behind a channel's token; at the simulator the token is the script.
+
+    `bin` are its first six to eight digits, which tell the bank and are not the card's number.
+    """
 
     token: Annotated[str, Meta(pattern=_TOKEN)]
+    bin: Annotated[str, Meta(pattern=r"^[0-9]{6,8}\Z")] | None = None
 
 
 class QrMethod(Struct, frozen=True, tag="qr", tag_field="type", forbid_unknown_fields=True):
@@ -247,7 +258,7 @@ _ENDED_FACTS: Final = {
     Fact.CONFLICTED: Status.REQUIRES_REVIEW,
 }
 
-TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
+_MOVES: Final = MappingProxyType(
     {
         Status.PROCESSING: _OPEN_FACTS
         | {
@@ -270,14 +281,18 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
             Fact.CANCELED: Status.CANCELED,
             Fact.EXPIRED: Status.EXPIRED,
             Fact.ADOPTED: Status.SUCCEEDED,
-            Fact.PAID_AGAIN: Status.REQUIRES_REVIEW,
         },
-        # A further transaction for the same attempt: the payment stays, its money waits apart.
-        Status.SUCCEEDED: {Fact.PAID_AGAIN: Status.SUCCEEDED},
+        Status.SUCCEEDED: {},
         Status.FAILED: _ENDED_FACTS,
         Status.CANCELED: _ENDED_FACTS,
         Status.EXPIRED: _ENDED_FACTS,
     }
+)
+
+# Money beside the payment's own, by a second transaction or through an attempt that another one had
+# replaced: it waits apart, and the payment stays as it is.
+TRANSITIONS: Final[Mapping[Status, Mapping[Fact, Status]]] = MappingProxyType(
+    {status: facts | {Fact.PAID_AGAIN: status} for status, facts in _MOVES.items()}
 )
 
 OPEN: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})

@@ -121,7 +121,8 @@ class Claimed(Struct, frozen=True):
 class Attempt(Struct, frozen=True, kw_only=True):
     """One try at one channel; `id` without its prefix is the number that the channel hears.
 
-    `terms` were fixed when the channel was chosen; attempts older than fee plans have none.
+    `terms` were fixed when the channel was chosen; attempts older than fee plans have none.  One
+    that was `replaced` had provably moved no money: another one of its payment took its place.
     `account` is the channel's own name of the account through which it is asked, where it has one.
     `further_transactions` are what the channel booked for it beside `channel_transaction`.
     """
@@ -140,6 +141,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     cancel_wished: bool = False
     terms: Terms | None = None
     further_transactions: tuple[str, ...] = ()
+    replaced: bool = False
 
     @property
     def expected(self) -> int:
@@ -153,13 +155,17 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Routed(Struct, frozen=True):
-    """A new payment with the channel that was chosen and the attempt that will be made."""
+    """A new payment with the channel that was chosen and the attempt that will be made.
+
+    `decision` says in JSON why it was this channel.
+    """
 
     claimed: Claimed
     standing: Standing
     attempt: Attempt
     payer: Payer | None
     return_url: str | None
+    decision: bytes | None = None
 
 
 class Heard(Struct, frozen=True):
@@ -200,6 +206,15 @@ class Answered(Struct, frozen=True):
 
     opened: Opened
     outcome: Outcome
+    at: datetime
+
+
+class Rerouted(Struct, frozen=True):
+    """An attempt that provably moved no money, and the one that is to take its place."""
+
+    answered: Answered
+    attempt: Attempt
+    decision: bytes
     at: datetime
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.domain.stages import Answer, Claimed, Matched, Received
 from gateway.drivers.stopwatch import lap
-from gateway.flow import batch, capture, close, pay, query, refund, steps, webhooks
+from gateway.flow import batch, capture, close, pay, query, refund, route, steps, webhooks
 from gateway.flow.desk import Desk
 from gateway.flow.once import once
 from gateway.flow.sync import sync
@@ -28,6 +28,7 @@ _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
 _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
     "create_payment": pay.pay,
     "create_payments": batch.pay_all,
+    "simulate_routing": route.simulate,
     "capture_payment": capture.capture,
     "cancel_payment": close.cancel,
     "refund_payment": refund.refund,

@@ -1,5 +1,6 @@
 """A new payment: through whom, make it durable, ask the channel, post what it said."""
 
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from gateway.domain.errors import Problem
 from gateway.domain.identity import public
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CreatePayment
-from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, ReferenceTaken
+from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted, ReferenceTaken
 from gateway.drivers.stopwatch import lap
 from gateway.flow import query, steps
 from gateway.flow.away import not_posted_yet, unless_away
@@ -16,6 +17,7 @@ from gateway.flow.desk import Desk
 
 CREATED: Final = 201
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _UNREACHABLE: Final = Failure(
     "channel_unavailable", "The acquirer cannot be reached.", Advice.RETRY_LATER
 )
@@ -35,9 +37,7 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         desk.idempotency.recall(claimed, opened)
     if isinstance(opened, Heard | ReferenceTaken):
         raise _reference_exists(public("pay", opened.resource))
-    answered = await _ask(opened, desk)
-    lap(steps.ASK)
-    posted = await unless_away(desk.ledger.post(answered))
+    posted = await unless_away(_take(claimed, opened, desk))
     lap(steps.POST)
     if posted is None:
         await desk.idempotency.release(claimed)
@@ -47,6 +47,23 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     return answer
 
 
+async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:
+    """Ask for the money, of another channel where the first cannot have moved any; post the last.
+
+    Every attempt is durable before its channel hears of it, and the one before it has ended then.
+    """
+    tried: tuple[str, ...] = ()
+    while True:
+        answered = await _ask(opened, desk)
+        lap(steps.ASK)
+        tried = (*tried, opened.attempt.channel)
+        rerouted = desk.routing.choose_next(claimed, answered, tried)
+        switched = await desk.ledger.switch(rerouted) if rerouted is not None else None
+        if switched is None:
+            return await desk.ledger.post(answered)
+        opened = switched
+
+
 async def _ask(opened: Opened, desk: Desk) -> Answered:
     """Ask for the money, unless the payment's time ran out before it was durable.
 
@@ -54,7 +71,9 @@ async def _ask(opened: Opened, desk: Desk) -> Answered:
     """
     if opened.attempt.expires_at <= desk.clock.now():
         return await desk.channels.close(opened)
+    began = desk.clock.now()
     answered = await desk.channels.ask(opened)
+    desk.routing.learn(answered, (answered.at - began) // _MILLISECOND)
     return answered if answered.outcome.sent else _never_left(answered)
 
 

@@ -11,6 +11,7 @@ from gateway.domain.refund import RefundStanding
 from gateway.drivers.postgres import Row
 from gateway.events.feed import Event
 from gateway.flow.desk import Desk
+from gateway.flow.route import told
 from gateway.ledger.lists import Entry
 
 _HEARD: Final = {
@@ -67,7 +68,11 @@ def _of_attempt(row: Row) -> list[Moment]:
         at=row["sent_at"],
         kind="attempt",
         summary=f"attempt recorded, then sent to {row['channel']}",
-        details={"attempt": f"att_{row['id'].hex}", "channel": row["channel"]},
+        details={
+            "attempt": f"att_{row['id'].hex}",
+            "channel": row["channel"],
+            "routing": told(row["decision"]) if row["decision"] is not None else None,
+        },
     )
     if row["answered_at"] is None:
         return [sent]

@@ -18,6 +18,7 @@ from gateway.drivers.postgres import Row
 from gateway.ledger.ports import Privacy
 from gateway.ledger.refund_rules import RefundChange, accepted_journal
 from gateway.ledger.rules import Change
+from gateway.ledger.switch_rules import Switch
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_words: Final[Callable[[bytes], Words]] = msgspec.json.Decoder(Words).decode
@@ -60,11 +61,17 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         _encode(words),
         payer,
         uuid_of(attempt.id),
-        _encode(attempt.terms) if attempt.terms is not None else None,
+        encoded_terms(attempt),
+        routed.decision,
         payment.created_at,
         payment.expires_at,
         silence_ends_at(payment.created_at),
     )
+
+
+def encoded_terms(attempt: Attempt) -> bytes | None:
+    """Write what was agreed for an attempt as JSON."""
+    return _encode(attempt.terms) if attempt.terms is not None else None
 
 
 def _use_columns(use: KeyUse | None) -> tuple[Any, ...]:
@@ -114,6 +121,35 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         attempt.capture_amount,
         *_use_columns(change.use),
         *_journal_columns(change.journal, payment.currency),
+    )
+
+
+def switch_row(change: Switch, event_id: str, body: bytes) -> tuple[Any, ...]:
+    """Write one switch as the row that the SWITCH statement takes."""
+    rerouted, payment = change.rerouted, change.standing.payment
+    ended, outcome, begun = rerouted.answered.opened.attempt, rerouted.answered.outcome, rerouted
+    payment_uuid = uuid_of(payment.id)
+    return (
+        change.merchant,
+        payment_uuid,
+        payment_uuid,
+        change.standing.version,
+        rerouted.at,
+        uuid_of(event_id),
+        f"payment.{payment.status.value}",
+        body,
+        uuid_of(ended.id),
+        outcome.verdict.value,
+        outcome.code,
+        uuid_of(begun.attempt.id),
+        begun.attempt.channel,
+        begun.attempt.account,
+        begun.attempt.amount,
+        begun.attempt.currency,
+        begun.attempt.expires_at,
+        silence_ends_at(rerouted.at),
+        encoded_terms(begun.attempt),
+        begun.decision,
     )
 
 
@@ -257,4 +293,5 @@ def read_attempt(row: Row) -> Attempt:
         cancel_wished=row["cancel_wished"],
         terms=_decode_terms(row["terms"]) if row["terms"] is not None else None,
         further_transactions=tuple(row["further_transactions"]),
+        replaced=row["replaced"],
     )

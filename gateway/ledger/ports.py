@@ -20,6 +20,7 @@ from gateway.domain.stages import (
 )
 from gateway.ledger.refund_rules import RefundChange
 from gateway.ledger.rules import Change
+from gateway.ledger.switch_rules import Switch
 
 
 class Privacy(Protocol):
@@ -43,7 +44,7 @@ class Books(Protocol):
     """The durable books: a batch is one commit, and each item has its own result.
 
     `open_batch` gives `Opened`, or why not.  `post_batch` gives `Posted`, or None when the payment
-    is no longer of the version that the change was made for.
+    is no longer of the version that the change was made for; `switch_batch` likewise.
     """
 
     async def open_batch(
@@ -51,6 +52,8 @@ class Books(Protocol):
     ) -> Sequence[Opened | Heard | ReferenceTaken]: ...
 
     async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]: ...
+
+    async def switch_batch(self, batch: Sequence[Switch]) -> Sequence[Posted | None]: ...
 
     async def heard(self, claimed: Claimed) -> Heard | None: ...
 

@@ -31,17 +31,20 @@ _OURS: Final = """
 SELECT a.id,
        p.status IN ('processing', 'requires_action', 'requires_review') OR a.due_at IS NOT NULL
        AS open,
-       coalesce(booked.moved, 0) AS moved
+       coalesce(booked.moved, 0) + coalesce(beside.moved, 0) AS moved
   FROM attempt a JOIN payment p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
-  LEFT JOIN (SELECT merchant_id, payment_id, sum(amount) AS moved FROM transfer
-              WHERE kind IN (1, 5, 9) AND debit_account / 10000000 = 1121
-              GROUP BY merchant_id, payment_id) AS booked
-         ON booked.merchant_id = a.merchant_id AND booked.payment_id = a.payment_id
- WHERE a.channel = $1
+  LEFT JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause, sum(amount) AS moved
+               FROM transfer WHERE kind IN (1, 5) AND debit_account / 10000000 = 1121
+              GROUP BY merchant_id, left(journal_id::text, 35)) AS booked
+         ON booked.merchant_id = a.merchant_id AND booked.cause = left(a.id::text, 35)
+  LEFT JOIN (SELECT merchant_id, attempt_id, sum(amount) AS moved FROM further_transaction
+              GROUP BY merchant_id, attempt_id) AS beside
+         ON beside.merchant_id = a.merchant_id AND beside.attempt_id = a.id
+ WHERE a.channel = ANY($1::text[])
 UNION ALL
 SELECT r.id, r.status IN ('processing', 'requires_review'),
        CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END
-  FROM refund r WHERE r.channel = $1
+  FROM refund r WHERE r.channel = ANY($1::text[])
 """
 
 
@@ -90,9 +93,9 @@ class Moved(Struct, frozen=True):
     open: bool
 
 
-async def our_books(postgres: Postgres, channel: str) -> dict[str, Moved]:
-    """Read what we booked through a channel, by the numbers that it knows."""
-    rows = await postgres.read(_OURS, channel, seconds=600)
+async def our_books(postgres: Postgres, channels: Sequence[str]) -> dict[str, Moved]:
+    """Read what we booked through these channels, by the numbers that they know."""
+    rows = await postgres.read(_OURS, channels, seconds=600)
     return {row["id"].hex: Moved(int(row["moved"]), open=row["open"]) for row in rows}
 
 

@@ -10,9 +10,19 @@ from typing import Final
 
 from msgspec import Struct
 
+# A fee by a rate of the terms; without terms the other rate applies, in basis points.
+_FEE: Final = """
+least(({0} ->> 'cap')::bigint,
+      greatest(coalesce(({0} ->> 'minimum')::bigint, 0),
+               (p.amount_captured * CASE WHEN agreed THEN coalesce(({0} ->> 'bps')::int, 0)
+                                         ELSE {1} END + 5000) / 10000
+                   + coalesce(({0} ->> 'fixed')::bigint, 0)))
+"""
+
 # Every amount of a payment is what its journals say, and in their currency.  Commission is earned
-# by a capture (1) or by the adoption (7) of late money (5), at the payment's own rate.
-_PAYMENTS_DIFFER: Final = """
+# by a capture (1) or by the adoption (7) of late money (5), on the terms of the attempt that stands
+# for the payment, or at the payment's own rate where no plan says otherwise.
+_PAYMENTS_DIFFER: Final = f"""
 SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
   FROM payment AS p
   FULL JOIN (SELECT merchant_id, payment_id AS id,
@@ -27,6 +37,11 @@ SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
                         AND debit_account / 10000000 = 5001) AS channel_fee,
                     min(currency) AS currency, max(currency) AS other_currency
                FROM transfer GROUP BY merchant_id, payment_id) AS booked USING (merchant_id, id)
+  LEFT JOIN (SELECT merchant_id, payment_id AS id, true AS agreed,
+                    convert_from(terms, 'UTF8')::jsonb -> 'commission' AS due,
+                    convert_from(terms, 'UTF8')::jsonb -> 'channel' AS kept
+               FROM attempt WHERE NOT replaced AND terms IS NOT NULL) AS terms
+       USING (merchant_id, id)
  WHERE p.amount IS NULL
     OR coalesce(booked.captures, 0) <> CASE WHEN p.amount_captured > 0 THEN 1 ELSE 0 END
     OR coalesce(booked.gross, 0) <> p.amount_captured
@@ -36,7 +51,10 @@ SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
     OR booked.adopted > booked.late
     OR booked.late > 0 AND (p.status = 'succeeded') <> (booked.adopted > 0)
     OR p.fee <> CASE WHEN booked.captures > booked.late OR booked.adopted > 0
-                     THEN (p.amount_captured * p.commission_bps + 5000) / 10000 ELSE 0 END
+                     THEN least(p.amount_captured, {_FEE.format("due", "p.commission_bps")})
+                     ELSE 0 END
+    OR agreed AND NOT due ? 'plan' AND coalesce((due ->> 'bps')::int, 0) <> p.commission_bps
+    OR agreed AND p.amount_captured > 0 AND p.channel_fee <> {_FEE.format("kept", "0")}
 """
 
 # An attempt asks for its payment's money, and what was captured through it is what it asked for.
@@ -56,7 +74,7 @@ SELECT merchant_id, 'att_' || replace(a.id::text, '-', '')
     OR p.held NOT IN (0, p.asked)
     OR p.held = 0 AND (p.captured > 0 OR p.stands = 'requires_capture')
     OR p.held > 0 AND p.captured = 0 AND p.stands IN ('failed', 'canceled', 'expired')
-    OR p.stands IN ('processing', 'requires_action')
+    OR p.stands IN ('processing', 'requires_action') AND NOT a.replaced
        AND (p.held > 0) <> (a.capture_amount IS NOT NULL)
 """
 

@@ -90,7 +90,14 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
 
 
 def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
-    """Tell whether this is the success of another transaction than those that are booked."""
+    """Tell whether this is a success beside the money that the payment is about.
+
+    It is another transaction than those that are booked, or a success of an attempt that had
+    provably moved nothing when another one took its place.
+    """
+    if attempt.replaced:
+        booked = attempt.further_transactions
+        return outcome.verdict is Verdict.SUCCEEDED and _name_of(attempt, outcome) not in booked
     known = {None, attempt.channel_transaction, *attempt.further_transactions}
     return (
         outcome.verdict is Verdict.SUCCEEDED
@@ -99,6 +106,11 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
         and outcome.channel_transaction not in known
         and outcome.currency in {None, attempt.currency}
     )
+
+
+def _name_of(attempt: Attempt, outcome: Outcome) -> str:
+    """Name a transaction as the channel does, or as we asked for it."""
+    return outcome.channel_transaction or identity.uuid_of(attempt.id)
 
 
 def _amounts_meant(attempt: Attempt, verdict: Verdict) -> set[int | None]:
@@ -127,7 +139,7 @@ def consequence(
     status = after(before.status, fact)
     if status is not None and fact is Fact.PAID_AGAIN:
         return _paid_again(standing, attempt, outcome, at)
-    if status is None or before.amount_captured:
+    if status is None or before.amount_captured or attempt.replaced:
         return None
     if before.status in ENDED and outcome.verdict is not Verdict.SUCCEEDED:
         return None
@@ -164,23 +176,25 @@ def consequence(
 
 
 def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Change:
-    """Book a further payment of the same attempt to suspense; what was booked stays as it is.
+    """Book money beside the payment's own to suspense; what was booked stays as it is.
 
     Late money that nobody has decided about yet stays due, for whoever carries out the policy.
     """
-    assert outcome.channel_transaction is not None, "it is known by its transaction"
+    transaction = _name_of(attempt, outcome)
     payment = replace(standing.payment, updated_at=at)
     amount = outcome.amount if outcome.amount is not None else attempt.expected
-    further = (*attempt.further_transactions, outcome.channel_transaction)
-    cause = identity.derived("xtr", attempt.id, outcome.channel_transaction)
+    further = (*attempt.further_transactions, transaction)
+    cause = identity.derived("xtr", attempt.id, transaction)
+    is_due = payment.status is Status.REQUIRES_REVIEW and not attempt.replaced
     return Change(
         standing=replace(standing, payment=payment, version=standing.version + 1),
         attempt=replace(attempt, further_transactions=further),
-        outcome=outcome,
+        # Its number is kept with the further transaction and not with the attempt.
+        outcome=replace(outcome, channel_transaction=None) if attempt.replaced else outcome,
         event_type="payment.late_success",
         journal=suspense_journal(JournalKind.PAID_AGAIN, attempt, amount, cause=cause),
         at=at,
-        due_at=at if payment.status is Status.REQUIRES_REVIEW else None,
+        due_at=at if is_due else None,
         further_id=cause,
     )
 

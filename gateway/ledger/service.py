@@ -17,6 +17,7 @@ from gateway.domain.stages import (
     Opened,
     Posted,
     ReferenceTaken,
+    Rerouted,
     Routed,
 )
 from gateway.drivers.batching import Batcher
@@ -24,6 +25,7 @@ from gateway.ledger.codec import encode
 from gateway.ledger.ports import Books
 from gateway.ledger.recovery_rules import holds_in_vain
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
+from gateway.ledger.switch_rules import Switch, switch
 
 # The constraints by which a channel's transaction belongs to one attempt; an engine that is spread
 # over nodes adds the number of a shard to their names.
@@ -47,6 +49,11 @@ class Ledger:
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             flights_max=limits.LEDGER_FLIGHTS_MAX,
             observe=observe_open,
+        )
+        self._switching: Batcher[Switch, Posted | None] = Batcher(
+            books.switch_batch,
+            items_max=limits.LEDGER_BATCH_ITEMS_MAX,
+            queue_items_max=limits.QUEUE_ITEMS_MAX,
         )
         self._posting: Batcher[Change, Posted | None] = Batcher(
             books.post_batch,
@@ -88,6 +95,16 @@ class Ledger:
             again = await self._books.opened(attempt.merchant, attempt.id)
             assert again is not None, "a payment that was opened does not vanish"
             standing, attempt = again.standing, again.attempt
+
+    async def switch(self, rerouted: Rerouted) -> Opened | None:
+        """Make durable that a payment goes on through another channel, before that one hears of it.
+
+        None when the payment changed meanwhile: then it stays with the attempt that it has.
+        """
+        change = switch(rerouted)
+        if await self._switching.submit(change) is None:
+            return None
+        return replace(rerouted.answered.opened, standing=change.standing, attempt=rerouted.attempt)
 
     async def begin_capture(self, claimed: Claimed, amount: int | None) -> Opened | Heard:
         """Make durable that a capture is about to be asked, or learn that it was before.
@@ -170,4 +187,5 @@ class Ledger:
     async def drain(self) -> None:
         """Wait until every queued batch is durable."""
         await self._opening.drain()
+        await self._switching.drain()
         await self._posting.drain()

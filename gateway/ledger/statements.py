@@ -16,14 +16,14 @@ from gateway.domain.posting import JournalKind
 Columns = Sequence[tuple[str, str]]
 
 
-def _input(columns: Columns) -> str:
+def input_of(columns: Columns) -> str:
     """Write the batch as a table: one array parameter per column."""
     arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(columns, start=1))
     names = ", ".join(name for name, _ in columns)
     return f"input AS (SELECT * FROM unnest({arrays}) AS t ({names}))"
 
 
-def _merchants(columns: Columns) -> str:
+def merchants_of(columns: Columns) -> str:
     """Name the parameter after the columns: each merchant of the batch once.
 
     It tells an engine that is spread over nodes which of them to ask.
@@ -35,7 +35,7 @@ _KEY: Final[Columns] = (("key", "text"), ("fingerprint", "bytea"), ("operation",
 _LEGS: Final[Columns] = tuple(
     (f"{side}_{leg}", "bigint") for leg in range(3) for side in ("debit", "credit", "amount")
 )
-_EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
+EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
 
 # What every posting does once its item is `moved`: transfers, balances folded once per account,
 # the merchant's next sequences, events.
@@ -62,7 +62,7 @@ posted AS (
        SET debits_posted = a.debits_posted + EXCLUDED.debits_posted,
            credits_posted = a.credits_posted + EXCLUDED.credits_posted
 )"""
-_TOLD: Final = """
+TOLD: Final = """
 numbered AS (
     INSERT INTO feed AS f (merchant_id, last_sequence)
     SELECT merchant_id, count(*) FROM moved GROUP BY merchant_id ORDER BY merchant_id
@@ -95,12 +95,13 @@ OPEN_COLUMNS: Final[Columns] = (
     ("payer", "bytea"),
     ("attempt_id", "uuid"),
     ("terms", "bytea"),
+    ("decision", "bytea"),
     ("created_at", "timestamptz"),
     ("expires_at", "timestamptz"),
     ("due_at", "timestamptz"),
 )
 OPEN: Final = f"""
-WITH {_input(OPEN_COLUMNS)}, claimed AS (
+WITH {input_of(OPEN_COLUMNS)}, claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, payment_id, created_at
       FROM input ORDER BY merchant_id, key
@@ -121,9 +122,10 @@ WITH {_input(OPEN_COLUMNS)}, claimed AS (
     RETURNING id
 ), tried AS (
     INSERT INTO attempt (merchant_id, id, payment_id, channel, account, amount, currency, status,
-                         sent_at, expires_at, due_at, leased_until, terms)
+                         sent_at, expires_at, due_at, leased_until, terms,
+                         decision)
     SELECT merchant_id, attempt_id, payment_id, channel, account, amount, currency, 'sent',
-           created_at, expires_at, due_at, due_at, terms
+           created_at, expires_at, due_at, due_at, terms, decision
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT id FROM opened) THEN true END
 )
@@ -165,7 +167,7 @@ POST_COLUMNS: Final[Columns] = (
     ("channel_fee", "bigint"),
     ("reply", "bytea"),
     ("at", "timestamptz"),
-    *_EVENT,
+    *EVENT,
     ("attempt_id", "uuid"),
     ("attempt_status", "text"),
     ("channel_transaction", "text"),
@@ -182,14 +184,14 @@ POST_COLUMNS: Final[Columns] = (
     *_LEGS,
 )
 POST: Final = f"""
-WITH {_input(POST_COLUMNS)}, moved AS (
+WITH {input_of(POST_COLUMNS)}, moved AS (
     UPDATE payment p
        SET status = i.status, certainty = i.certainty, amount_authorized = i.amount_authorized,
            amount_captured = i.amount_captured, fee = i.fee, channel_fee = i.channel_fee,
            reply = i.reply, updated_at = i.at, version = i.version
       FROM input i
      WHERE p.merchant_id = i.merchant_id AND p.id = i.payment_id
-       AND p.version = i.version - 1 AND p.merchant_id = ANY({_merchants(POST_COLUMNS)})
+       AND p.version = i.version - 1 AND p.merchant_id = ANY({merchants_of(POST_COLUMNS)})
        AND (i.key IS NULL OR NOT EXISTS (
             SELECT FROM idempotency_key k WHERE k.merchant_id = i.merchant_id AND k.key = i.key))
        AND (i.kind IS DISTINCT FROM {JournalKind.ADOPTION:d} OR p.amount_refunded = 0)
@@ -219,14 +221,14 @@ WITH {_input(POST_COLUMNS)}, moved AS (
                                  THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m
      WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id AND a.payment_id = m.payment_id
-       AND a.merchant_id = ANY({_merchants(POST_COLUMNS)})
+       AND a.merchant_id = ANY({merchants_of(POST_COLUMNS)})
 ), paid_again AS (
     INSERT INTO further_transaction (merchant_id, payment_id, attempt_id, channel_transaction,
                                      channel, id, amount, currency, booked_at)
     SELECT merchant_id, payment_id, attempt_id, further_transaction, channel, further_id, amount_0,
            currency, at
       FROM moved WHERE further_id IS NOT NULL ORDER BY merchant_id, channel, further_transaction
-), {_POSTED}, {_TOLD}
+), {_POSTED}, {TOLD}
 SELECT resource_id FROM moved
 """
 
@@ -246,6 +248,7 @@ BEGIN_CANCEL: Final = """
 WITH free AS (
     SELECT merchant_id FROM attempt
      WHERE merchant_id = $1 AND id = $7 AND NOT cancel_wished AND capture_amount IS NULL
+       AND NOT replaced
        FOR UPDATE
 ), claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
@@ -296,7 +299,7 @@ REFUND_COLUMNS: Final[Columns] = (
     *_LEGS,
 )
 REFUND: Final = f"""
-WITH {_input(REFUND_COLUMNS)}, claimed AS (
+WITH {input_of(REFUND_COLUMNS)}, claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, refund_id, at
       FROM input ORDER BY merchant_id, key
@@ -320,7 +323,7 @@ WITH {_input(REFUND_COLUMNS)}, claimed AS (
            channel_fee_refunded = p.channel_fee_refunded + i.channel_fee_back
       FROM fit i
      WHERE p.merchant_id = i.merchant_id AND p.id = i.payment_id
-       AND p.merchant_id = ANY({_merchants(REFUND_COLUMNS)}) AND p.version = i.version_before
+       AND p.merchant_id = ANY({merchants_of(REFUND_COLUMNS)}) AND p.version = i.version_before
        AND p.amount_refunded = i.refunded_before AND p.fee_refunded = i.fee_refunded_before
        AND p.channel_fee_refunded = i.channel_fee_refunded_before
        AND p.amount_refunded + i.amount <= p.amount_captured
@@ -359,7 +362,7 @@ REFUND_POST_COLUMNS: Final[Columns] = (
     ("certainty", "text"),
     ("reply", "bytea"),
     ("at", "timestamptz"),
-    *_EVENT,
+    *EVENT,
     ("channel_transaction", "text"),
     ("code", "text"),
     ("due_at", "timestamptz"),
@@ -372,7 +375,7 @@ REFUND_POST_COLUMNS: Final[Columns] = (
     *_LEGS,
 )
 REFUND_POST: Final = f"""
-WITH {_input(REFUND_POST_COLUMNS)}, moved AS (
+WITH {input_of(REFUND_POST_COLUMNS)}, moved AS (
     UPDATE refund r
        SET status = i.status, certainty = i.certainty, reply = i.reply, updated_at = i.at,
            version = i.version,
@@ -380,7 +383,7 @@ WITH {_input(REFUND_POST_COLUMNS)}, moved AS (
            code = i.code, due_at = i.due_at
       FROM input i
      WHERE r.merchant_id = i.merchant_id AND r.id = i.resource_id AND r.version = i.version - 1
-       AND r.merchant_id = ANY({_merchants(REFUND_POST_COLUMNS)})
+       AND r.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)})
     RETURNING i.*
 ), freed AS (
     UPDATE payment p
@@ -391,7 +394,7 @@ WITH {_input(REFUND_POST_COLUMNS)}, moved AS (
                    sum(channel_fee_freed) AS channel_fee, max(at) AS at
               FROM moved WHERE amount_freed > 0 GROUP BY merchant_id, payment_id) AS f
      WHERE p.merchant_id = f.merchant_id AND p.id = f.payment_id
-       AND p.merchant_id = ANY({_merchants(REFUND_POST_COLUMNS)})
-), {_POSTED}, {_TOLD}
+       AND p.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)})
+), {_POSTED}, {TOLD}
 SELECT resource_id FROM moved
 """

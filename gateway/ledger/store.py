@@ -26,10 +26,13 @@ from gateway.ledger.codec import (
     open_row,
     read_attempt,
     read_standing,
+    switch_row,
 )
 from gateway.ledger.ports import Privacy
 from gateway.ledger.poster import Poster
 from gateway.ledger.rules import Change
+from gateway.ledger.switch_rules import Switch
+from gateway.ledger.switch_statements import SWITCH
 
 # The merchant's public id is joined in, because a payment shows it; merchants are a small table
 # that every node of a distributed engine holds.
@@ -49,7 +52,7 @@ SELECT a.*, ARRAY(SELECT f.channel_transaction FROM further_transaction f
                    WHERE f.merchant_id = $1 AND f.payment_id = a.payment_id
                      AND f.attempt_id = a.id) AS further_transactions
   FROM attempt a WHERE a.merchant_id = $1"""
-_ATTEMPT: Final = f"{_ATTEMPTS} AND a.payment_id = $2 ORDER BY a.id DESC LIMIT 1"
+_ATTEMPT: Final = f"{_ATTEMPTS} AND a.payment_id = $2 AND NOT a.replaced ORDER BY a.id DESC LIMIT 1"
 _BY_ID: Final = f"{_ATTEMPTS} AND a.id = $2"
 
 OpenResult = Opened | Heard | ReferenceTaken
@@ -115,6 +118,14 @@ class PostgresBooks:
             for change, body in zip(batch, bodies, strict=True)
         ]
 
+    async def switch_batch(self, batch: Sequence[Switch]) -> Sequence[Posted | None]:
+        """Let payments go on through other channels; None for one that changed meanwhile."""
+        bodies = await self._poster.post(SWITCH, batch, switch_row)
+        return [
+            Posted(switch.standing, body) if body is not None else None
+            for switch, body in zip(batch, bodies, strict=True)
+        ]
+
     async def heard(self, claimed: Claimed) -> Heard | None:
         """Look up what PostgreSQL remembers of a key."""
         rows = await self._postgres.read(statements.HEARD, claimed.merchant.number, claimed.key)
@@ -162,6 +173,6 @@ class PostgresBooks:
         return read_standing(rows[0]) if rows else None
 
     async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None:
-        """Read the latest attempt of a payment."""
+        """Read the attempt that stands for a payment: the only one that was not replaced."""
         rows: Sequence[Row] = await self._postgres.read(_ATTEMPT, merchant, uuid_of(payment_id))
         return read_attempt(rows[0]) if rows else None

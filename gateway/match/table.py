@@ -157,6 +157,14 @@ OPERATIONS: Final = (
         "nothing",
     ),
     Operation(
+        "simulate_routing",
+        "POST",
+        "/v1/routing/simulate",
+        "Say through which channel a payment would go, and why; nothing moves",
+        CreatePayment,
+        "body",
+    ),
+    Operation(
         "list_accounts",
         "GET",
         "/v1/ledger/accounts",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
+from gateway.routing.config import StoredConfig
 from gateway.routing.plans import StoredPlan
 
 
@@ -13,3 +14,15 @@ class PlanStore(Protocol):
     async def plans(self) -> Sequence[StoredPlan]: ...
 
     async def volumes(self, month: date) -> Mapping[tuple[str, str], int]: ...
+
+
+class ConfigStore(Protocol):
+    """Gives the newest configuration; None when none is newer than this version."""
+
+    async def newer_config(self, version: int) -> StoredConfig | None: ...
+
+
+class DayCounts(Protocol):
+    """Adds to the channels' counts of a day and gives them, summed over all workers."""
+
+    async def add(self, day: date, counts: Mapping[str, int]) -> Mapping[str, int]: ...

@@ -2,50 +2,119 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Final, NamedTuple
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.domain.payment import CardMethod, CreatePayment, Payment, Standing, type_of
-from gateway.domain.stages import Attempt, Claimed, Routed
+from gateway.domain.outcome import Verdict
+from gateway.domain.payment import CardMethod, CreatePayment, Method, Payment, Standing, type_of
+from gateway.domain.stages import Answered, Attempt, Claimed, Merchant, Rerouted, Routed
+from gateway.drivers import telemetry
 from gateway.drivers.clock import Clock
+from gateway.drivers.reloading import Reloading
+from gateway.routing import health
+from gateway.routing.config import ChannelTerms
+from gateway.routing.decision import Asked, Decision, Full, Seen, encode
 from gateway.routing.feebook import FeeBook
-from gateway.routing.rules import Candidate, Wish, eligible, objection
+from gateway.routing.policy import Policy
+from gateway.routing.quota import Quotas
+from gateway.routing.rules import (
+    Candidate,
+    Wish,
+    card_of,
+    decide,
+    draw_of,
+    is_settled,
+    objection,
+    retries,
+)
+
+Offers = Callable[[int], Sequence[Candidate]]
+_UNBOUND: Final = ChannelTerms()
 
 
-class Routing:
-    """Chooses the channel of a new payment among those that a merchant, by its number, has."""
+class _Case(NamedTuple):
+    """Payments that differ in nothing but amount, card and time."""
+
+    merchant: Merchant
+    method: str
+    currency: str
+
+
+class _Known(NamedTuple):
+    """What is worked out once for a case: who may serve, and the decision where it is always one.
+
+    `made` is that decision with its bytes.
+    """
+
+    candidates: dict[str, Candidate]
+    seen: tuple[Seen, ...]
+    made: tuple[Decision, bytes] | None
+
+
+class _Try(NamedTuple):
+    """The nth try of one payment: what was tried before cannot serve again."""
+
+    payment_id: str
+    amount: int
+    at: datetime
+    bin: str | None = None
+    tried: tuple[str, ...] = ()
+
+
+class Routing(Reloading):
+    """Chooses the channel of a new payment, and the next one where the first cannot have served.
+
+    What it knows of the channels' health is this worker's own experience.
+    """
+
+    what: ClassVar[str] = "channels that can serve"
 
     def __init__(
-        self, candidates: Callable[[int], Sequence[Candidate]], fees: FeeBook, clock: Clock
+        self, offers: Offers, policy: Policy, fees: FeeBook, quotas: Quotas, *, clock: Clock
     ) -> None:
-        self._candidates = candidates
+        super().__init__()
+        self._offers = offers
+        self._policy = policy
         self._fees = fees
+        self._quotas = quotas
         self._clock = clock
+        self._ward = health.Ward()
+        self._known: dict[_Case, _Known] = {}
+        self._known_version = policy.version
+
+    async def refresh(self) -> None:
+        """Forget what was worked out, share the counts of the day, show the channels' health."""
+        self._known = {}
+        terms = self._policy.config.channels
+        counted = [name for name, each in terms.items() if each.per_day is not None]
+        await self._quotas.share(counted, self._clock.now())
+        self._show_health()
 
     def choose(self, claimed: Claimed) -> Routed:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
-        command = claimed.matched.command
+        command, merchant = claimed.matched.command, claimed.merchant
         assert isinstance(command, CreatePayment)
-        candidates = self._candidates(claimed.merchant.number)
-        wish = Wish(type_of(command.method), command.currency, claimed.merchant.load_test)
-        able = eligible(candidates, wish)
-        if not able:
-            reasons = ", ".join(f"{c.name}: {objection(c, wish)}" for c in candidates)
-            raise Problem("no_channel", f"No channel can serve this payment ({reasons}).")
-        merchant, expires_at = claimed.merchant, _expiry(command, claimed.at)
+        payment_id = self._clock.mint("pay", merchant.number)
+        case = _Case(merchant, type_of(command.method), command.currency)
+        one = _Try(payment_id, command.amount, claimed.at, _bin_of(command.method))
+        decision, made = self._decided(case, one)
+        channel = decision.chosen
+        if channel is None:
+            raise _refusal(decision)
         payment = Payment(
-            id=self._clock.mint("pay", merchant.number),
+            id=payment_id,
             merchant=merchant.id,
             reference=command.reference,
             amount=command.amount,
             currency=command.currency,
             method=command.method,
-            channel=able[0].name,
+            channel=channel,
             metadata=command.metadata,
             description=command.description,
             created_at=claimed.at,
             updated_at=claimed.at,
-            expires_at=expires_at,
+            expires_at=_expiry(command, claimed.at),
         )
         standing = Standing(
             payment=payment,
@@ -54,19 +123,181 @@ class Routing:
             capture=command.capture == "automatic",
             commission_bps=merchant.commission_bps,
         )
-        attempt = Attempt(
-            id=self._clock.mint("att", merchant.number),
+        attempt = self._attempt(case, payment, channel)
+        return Routed(claimed, standing, attempt, command.payer, command.return_url, made)
+
+    def choose_next(
+        self, claimed: Claimed, answered: Answered, tried: tuple[str, ...]
+    ) -> Rerouted | None:
+        """Choose another channel where that is safe and wished; None when this was the last word.
+
+        It is safe only when the attempt provably moved no money and never will.
+        """
+        config, outcome = self._policy.config, answered.outcome
+        failure = outcome.failure
+        if outcome.verdict is not Verdict.FAILED or failure is None:
+            return None
+        payment = answered.opened.standing.payment
+        again = retries(config, sent=outcome.sent, code=failure.code, advice=failure.advice)
+        if not again or len(tried) >= config.retry.attempts_max:
+            return None
+        now = self._clock.now()
+        case = _Case(claimed.merchant, type_of(payment.method), payment.currency)
+        one = _Try(payment.id, payment.amount, now, _bin_of(payment.method), tried)
+        decision, made = self._decided(case, one)
+        if decision.chosen is None:
+            return None
+        attempt = self._attempt(case, payment, decision.chosen)
+        return Rerouted(answered, attempt, made, now)
+
+    def simulate(self, merchant: Merchant, command: CreatePayment, at: datetime) -> Decision:
+        """Decide as for a payment that came now, and leave no trace."""
+        case = _Case(merchant, type_of(command.method), command.currency)
+        payment_id = self._clock.mint("pay", merchant.number)
+        one = _Try(payment_id, command.amount, at, _bin_of(command.method))
+        return self._weigh(case, one, self._look_up(case))
+
+    def learn(self, answered: Answered, milliseconds: int) -> None:
+        """Remember how a channel answered when it was asked for money, and how long that took."""
+        answer = health.answer_of(answered.outcome)
+        if answer is None:
+            return
+        payment, attempt = answered.opened.standing.payment, answered.opened.attempt
+        bank = card_of(self._policy.bins, _bin_of(payment.method)).issuer
+        turned = self._ward.heard(
+            (attempt.channel, bank),
+            answer,
+            milliseconds=milliseconds,
+            now=_second(answered.at),
+            terms=self._policy.config.health,
+        )
+        if turned:
+            self._known = {}
+            self._show_health()
+
+    def _decided(self, case: _Case, one: _Try) -> tuple[Decision, bytes]:
+        """Decide, count it, and give the decision with its bytes."""
+        known = self._look_up(case)
+        if known.made is not None and not one.tried:
+            return known.made
+        decision = self._weigh(case, one, known)
+        if decision.chosen is not None:
+            terms = self._policy.config.channels.get(decision.chosen, _UNBOUND)
+            self._quotas.took(decision.chosen, terms, one.at)
+        return decision, encode(decision)
+
+    def _look_up(self, case: _Case) -> _Known:
+        if self._known_version != self._policy.version or len(self._known) > limits.TERMS_KEPT_MAX:
+            self._known, self._known_version = {}, self._policy.version
+        known = self._known.get(case)
+        if known is None:
+            known = self._known[case] = self._work_out(case)
+        return known
+
+    def _work_out(self, case: _Case) -> _Known:
+        merchant, method, currency = case
+        candidates = {one.name: one for one in self._offers(merchant.number)}
+        wish = Wish(method, currency, merchant.load_test)
+        seen = tuple(Seen(name, objection(one, wish)) for name, one in candidates.items())
+        stored = self._policy.stored
+        if self._ward.all_well() and is_settled(stored.config, seen):
+            asked = Asked(
+                merchant=merchant.id,
+                method=method,
+                currency=currency,
+                amount=1,
+                at=self._clock.now(),
+                draw=0,
+            )
+            decision = decide(stored, self._policy.bins, asked, seen)
+            return _Known(candidates, seen, (decision, encode(decision)))
+        return _Known(candidates, seen, None)
+
+    def _weigh(self, case: _Case, one: _Try, known: _Known) -> Decision:
+        asked = Asked(
+            merchant=case.merchant.id,
+            method=case.method,
+            currency=case.currency,
+            amount=one.amount,
+            at=one.at,
+            draw=draw_of(one.payment_id, len(one.tried)),
+            bin=one.bin,
+        )
+        bank = card_of(self._policy.bins, one.bin).issuer
+        seen = [
+            base if base.objection is not None else self._see(base, case, asked, (one.tried, bank))
+            for base in known.seen
+        ]
+        return decide(self._policy.stored, self._policy.bins, asked, seen)
+
+    def _see(
+        self, base: Seen, case: _Case, asked: Asked, more: tuple[tuple[str, ...], str | None]
+    ) -> Seen:
+        """Look at one channel that could serve: how it is, how full, and what it costs."""
+        name, (tried, bank) = base.channel, more
+        if name in tried:
+            return Seen(name, "tried")
+        config, key, now = self._policy.config, (name, bank), _second(asked.at)
+        how = self._ward.health(key, draw=asked.draw, now=now, terms=config.health)
+        terms = config.channels.get(name, _UNBOUND)
+        full: Full | None = "quota" if self._quotas.is_full(name, terms, asked.at) else None
+        if config.strategy != "score":
+            return Seen(name, health=how, full=full)
+        tally = self._ward.tally(key, now)
+        fees = self._fees.terms(case.merchant, case.method, case.currency, name)
+        return Seen(
+            name,
+            health=how,
+            full=full,
+            fee=fees.channel.of(asked.amount),
+            good=tally.good,
+            answers=tally.good + tally.refused + tally.bad,
+            latency=tally.milliseconds // max(1, tally.answers),
+        )
+
+    def _attempt(self, case: _Case, payment: Payment, channel: str) -> Attempt:
+        candidate = self._look_up(case).candidates[channel]
+        return Attempt(
+            id=self._clock.mint("att", case.merchant.number),
             payment_id=payment.id,
-            merchant=merchant.number,
-            channel=able[0].name,
-            channel_number=able[0].number,
+            merchant=case.merchant.number,
+            channel=candidate.name,
+            channel_number=candidate.number,
             amount=payment.amount,
             currency=payment.currency,
-            expires_at=expires_at,
-            terms=self._fees.terms(merchant, wish.method, payment.currency, able[0].name),
-            account=able[0].account,
+            expires_at=payment.expires_at,
+            account=candidate.account,
+            terms=self._fees.terms(case.merchant, case.method, case.currency, channel),
         )
-        return Routed(claimed, standing, attempt, command.payer, command.return_url)
+
+    def _show_health(self) -> None:
+        now = _second(self._clock.now())
+        for (channel, bank), patient in self._ward:
+            named = (channel, bank or "")
+            telemetry.CHANNEL_WELL.labels(*named).set(patient.is_well)
+            telemetry.CHANNEL_USUAL_SHARE.labels(*named).set(patient.usual_share)
+            for seconds in (health.SHORT_SECONDS, health.LONG_SECONDS):
+                tally = patient.ring.last(seconds, now)
+                whole = max(1, tally.answers)
+                for kind, count in (("error", tally.error), ("unknown", tally.unknown)):
+                    gauge = telemetry.CHANNEL_BAD_SHARE.labels(*named, kind, seconds)
+                    gauge.set(count * 10_000 // whole)
+
+
+def _bin_of(method: Method) -> str | None:
+    return method.bin if isinstance(method, CardMethod) else None
+
+
+def _second(at: datetime) -> int:
+    return int(at.timestamp())
+
+
+def _refusal(decision: Decision) -> Problem:
+    """Refuse: for good when nobody can serve, for now when those who can have their fill."""
+    if any(one.reason == "quota" for one in decision.candidates):
+        return Problem("overloaded", "Every channel for this payment is full; nothing was begun.")
+    reasons = ", ".join(f"{one.channel}: {one.reason}" for one in decision.candidates)
+    return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
 
 def _expiry(command: CreatePayment, now: datetime) -> datetime:

@@ -18,6 +18,7 @@ ROOF = {
     "__main__",
     "assembly",
     "cli",
+    "cli_policy",
     "credentials",
     "demo",
     "launch",

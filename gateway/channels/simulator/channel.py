@@ -77,8 +77,8 @@ _read_message: Final = msgspec.json.Decoder(Message).decode
 class SimulatorChannel:
     """Speaks with the acquirer at `base_url`; it will notify `notify_base` + /notices/simulator."""
 
-    name: Final = "simulator"
-    number: Final = 1
+    name = "simulator"
+    number = 1
     capabilities: Final = Capabilities(
         methods=frozenset({"card", "qr"}),
         currencies=None,
@@ -161,6 +161,13 @@ class SimulatorChannel:
     def read_bill(self, body: bytes) -> Iterator[BillLine]:
         """Read a daily bill; raises `BillRefused`, for a wrong summary after the last line."""
         return bill.read(body)
+
+
+class SecondSimulator(SimulatorChannel):
+    """Another acquirer of the same kind, with books of its own, for whoever tries the router."""
+
+    name = "simulator_b"
+    number = 91
 
 
 def _outcome(report: Report) -> Outcome:

@@ -24,6 +24,7 @@ from gateway.domain.payment import (
 from gateway.domain.refund import CreateRefund, Refund, RefundStatus
 from gateway.events.deliveries import Delivery, Redelivery
 from gateway.events.webhooks import Endpoint, Health
+from gateway.flow.route import ShownCandidate, ShownDecision
 from gateway.flow.timeline import Moment
 from gateway.match.table import CreateEndpoint, Redeliver
 
@@ -234,6 +235,32 @@ _MOMENT: Final = Moment(
     summary="19.99 CNY asked for order order-4711",
     details={"payment": PAYMENT_ID},
 )
+_DECISION: Final = ShownDecision(
+    version=3,
+    channel="simulator",
+    by="score",
+    bank="ABC",
+    candidates=[
+        ShownCandidate(
+            channel="simulator",
+            reason=None,
+            score=941_800,
+            health=None,
+            answers=1204,
+            success_share=9_520,
+            latency=48,
+        ),
+        ShownCandidate(
+            channel="wechat",
+            reason="method",
+            score=None,
+            health=None,
+            answers=0,
+            success_share=None,
+            latency=None,
+        ),
+    ],
+)
 _DELIVERY: Final = Delivery(
     event=_EVENT_ID,
     sequence=42,
@@ -273,6 +300,7 @@ ANSWERS: Final[Mapping[str, Told]] = {
     "get_refund": Told(Refund, _REFUND),
     "list_refunds": Told(Page[Refund], Page([_REFUND])),
     "show_timeline": Told(Page[Moment], Page([_MOMENT])),
+    "simulate_routing": Told(ShownDecision, _DECISION),
     "list_accounts": Told(Page[Account], Page([_ACCOUNT])),
     "list_entries": Told(Page[Entry], Page([_ENTRY], f"{_JOURNAL}.0.1")),
     "list_events": Told(Page[Event], Page([_EVENT], "42")),
@@ -308,6 +336,12 @@ REQUESTS: Final[Mapping[str, Struct]] = {
         description="Two tickets",
         payer=Payer(id="user-88", ip="192.0.2.7"),
         metadata={"seat": "12A"},
+    ),
+    "simulate_routing": CreatePayment(
+        amount=1999,
+        currency="CNY",
+        reference="order-4711",
+        method=CardMethod("tok_ok", "62284801"),
     ),
     "create_payments": CreatePayments((_item("order-4711"), _item("order-4712"))),
     "capture_payment": CapturePayment(amount=1500),

@@ -1,0 +1,303 @@
+"""The router between two acquirers: fail-over, rules, decisions that explain themselves, replay."""
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from gateway import policies
+from gateway.cli import main
+from gateway.domain.errors import FloodgateError
+from tests.e2e.harness import Shop, System, free_port, order, system_of, until
+from tests.e2e.life_kit import act, balances, events, give_back, timeline
+
+pytestmark = pytest.mark.usefixtures("proven")
+
+A, B = "simulator", "simulator_b"
+
+
+@pytest.fixture(scope="module")
+def system(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """Two acquirers, and two workers on ports of their own."""
+    folder: Path = tmp_path_factory.mktemp("system")
+    url_b = f"http://127.0.0.1:{free_port()}"
+    running = system_of(database.app_url, redis_url, folder, simulator_b_url=url_b)
+    running.start_simulator()
+    start_b(running)
+    running.start_worker()
+    running.start_worker("second", second(running))
+    running.start("work", "work")
+    yield running
+    running.stop()
+
+
+def start_b(system: System) -> None:
+    port = system.settings.simulator_b_url.rpartition(":")[2]
+    system.start(B, "simulator", "--port", port, "--data", str(system.folder / B))
+
+
+_ports: dict[int, int] = {}
+
+
+def second(system: System) -> Any:
+    port = _ports.setdefault(system.settings.port, free_port())
+    return replace(system.settings, port=port)
+
+
+@pytest.fixture
+async def shop(system: System) -> AsyncIterator[Shop]:
+    """A merchant of its own, once both acquirers answer."""
+    await system.ready()
+    async with system.shop() as shop:
+
+        async def answers() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                url = f"{system.settings.simulator_b_url}/healthz"
+                async with shop.session.get(url) as answer:
+                    return answer.status == 200
+            return False
+
+        await until(answers)
+        yield shop
+
+
+@pytest.fixture
+async def other(system: System, shop: Shop) -> Shop:
+    """The same merchant at the second worker."""
+    base_url = f"http://127.0.0.1:{second(system).port}"
+    await system.ready(base_url)
+    there = Shop(base_url, shop.merchant, shop.credentials, shop.session)
+    async with asyncio.timeout(5):
+        while (await there.call("GET", "/v1/events")).status == 401:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return there
+
+
+@pytest.fixture
+def configure(system: System, tmp_path: Path) -> Iterator[Any]:
+    """Put a document in force; the empty one comes back afterwards."""
+
+    file = tmp_path / "routing.json"
+
+    async def put(**document: Any) -> int:
+        file.write_text(json.dumps(document))
+        added = await asyncio.to_thread(policies.put_routing, system.settings, file, note="a test")
+        version: int = added["version"]
+        return version
+
+    yield put
+    file.write_text("{}")
+    policies.put_routing(system.settings, file, note="")
+
+
+async def routed(shop: Shop, **changes: Any) -> Any:
+    """What the router would decide now."""
+    reply = await shop.call("POST", "/v1/routing/simulate", order(**changes))
+    assert reply.status == 200, reply
+    return reply.json
+
+
+async def in_force(shop: Shop, version: int) -> None:
+    """Wait until this worker decides by this version; the contract gives it five seconds."""
+
+    async def decides() -> bool:
+        return bool((await routed(shop))["version"] == version)
+
+    await until(decides, 5)
+
+
+async def attempts(shop: Shop, payment: Any) -> list[tuple[str, str, str | None]]:
+    """Channel, what it said and its code, of each attempt of a payment."""
+    moments = await timeline(shop, payment["id"])
+    sent = [each["details"] for each in moments if each["kind"] == "attempt"]
+    said = [each for each in moments if each["kind"] == "answer"]
+    assert [each["routing"]["channel"] for each in sent] == [each["channel"] for each in sent]
+    return [
+        (one["channel"], answer["summary"].partition(": ")[2], answer["details"]["code"])
+        for one, answer in zip(sent, said, strict=True)
+    ]
+
+
+async def replayed(system: System, payment: Any) -> list[Any]:
+    """Every decision of a payment, decided again."""
+    return await asyncio.to_thread(policies.replay_payment, system.settings, payment["id"])
+
+
+async def test_a_closed_port_is_passed_over_for_another_channel(system: System, shop: Shop) -> None:
+    system.kill(A)
+    try:
+        payment = (await shop.pay()).json
+    finally:
+        system.start_simulator()
+        await system.ready()
+    assert (payment["status"], payment["channel"], payment["fee"]) == ("succeeded", B, 12)
+    assert await attempts(shop, payment) == [
+        (A, "failed", "never_sent"),
+        (B, "succeeded", "succeeded"),
+    ]
+    assert await events(shop, payment["id"]) == ["payment.processing", "payment.succeeded"]
+    second_try = [m for m in await timeline(shop, payment["id"]) if m["kind"] == "attempt"][1]
+    told = {one["channel"]: one["reason"] for one in second_try["details"]["routing"]["candidates"]}
+    assert told == {B: None, A: "tried"}
+    assert [one["identical"] for one in await replayed(system, payment)] == [True, True]
+    refund = (await give_back(shop, payment["id"])).json
+    assert refund["status"] == "succeeded", "it goes back where it came from"
+    assert await balances(shop) == {}
+
+
+async def test_what_may_have_arrived_is_never_asked_of_another_channel(
+    system: System, shop: Shop
+) -> None:
+    for token in ("tok_timeout_booked", "tok_error_booked", "tok_pending", "tok_declined"):
+        payment = (await shop.pay(token)).json
+        assert payment["channel"] == A
+        assert [channel for channel, *_ in await attempts(shop, payment)] == [A]
+
+
+async def test_a_refusal_that_says_nothing_of_others_is_tried_elsewhere(
+    system: System, shop: Shop, configure: Any
+) -> None:
+    version = await configure(retry={"codes": ["insufficient_funds"]})
+    await in_force(shop, version)
+    payment = (await shop.pay("tok_insufficient_funds")).json
+    assert (payment["status"], payment["channel"]) == ("failed", B)
+    assert await attempts(shop, payment) == [
+        (A, "failed", "insufficient_funds"),
+        (B, "failed", "insufficient_funds"),
+    ]
+    declined = (await shop.pay("tok_declined")).json
+    assert await attempts(shop, declined) == [(A, "failed", "card_declined")]
+
+
+async def test_a_configuration_reaches_every_worker_and_is_rolled_back_at_once(
+    system: System, shop: Shop, other: Shop, configure: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = await configure()
+    rule = {
+        "name": "big_through_b",
+        "then": "restrict",
+        "channels": [B],
+        "when": {"currencies": ["CNY"], "amount_min": 50_000},
+    }
+    bins = [{"prefix": "622848", "issuer": "ABC", "kind": "debit"}]
+    version = await configure(rules=[rule], bins=bins)
+    for there in (shop, other):
+        await in_force(there, version)
+        assert (await there.pay(amount=50_000)).json["channel"] == B
+        assert (await there.pay(amount=49_999)).json["channel"] == A
+    method = {"type": "card", "token": "tok_ok", "bin": "62284801"}
+    decision = await routed(shop, amount=50_000, method=method)
+    assert (decision["channel"], decision["by"], decision["bank"]) == (B, "only", "ABC")
+    assert decision["candidates"][1]["reason"] == "rule big_through_b"
+    payment = (await shop.pay(amount=50_000, method=method)).json
+    assert payment["method"] == method
+    put = await asyncio.to_thread(policies.roll_back, system.settings, plain)
+    for there in (shop, other):
+        await in_force(there, put["version"])
+        assert (await there.pay(amount=50_000)).json["channel"] == A
+    history = await asyncio.to_thread(policies.routing_history, system.settings)
+    assert (history[-1]["version"], history[-1]["note"]) == (
+        put["version"],
+        f"back to version {plain}",
+    )
+    (again,) = await replayed(system, payment)
+    assert (again["identical"], again["version"], again["channel"]) == (True, version, B)
+
+
+async def test_weights_share_out_and_every_decision_replays(
+    system: System, shop: Shop, configure: Any
+) -> None:
+    await in_force(shop, await configure(strategy="weights", channels={A: {"weight": 1}}))
+    payments = [(await shop.pay()).json for _ in range(24)]
+    assert {payment["channel"] for payment in payments} == {A, B}
+    await in_force(shop, await configure(strategy="score"))
+    payments += [(await shop.pay()).json for _ in range(4)]
+    for payment in payments[::4]:
+        assert [one["identical"] for one in await replayed(system, payment)] == [True]
+
+
+async def test_who_cannot_be_served_hears_why(shop: Shop, configure: Any) -> None:
+    channels = {A: {"amounts": {"CNY": {"max": 100}}}, B: {"enabled": False}}
+    await in_force(shop, await configure(channels=channels))
+    refused = await shop.pay()
+    assert (refused.status, refused.json["code"]) == (422, "no_channel")
+    assert "simulator: amount" in refused.json["detail"]
+    assert "simulator_b: off" in refused.json["detail"]
+    assert (await routed(shop))["channel"] is None
+    assert (await shop.pay(amount=100)).json["channel"] == A
+
+
+async def test_a_quota_is_kept(shop: Shop, configure: Any) -> None:
+    await in_force(shop, await configure(channels={A: {"per_day": 2}, B: {"enabled": False}}))
+    statuses = [(await shop.pay()).status for _ in range(4)]
+    assert statuses == [201, 201, 503, 503]
+
+
+async def test_trying_a_route_moves_nothing(shop: Shop) -> None:
+    key, body = uuid.uuid4().hex, order()
+    first = await shop.call("POST", "/v1/routing/simulate", body, key=key)
+    again = await shop.call("POST", "/v1/routing/simulate", body, key=key)
+    assert (again.body, again.headers["Idempotent-Replayed"]) == (first.body, "true")
+    assert (await shop.call("GET", "/v1/payments")).json["data"] == []
+    assert (await shop.pay(reference=body["reference"])).status == 201
+    assert "fee" not in first.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"order": ["mastercard"]}, "no channel mastercard"),
+        ({"strategy": "best"}, "strategy"),
+        ({"channels": {A: {"weight": 1.5}}}, "int"),
+    ],
+)
+def test_a_document_that_cannot_be_meant_is_refused(
+    system: System, tmp_path: Path, document: dict[str, Any], said: str
+) -> None:
+    before = policies.routing_history(system.settings)
+    file = tmp_path / "routing.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(FloodgateError, match=said):
+        policies.put_routing(system.settings, file, note="")
+    assert policies.routing_history(system.settings) == before
+
+
+async def test_the_commands(
+    system: System,
+    shop: Shop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in system.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    file, body = tmp_path / "routing.toml", tmp_path / "payment.json"
+    file.write_text(f'order = ["{B}"]\n')
+    body.write_text(json.dumps(order()))
+
+    async def run(*words: str) -> Any:
+        assert await asyncio.to_thread(main, ["routing", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    simulate = ("simulate", str(body), "--merchant", shop.merchant)
+    assert (await run(*simulate))["channel"] == A
+    assert (await run(*simulate, "--config", str(file)))["channel"] == B
+    version = (await run("put", str(file), "--note", "b first"))["version"]
+    assert (await run("show"))["config"]["order"] == [B]
+    assert (await run("history"))[-1]["note"] == "b first"
+    await in_force(shop, version)
+    payment = (await shop.pay()).json
+    assert payment["channel"] == B
+    assert [one["identical"] for one in await run("replay", payment["id"])] == [True]
+    assert (await run("rollback", "0"))["version"] == version + 1
+    assert (await run("show"))["config"] == {} or (await run("show"))["config"]["order"] == []
+    await act(shop, payment["id"], "sync")
