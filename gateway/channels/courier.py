@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.channels.port import Ask, Channel, Verb
 from gateway.domain.limits import CHANNEL_ANSWER_SECONDS, CHANNEL_CALLS_MAX
-from gateway.domain.outcome import Outcome, Verdict, checked
+from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict, checked
 from gateway.domain.wire import WireAnswer
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
@@ -73,11 +73,14 @@ def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:
 
 
 def _agreed(ask: Ask, outcome: Outcome) -> Outcome:
-    """Freeze an outcome about other money than we asked for.
+    """Freeze an outcome about another number or other money than we asked for.
 
     After CREATE only success is compared: what is held or let go may be more than the capture that
     is asked, which the ledger knows.
     """
+    number = ask.number if ask.refund_number is None else ask.refund_number
+    if outcome.number not in {None, number}:
+        return ANOTHER_NUMBER
     if outcome.verdict is not Verdict.SUCCEEDED and ask.verb is not Verb.CREATE:
         return outcome
     return checked(outcome, amount=ask.amount, currency=ask.currency)

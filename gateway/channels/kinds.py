@@ -6,12 +6,15 @@ from typing import Final
 from gateway.channels.alipay.channel import AlipayChannel
 from gateway.channels.alipay.credential import AlipayCredential
 from gateway.channels.credential import Kind
+from gateway.channels.stripe.channel import StripeChannel
+from gateway.channels.stripe.credential import StripeCredential
 from gateway.channels.unionpay.channel import UnionpayChannel
 from gateway.channels.unionpay.credential import UnionpayCredential
 from gateway.channels.wechat.channel import WechatChannel
 from gateway.channels.wechat.credential import WechatCredential
 
 _KINDS: Final = (
+    Kind(StripeCredential, StripeChannel),
     Kind(WechatCredential, WechatChannel),
     Kind(AlipayCredential, AlipayChannel),
     Kind(UnionpayCredential, UnionpayChannel),

@@ -1,14 +1,24 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
+from typing import Final
+
+from msgspec.structs import replace
+
 from gateway.channels.courier import Courier
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Notice, NoticeRefused, Verb
 from gateway.channels.registry import Account, Registry
 from gateway.domain.identity import uuid_of
-from gateway.domain.outcome import Outcome
+from gateway.domain.outcome import Advice, Failure, Outcome
 from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
+
+# All that a merchant hears of a credential that is missing or wrong.
+_UNAVAILABLE: Final = "channel_unavailable"
+_CANNOT_NOW: Final = Failure(
+    _UNAVAILABLE, "The acquirer cannot take money now.", Advice.RETRY_LATER
+)
 
 
 class Channels:
@@ -102,8 +112,12 @@ class Channels:
         """Ask at the account of the attempt, whatever other accounts there are by now."""
         account = self._registry.account(channel, name)
         if account is None:
-            return Outcome(code="no_credential", sent=False)
+            return Outcome(code=_UNAVAILABLE, sent=False)
         outcome = await self._courier.ask(account.channel, ask)
+        refused = outcome.code == CREDENTIAL_REFUSED
         if outcome.sent:
-            self._registry.heard(account, refused=outcome.code == CREDENTIAL_REFUSED)
-        return outcome
+            self._registry.heard(account, refused=refused)
+        if not refused:
+            return outcome
+        failure = _CANNOT_NOW if outcome.failure is not None else None
+        return replace(outcome, code=_UNAVAILABLE, failure=failure)

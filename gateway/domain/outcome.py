@@ -7,6 +7,7 @@ PENDING, REQUIRES_ACTION and NOT_FOUND are kinds of "not yet": they never end a 
 import enum
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -59,9 +60,10 @@ class NextAction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Outcome(msgspec.Struct, frozen=True):
     """One answer of a channel; amounts are minor units, `None` where the channel did not say.
 
-    `code` is the channel's raw word, kept for support staff.  `sent` is False only when the request
-    provably never left (the connection was refused).  `conflict` is True when what it says cannot
-    be so beside what is booked already.
+    `code` is the channel's raw word, kept for support staff.  `number` is our number of the attempt
+    or refund as the channel repeats it; another one than we asked about is a conflict.  `sent` is
+    False only when the request provably never left (the connection was refused).  `conflict` is
+    True when what it says cannot be so beside what is booked already.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -74,6 +76,7 @@ class Outcome(msgspec.Struct, frozen=True):
     paid_at: datetime | None = None
     sent: bool = True
     conflict: bool = False
+    number: str | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -82,6 +85,10 @@ class Outcome(msgspec.Struct, frozen=True):
             word is None or (word.isprintable() and len(word) <= limits.CHANNEL_WORD_CHARS_MAX)
             for word in (self.channel_transaction, self.code)
         )
+
+
+# A channel's word about another number than we asked about: none of it is kept.
+ANOTHER_NUMBER: Final = Outcome(code="number_mismatch", conflict=True)
 
 
 def checked(outcome: Outcome, *, amount: int, currency: str) -> Outcome:
@@ -96,5 +103,6 @@ def checked(outcome: Outcome, *, amount: int, currency: str) -> Outcome:
         amount=outcome.amount,
         currency=outcome.currency,
         code="amount_mismatch",
+        conflict=True,
         paid_at=outcome.paid_at,
     )

@@ -18,8 +18,8 @@ from gateway.domain import limits
 from gateway.domain.outcome import Failure, NextAction
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*\Z"
-# A token is a word, never a card number: digits-only text is refused by the pattern.
-_TOKEN: Final = r"^tok_[a-z0-9_]{1,60}\Z"
+# A token is a word of a provider's, never a card number: a run of as many digits is refused.
+_TOKEN: Final = r"^(?!.*[0-9]{12})(tok|pm)_[A-Za-z0-9_]{1,60}\Z"
 _URL: Final = r"^https?://[^\x00-\x20\x7f]+\Z"
 
 Reference = Annotated[

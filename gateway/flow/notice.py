@@ -15,7 +15,7 @@ from gateway.channels.port import Notice, NoticeRefused
 from gateway.channels.registry import Account
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, InDoubt, Problem
-from gateway.domain.identity import PLATFORM, is_id, merchant_number, public
+from gateway.domain.identity import PLATFORM, is_id, merchant_number, public, uuid_of
 from gateway.domain.refund import RefundStanding
 from gateway.domain.stages import Answer, Answered, Attempt, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
@@ -95,6 +95,8 @@ async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk:
     merchant = merchant_number(notice.number)
     standing = await desk.refunds.standing(merchant, public("re", number))
     if standing is None or not _is_its(account, standing):
+        return "unmatched"
+    if uuid_of(standing.attempt_id) != notice.number:
         return "unmatched"
     answered = RefundAnswered(RefundOpened(standing), notice.outcome, kept.received_at)
     posted = await desk.refunds.post(answered)

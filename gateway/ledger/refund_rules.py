@@ -99,14 +99,14 @@ def consequence(
 ) -> RefundChange | None:
     """Work out the change that an outcome brings; None when it brings nothing new.
 
-    Words about other money freeze an open refund for people; they say nothing of one that has
-    ended.
+    Words about other money or another number freeze an open refund for people; they say nothing of
+    one that has ended.
     """
     before = standing.refund
     status = TRANSITIONS[before.status].get(outcome.verdict)
     if status is None:
         return None
-    agreed = outcome.amount in {None, before.amount}
+    agreed = outcome.amount in {None, before.amount} and not outcome.conflict
     if not agreed or outcome.currency not in {None, before.currency}:
         if before.status is not RefundStatus.PROCESSING:
             return None

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from aiohttp import web
-from channel_kit import ChannelContract, RawNotice
+from channel_kit import ChannelContract
+from channel_rig import RawNotice
 
 from gateway.channels.courier import Courier
 from gateway.channels.simulator.channel import SimulatorChannel

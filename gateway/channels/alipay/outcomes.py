@@ -20,7 +20,7 @@ from gateway.channels.alipay.messages import (
 )
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Verb
 from gateway.domain.money import from_decimal
-from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
+from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 
 
 def flow_of(ask: Ask) -> Flow:
@@ -38,7 +38,7 @@ def outcome_of(ask: Ask, told: Told) -> Outcome:
     word = told.sub_code or told.code
     if told.code == DONE:
         fits = told.out_trade_no in {None, ask.number}
-        return _DONE[ask.verb](ask, told) if fits else Outcome(code="number_mismatch")
+        return _DONE[ask.verb](ask, told) if fits else ANOTHER_NUMBER
     if told.code == BUSINESS_FAILED:
         return _refused(ask, word)
     code = CREDENTIAL_REFUSED if word in KEY_REFUSED else word
@@ -97,7 +97,7 @@ def _refund_queried(ask: Ask, told: Told) -> Outcome:
     if told.out_request_no is None or told.refund_status is None:
         return Outcome(Verdict.NOT_FOUND, code="no_refund")
     if told.out_request_no != ask.refund_number:
-        return Outcome(code="number_mismatch")
+        return ANOTHER_NUMBER
     done = told.refund_status == "REFUND_SUCCESS"
     outcome = _refund(ask, Verdict.SUCCEEDED if done else Verdict.UNKNOWN, told)
     return replace(outcome, amount=_fen(told.refund_amount), currency="CNY")

@@ -30,7 +30,7 @@ from gateway.channels.simulator.messages import (
     is_signed,
     sign,
 )
-from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
+from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
 _PAYMENT_VERDICTS: Final = MappingProxyType(
@@ -142,7 +142,7 @@ class SimulatorChannel:
             return _refused(ask, _read_refusal(answer.body).error)
         report = _read_report(answer.body)
         if (report.number, report.refund_number) != (ask.number, ask.refund_number):
-            return Outcome(code="number_mismatch")
+            return ANOTHER_NUMBER
         return _outcome(report)
 
     def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:

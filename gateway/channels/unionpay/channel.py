@@ -35,7 +35,7 @@ from gateway.channels.unionpay.messages import (
 from gateway.channels.unionpay.signing import Trust, certificate, signed
 from gateway.domain.identity import milliseconds_of
 from gateway.domain.money import NUMERIC_CODES
-from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
+from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
 _BEIJING: Final = timezone(timedelta(hours=8))
@@ -154,7 +154,7 @@ class UnionpayChannel:
             return Outcome(code="unsigned")
         asked = ask.refund_number if ask.verb in _OF_REFUNDS else ask.number
         if said.get("merId") != self._credential.mer_id or said.get("orderId") != asked:
-            return Outcome(code="number_mismatch")
+            return ANOTHER_NUMBER
         word = said.get("respCode", "")
         match ask.verb:
             case Verb.CREATE:

@@ -52,7 +52,7 @@ from gateway.channels.wechat.signing import (
     said_at,
     signed,
 )
-from gateway.domain.outcome import Advice, Failure, NextAction, Outcome, Verdict
+from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
 _BEIJING: Final = timezone(timedelta(hours=8))
@@ -199,10 +199,10 @@ class WechatChannel:
             case Verb.QUERY:
                 told = _read_transaction(answer.body)
                 fits = told.out_trade_no == ask.number
-                return self._outcome(told) if fits else Outcome(code="number_mismatch")
+                return self._outcome(told) if fits else ANOTHER_NUMBER
         refund = _read_refund(answer.body)
         if (refund.out_trade_no, refund.out_refund_no) != (ask.number, ask.refund_number):
-            return Outcome(code="number_mismatch")
+            return ANOTHER_NUMBER
         return _refund_outcome(refund, ask.currency)
 
     def _shown(self, ask: Ask, answer: WireAnswer) -> Outcome:

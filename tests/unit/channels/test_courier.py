@@ -137,7 +137,7 @@ async def test_other_money_is_frozen(
     channel = EchoChannel(server.base_url)
     channel.outcome = Outcome(verdict, "txn", amount, currency, code="ok")
     assert await Courier(outbound, Clock()).ask(channel, ASK) == Outcome(
-        Verdict.UNKNOWN, "txn", amount, currency, code="amount_mismatch"
+        Verdict.UNKNOWN, "txn", amount, currency, code="amount_mismatch", conflict=True
     )
 
 

@@ -175,7 +175,9 @@ def test_what_a_query_says_is_final_only_once_the_time_is_over(
 def test_a_success_that_does_not_fit_proves_nothing(
     channel: UnionpayChannel, change: dict[str, str], code: str
 ) -> None:
-    assert read(channel, asked(Verb.QUERY), **PAID | change) == Outcome(code=code)
+    assert read(channel, asked(Verb.QUERY), **PAID | change) == Outcome(
+        code=code, conflict=code == "number_mismatch"
+    )
 
 
 def test_another_currency_is_not_taken_for_ours(channel: UnionpayChannel) -> None:

@@ -168,3 +168,27 @@ def test_a_payer_never_shows_in_a_log() -> None:
 def test_a_method_is_told_to_channels_as_its_type_and_what_was_said() -> None:
     assert words_of(CardMethod("tok_ok")) == {"type": "card", "token": "tok_ok"}
     assert words_of(QrMethod()) == {"type": "qr"}
+
+
+@pytest.mark.parametrize("token", ["tok_ok", "pm_card_visa", "pm_1N3cXy2eZvKYlo2C7xK9Lm0P"])
+def test_a_token_is_a_providers_word(token: str) -> None:
+    assert msgspec.convert({"type": "card", "token": token}, CardMethod) == CardMethod(token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "4242424242424242",
+        "tok_4242424242424242",
+        "pm_card_4242424242424242",
+        "pm_424242424242",
+        "tok_",
+        "card_visa",
+        "pm_ok\n",
+        "pm_\uff14\uff12",
+        "tok_ok; 1",
+    ],
+)
+def test_a_card_number_is_no_token(token: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"type": "card", "token": token}, CardMethod)

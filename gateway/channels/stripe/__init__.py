@@ -1,0 +1,1 @@
+"""Stripe PaymentIntents as a channel: cards by token, holds, 3-D Secure, refunds, webhooks."""
