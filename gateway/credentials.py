@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.assembly import on_database
+from gateway.assembly import on_database, public_base
 from gateway.channels.credential import read_credential
 from gateway.channels.kinds import KINDS
 from gateway.channels.ports import StoredCredential
@@ -34,7 +34,13 @@ def add(
     async def adding(store: PostgresCredentials) -> dict[str, Any]:
         owner = await store.owner(merchant)
         made = await store.add(channel, credential, owner=owner, label=label, at=Clock().now())
-        return {"credential": made, "channel": channel, "account": credential.account}
+        address = f"{public_base(settings)}/notices/{channel}"
+        return {
+            "credential": made,
+            "channel": channel,
+            "account": credential.account,
+            "notify_url": address if merchant is None else f"{address}/{merchant}",
+        }
 
     return _with_store(settings, adding)
 

@@ -92,7 +92,8 @@ async def notify(shop: Shop, address: str, letter: tuple[dict[str, str], bytes])
 async def test_a_merchant_pays_through_its_own_account_and_others_do_not(
     system: System, shop: Shop, stripe: StripePlatform, tmp_path: Path
 ) -> None:
-    await own_account(system, shop, tmp_path, stripe, "acct_own00000001")
+    made = await own_account(system, shop, tmp_path, stripe, "acct_own00000001")
+    assert made["notify_url"] == f"{shop.base_url}/notices/stripe/{shop.merchant}"
     payment = (await shop.pay("pm_card_approved", description="Tea")).json
     assert (payment["status"], payment["channel"], payment["fee"]) == ("succeeded", "stripe", 12)
     number = await number_of(shop, payment["id"])

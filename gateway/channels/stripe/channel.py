@@ -96,9 +96,8 @@ class StripeChannel:
     )
     taken: Final = b'{"received":true}'
 
-    def __init__(self, credentials: Sequence[StripeCredential], notify_url: str) -> None:
+    def __init__(self, credentials: Sequence[StripeCredential], notify_url: str) -> None:  # noqa: ARG002
         self.base_url = credentials[0].base_url
-        self.notify_url = notify_url
         self._account = credentials[0].account
         self._headers = {
             "Authorization": f"Bearer {credentials[0].secret_key}",
