@@ -51,7 +51,7 @@ from gateway.routing.feebook import FeeBook
 from gateway.routing.policy import Policy
 from gateway.routing.quota import Quotas, RedisDayCounts
 from gateway.routing.rules import Candidate
-from gateway.routing.service import Routing
+from gateway.routing.service import Outside, Routing
 from gateway.routing.store import PostgresConfigs, PostgresPlans
 from gateway.settings import Settings, SettingsWrong
 from gateway.verify.keyring import Keyring
@@ -190,7 +190,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         await policy.refresh()
         quotas = Quotas(RedisDayCounts(redis), workers=settings.workers)
         offers = functools.partial(_candidates, registry, settings)
-        routing = Routing(offers, policy, fees, quotas, clock=clock)
+        routing = Routing(Outside(offers), policy, fees, quotas, clock=clock)
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,

@@ -114,7 +114,10 @@ class Ring:
 class Patient:
     """One channel, or one bank's cards at it."""
 
-    __slots__ = ("_good_probes", "_rest", "_rests_until", "_usual_answers", "_usual_bad", "ring")
+    __slots__ = (
+        *("_good_probes", "_known", "_known_at", "_rest", "_rests_until"),
+        *("_usual_answers", "_usual_bad", "ring"),
+    )
 
     def __init__(self) -> None:
         self.ring = Ring()
@@ -123,6 +126,14 @@ class Patient:
         self._rests_until: int | None = None
         self._rest = 0
         self._good_probes = 0
+        self._known_at = -1
+        self._known = Tally()
+
+    def known(self, now: int) -> Tally:
+        """Sum the last five minutes; within a second the sum stays as it is."""
+        if self._known_at != now:
+            self._known_at, self._known = now, self.ring.last(LONG_SECONDS, now)
+        return self._known
 
     @property
     def is_well(self) -> bool:
@@ -212,7 +223,7 @@ class Ward:
     def tally(self, key: Key, now: int) -> Tally:
         """Give what is known of the last five minutes: of the bank's cards, or of all of them."""
         patient = self._patients.get(key) or self._patients.get((key[0], None))
-        return patient.ring.last(LONG_SECONDS, now) if patient is not None else Tally()
+        return patient.known(now) if patient is not None else Tally()
 
     def all_well(self) -> bool:
         """Tell whether nobody is sick."""

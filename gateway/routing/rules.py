@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.domain.outcome import Advice
 from gateway.routing.config import Bin, ChannelTerms, Condition, Config, Rule, Scoring, StoredConfig
@@ -86,7 +87,9 @@ def decide(
     for rule in speaking:
         _apply(rule, reasons)
     able = [one for one in seen if reasons[one.channel] is None]
-    scores = {one.channel: _score(config.scoring, one, asked.amount) for one in able}
+    scores: dict[str, int] = {}
+    if config.strategy == "score":
+        scores = {one.channel: _score(config.scoring, one, asked.amount) for one in able}
     ranked = _ranked(config, able, asked.draw, scores)
     for rule in reversed(speaking):
         if rule.then == "prefer":
@@ -95,12 +98,14 @@ def decide(
     free = [one for one in ranked if one.full is None and one.health != "sick"]
     unspent = [one for one in ranked if one.full != "quota"]
     chosen = free[0] if free else unspent[0] if unspent else None
-    shown = scores if config.strategy == "score" else {}
     return Decision(
         version=stored.version,
         seen=tuple(seen),
         candidates=(
-            *(Weighed(one.channel, _passed(one, chosen), shown.get(one.channel)) for one in ranked),
+            *(
+                Weighed(one.channel, _passed(one, chosen), scores.get(one.channel))
+                for one in ranked
+            ),
             *(Weighed(name, reason) for name, reason in reasons.items() if reason is not None),
         ),
         chosen=chosen.channel if chosen is not None else None,
@@ -116,19 +121,47 @@ def _passed(one: Seen, chosen: Seen | None) -> str | None:
 
 def _objection(config: Config, one: Seen, asked: Asked, card: Card) -> str | None:
     """Say in one word why a channel cannot serve, by itself or by our terms with it."""
-    terms = config.channels.get(one.channel, _UNBOUND)
+    terms = config.channels.get(one.channel)
+    if one.objection is not None or terms is None:
+        return one.objection
+    return _never(terms, asked) or _not_now(terms, asked, card)
+
+
+def _never(terms: ChannelTerms, asked: Asked) -> str | None:
+    """Say why our terms leave out every payment of this merchant, method and currency."""
+    if not terms.enabled:
+        return "off"
+    if not _allows(terms.merchants, asked.merchant):
+        return "contract"
+    if not _allows(terms.methods, asked.method):
+        return "method"
+    return None if _allows(terms.currencies, asked.currency) else "currency"
+
+
+def _not_now(terms: ChannelTerms, asked: Asked, card: Card) -> str | None:
+    """Say why our terms leave out this amount or card at this time."""
     span = terms.amounts.get(asked.currency)
-    closed = (w for w in terms.windows if w.begins <= asked.at < w.ends)
-    objections = (
-        (one.objection is not None, one.objection),
-        (not terms.enabled, "off"),
-        (not _allows(terms.merchants, asked.merchant), "contract"),
-        (not _allows(terms.methods, asked.method), "method"),
-        (not _allows(terms.currencies, asked.currency), "currency"),
-        (span is not None and not span.min <= asked.amount <= span.max, "amount"),
-        (any(not w.banks or card.issuer in w.banks for w in closed), "maintenance"),
+    if span is not None and not span.min <= asked.amount <= span.max:
+        return "amount"
+    closed = (window for window in terms.windows if window.begins <= asked.at < window.ends)
+    return "maintenance" if any(not w.banks or card.issuer in w.banks for w in closed) else None
+
+
+def narrowed(config: Config, asked: Asked) -> Config:
+    """Leave out the rules that never speak of payments of this merchant, method and currency.
+
+    By what is left, every such payment is decided like by the whole.
+    """
+    rules = tuple(rule for rule in config.rules if _may_hold(rule.when, asked))
+    return replace(config, rules=rules, bins=())
+
+
+def _may_hold(when: Condition, asked: Asked) -> bool:
+    return (
+        _allows(when.methods, asked.method)
+        and _allows(when.currencies, asked.currency)
+        and _allows(when.merchants, asked.merchant)
     )
-    return next((word for objects, word in objections if objects), None)
 
 
 def _allows(some: tuple[str, ...] | None, word: str | None) -> bool:
@@ -159,13 +192,11 @@ def _looks_closer(when: Condition) -> bool:
 def holds(when: Condition, asked: Asked, card: Card) -> bool:
     """Tell whether a rule speaks of such a payment; an unknown card is of no bank and no kind."""
     return (
-        _allows(when.methods, asked.method)
-        and _allows(when.currencies, asked.currency)
-        and when.amount_min <= asked.amount
+        when.amount_min <= asked.amount
         and (when.amount_max is None or asked.amount <= when.amount_max)
         and _allows(when.banks, card.issuer)
         and _allows(when.kinds, card.kind)
-        and _allows(when.merchants, asked.merchant)
+        and _may_hold(when, asked)
     )
 
 
@@ -193,8 +224,10 @@ def _ranked(
     config: Config, able: Iterable[Seen], draw: int, scores: Mapping[str, int]
 ) -> list[Seen]:
     """Order those that can serve: as configured, then by lot or by score where that is wished."""
-    places = {name: place for place, name in enumerate(config.order)}
-    ordered = sorted(able, key=lambda one: places.get(one.channel, len(places)))
+    ordered = list(able)
+    if config.order:
+        places = {name: place for place, name in enumerate(config.order)}
+        ordered.sort(key=lambda one: places.get(one.channel, len(places)))
     if config.strategy == "score":
         ordered.sort(key=lambda one: -scores[one.channel])
     elif config.strategy == "weights":

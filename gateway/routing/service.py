@@ -13,7 +13,7 @@ from gateway.drivers import telemetry
 from gateway.drivers.clock import Clock
 from gateway.drivers.reloading import Reloading
 from gateway.routing import health
-from gateway.routing.config import ChannelTerms
+from gateway.routing.config import ChannelTerms, StoredConfig
 from gateway.routing.decision import Asked, Decision, Full, Seen, encode
 from gateway.routing.feebook import FeeBook
 from gateway.routing.policy import Policy
@@ -25,12 +25,22 @@ from gateway.routing.rules import (
     decide,
     draw_of,
     is_settled,
+    narrowed,
     objection,
     retries,
 )
 
-Offers = Callable[[int], Sequence[Candidate]]
 _UNBOUND: Final = ChannelTerms()
+
+
+class Outside(NamedTuple):
+    """What the channels say of themselves: which ones a merchant has, and whose door is shut.
+
+    A shut door is a breaker that is open just now: whatever is sent there comes back unsent.
+    """
+
+    offers: Callable[[int], Sequence[Candidate]]
+    is_shut: Callable[[str], bool] = lambda _: False
 
 
 class _Case(NamedTuple):
@@ -42,13 +52,14 @@ class _Case(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is worked out once for a case: who may serve, and the decision where it is always one.
+    """What is worked out once for a case: who may serve, and by which part of the configuration.
 
-    `made` is that decision with its bytes.
+    `made` is the decision with its bytes, where it is always the same.
     """
 
     candidates: dict[str, Candidate]
     seen: tuple[Seen, ...]
+    stored: StoredConfig
     made: tuple[Decision, bytes] | None
 
 
@@ -71,10 +82,10 @@ class Routing(Reloading):
     what: ClassVar[str] = "channels that can serve"
 
     def __init__(
-        self, offers: Offers, policy: Policy, fees: FeeBook, quotas: Quotas, *, clock: Clock
+        self, outside: Outside, policy: Policy, fees: FeeBook, quotas: Quotas, *, clock: Clock
     ) -> None:
         super().__init__()
-        self._offers = offers
+        self._outside = outside
         self._policy = policy
         self._fees = fees
         self._quotas = quotas
@@ -178,13 +189,19 @@ class Routing(Reloading):
     def _decided(self, case: _Case, one: _Try) -> tuple[Decision, bytes]:
         """Decide, count it, and give the decision with its bytes."""
         known = self._look_up(case)
-        if known.made is not None and not one.tried:
-            return known.made
+        made = known.made
+        if made is not None and not one.tried and not self._is_shut(made[0]):
+            return made
         decision = self._weigh(case, one, known)
         if decision.chosen is not None:
             terms = self._policy.config.channels.get(decision.chosen, _UNBOUND)
             self._quotas.took(decision.chosen, terms, one.at)
         return decision, encode(decision)
+
+    def _is_shut(self, decision: Decision) -> bool:
+        """Tell whether the door of the chosen channel is shut, where there are others."""
+        name = decision.chosen
+        return name is not None and decision.by != "only" and self._outside.is_shut(name)
 
     def _look_up(self, case: _Case) -> _Known:
         if self._known_version != self._policy.version or len(self._known) > limits.TERMS_KEPT_MAX:
@@ -196,39 +213,28 @@ class Routing(Reloading):
 
     def _work_out(self, case: _Case) -> _Known:
         merchant, method, currency = case
-        candidates = {one.name: one for one in self._offers(merchant.number)}
+        candidates = {one.name: one for one in self._outside.offers(merchant.number)}
         wish = Wish(method, currency, merchant.load_test)
         seen = tuple(Seen(name, objection(one, wish)) for name, one in candidates.items())
+        asked = _asked(case, _Try("", 1, self._clock.now()), 0)
         stored = self._policy.stored
-        if self._ward.all_well() and is_settled(stored.config, seen):
-            asked = Asked(
-                merchant=merchant.id,
-                method=method,
-                currency=currency,
-                amount=1,
-                at=self._clock.now(),
-                draw=0,
-            )
+        stored = StoredConfig(stored.version, narrowed(stored.config, asked))
+        made = None
+        if self._ward.all_well() and is_settled(self._policy.config, seen):
             decision = decide(stored, self._policy.bins, asked, seen)
-            return _Known(candidates, seen, (decision, encode(decision)))
-        return _Known(candidates, seen, None)
+            made = decision, encode(decision)
+        return _Known(candidates, seen, stored, made)
 
     def _weigh(self, case: _Case, one: _Try, known: _Known) -> Decision:
-        asked = Asked(
-            merchant=case.merchant.id,
-            method=case.method,
-            currency=case.currency,
-            amount=one.amount,
-            at=one.at,
-            draw=draw_of(one.payment_id, len(one.tried)),
-            bin=one.bin,
-        )
+        config = known.stored.config
+        by_lot = config.strategy == "weights" or not self._ward.all_well()
+        asked = _asked(case, one, draw_of(one.payment_id, len(one.tried)) if by_lot else 0)
         bank = card_of(self._policy.bins, one.bin).issuer
         seen = [
             base if base.objection is not None else self._see(base, case, asked, (one.tried, bank))
             for base in known.seen
         ]
-        return decide(self._policy.stored, self._policy.bins, asked, seen)
+        return decide(known.stored, self._policy.bins, asked, seen)
 
     def _see(
         self, base: Seen, case: _Case, asked: Asked, more: tuple[tuple[str, ...], str | None]
@@ -241,8 +247,10 @@ class Routing(Reloading):
         how = self._ward.health(key, draw=asked.draw, now=now, terms=config.health)
         terms = config.channels.get(name, _UNBOUND)
         full: Full | None = "quota" if self._quotas.is_full(name, terms, asked.at) else None
+        if full is None and self._outside.is_shut(name):
+            full = "breaker"
         if config.strategy != "score":
-            return Seen(name, health=how, full=full)
+            return base if how is None and full is None else Seen(name, health=how, full=full)
         tally = self._ward.tally(key, now)
         fees = self._fees.terms(case.merchant, case.method, case.currency, name)
         return Seen(
@@ -282,6 +290,18 @@ class Routing(Reloading):
                 for kind, count in (("error", tally.error), ("unknown", tally.unknown)):
                     gauge = telemetry.CHANNEL_BAD_SHARE.labels(*named, kind, seconds)
                     gauge.set(count * 10_000 // whole)
+
+
+def _asked(case: _Case, one: _Try, draw: int) -> Asked:
+    return Asked(
+        merchant=case.merchant.id,
+        method=case.method,
+        currency=case.currency,
+        amount=one.amount,
+        at=one.at,
+        draw=draw,
+        bin=one.bin,
+    )
 
 
 def _bin_of(method: Method) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,17 +11,28 @@ from typing import Any
 
 import aiohttp
 import pytest
-from msgspec.structs import replace
 
 from gateway import policies
 from gateway.cli import main
 from gateway.domain.errors import FloodgateError
 from tests.e2e.harness import Shop, System, free_port, order, system_of, until
+from tests.e2e.idempotency_kit import Witness
 from tests.e2e.life_kit import act, balances, events, give_back, timeline
+from tests.e2e.routing_kit import (
+    A,
+    B,
+    attempts,
+    books_of,
+    gauge,
+    in_force,
+    replayed,
+    routed,
+    second,
+    settled,
+    start_b,
+)
 
 pytestmark = pytest.mark.usefixtures("proven")
-
-A, B = "simulator", "simulator_b"
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +50,6 @@ def system(
     running.start("work", "work")
     yield running
     running.stop()
-
-
-def start_b(system: System) -> None:
-    port = system.settings.simulator_b_url.rpartition(":")[2]
-    system.start(B, "simulator", "--port", port, "--data", str(system.folder / B))
-
-
-_ports: dict[int, int] = {}
-
-
-def second(system: System) -> Any:
-    port = _ports.setdefault(system.settings.port, free_port())
-    return replace(system.settings, port=port)
 
 
 @pytest.fixture
@@ -97,39 +96,6 @@ def configure(system: System, tmp_path: Path) -> Iterator[Any]:
     yield put
     file.write_text("{}")
     policies.put_routing(system.settings, file, note="")
-
-
-async def routed(shop: Shop, **changes: Any) -> Any:
-    """What the router would decide now."""
-    reply = await shop.call("POST", "/v1/routing/simulate", order(**changes))
-    assert reply.status == 200, reply
-    return reply.json
-
-
-async def in_force(shop: Shop, version: int) -> None:
-    """Wait until this worker decides by this version; the contract gives it five seconds."""
-
-    async def decides() -> bool:
-        return bool((await routed(shop))["version"] == version)
-
-    await until(decides, 5)
-
-
-async def attempts(shop: Shop, payment: Any) -> list[tuple[str, str, str | None]]:
-    """Channel, what it said and its code, of each attempt of a payment."""
-    moments = await timeline(shop, payment["id"])
-    sent = [each["details"] for each in moments if each["kind"] == "attempt"]
-    said = [each for each in moments if each["kind"] == "answer"]
-    assert [each["routing"]["channel"] for each in sent] == [each["channel"] for each in sent]
-    return [
-        (one["channel"], answer["summary"].partition(": ")[2], answer["details"]["code"])
-        for one, answer in zip(sent, said, strict=True)
-    ]
-
-
-async def replayed(system: System, payment: Any) -> list[Any]:
-    """Every decision of a payment, decided again."""
-    return await asyncio.to_thread(policies.replay_payment, system.settings, payment["id"])
 
 
 async def test_a_closed_port_is_passed_over_for_another_channel(system: System, shop: Shop) -> None:
@@ -223,6 +189,86 @@ async def test_weights_share_out_and_every_decision_replays(
     payments += [(await shop.pay()).json for _ in range(4)]
     for payment in payments[::4]:
         assert [one["identical"] for one in await replayed(system, payment)] == [True]
+
+
+async def test_a_sick_channel_is_passed_over_tried_again_and_recovers(
+    system: System, shop: Shop, configure: Any
+) -> None:
+    """What it does not answer is unknown: nobody goes on elsewhere, but the next ones do."""
+    terms = {"answers_min": 3, "rest_seconds": 3, "probes": 2, "probe_share": 10_000}
+    await in_force(shop, await configure(health=terms))
+    well = f'floodgate_channel_well{{bank="",channel="{A}"}}'
+
+    async def sick() -> bool:
+        unknown = (await shop.pay("tok_error_booked")).json
+        assert [channel for channel, *_ in await attempts(shop, unknown)] == [A]
+        return await gauge(shop, well) == 0
+
+    await until(sick)
+    shares = f'floodgate_channel_bad_share_bps{{bank="",channel="{A}",kind="unknown",seconds="60"}}'
+    assert (await gauge(shop, shares) or 0) > 1_000
+    passed_over = (await shop.pay()).json
+    assert passed_over["channel"] == B
+    (decision,) = [
+        moment["details"]["routing"]
+        for moment in await timeline(shop, passed_over["id"])
+        if moment["kind"] == "attempt"
+    ]
+    assert {"channel": A, "reason": "sick"}.items() <= decision["candidates"][0].items()
+    assert [one["identical"] for one in await replayed(system, passed_over)] == [True]
+
+    async def recovered() -> bool:
+        assert (await shop.pay()).json["status"] == "succeeded"
+        return await gauge(shop, well) == 1
+
+    await until(recovered)
+    assert (await shop.pay()).json["channel"] == A
+
+
+async def test_the_last_channel_is_never_switched_off(shop: Shop, configure: Any) -> None:
+    terms = {"answers_min": 3, "rest_seconds": 60}
+    await in_force(shop, await configure(health=terms, channels={B: {"enabled": False}}))
+    for _ in range(4):
+        assert (await shop.pay("tok_error_booked")).json["channel"] == A
+    assert (await shop.pay()).json["status"] == "succeeded"
+
+
+async def test_recovery_goes_on_with_the_latest_attempt(
+    system: System, shop: Shop, other: Shop, witness: Witness
+) -> None:
+    """The worker dies while the second channel has the request in its hands."""
+    system.kill(A)
+    system.processes[B].send_signal(signal.SIGSTOP)
+    body = order()
+    paying = asyncio.create_task(other.call("POST", "/v1/payments", body))
+    row = (
+        "SELECT a.id FROM attempt a JOIN payment p ON p.id = a.payment_id"
+        " WHERE p.reference = $1 AND a.channel = $2"
+    )
+
+    async def went_on() -> Any:
+        return await witness.database.fetchval(row, body["reference"], B)
+
+    try:
+        attempt = await until(went_on)
+        system.kill("second")
+        await asyncio.wait([paying])
+    finally:
+        system.processes[B].send_signal(signal.SIGCONT)
+        system.start_simulator()
+        await system.ready()
+        system.start_worker("second", second(system))
+    paying.exception()
+    page = (await shop.call("GET", f"/v1/payments?reference={body['reference']}")).json["data"]
+    (payment,) = page
+    assert (payment["status"], payment["channel"]) == ("processing", B)
+    hurry = "UPDATE attempt SET due_at = now(), leased_until = NULL WHERE id = $1"
+    await witness.database.execute(hurry, attempt)
+    synced = (await act(shop, payment["id"], "sync")).json
+    assert synced["channel"] == B
+    paid = await until(lambda: settled(shop, payment), 20)
+    booked = [line["number"] for line in await books_of(system) if line["number"] == attempt.hex]
+    assert len(booked) == (1 if paid["status"] == "succeeded" else 0)
 
 
 async def test_who_cannot_be_served_hears_why(shop: Shop, configure: Any) -> None:

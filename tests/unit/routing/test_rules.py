@@ -22,6 +22,7 @@ from gateway.routing.rules import (
     decide,
     draw_of,
     is_settled,
+    narrowed,
     objection,
     retries,
 )
@@ -280,6 +281,21 @@ def test_whatever_is_configured_a_decision_is_sound(
     assert decode(told) == decision
     again = decide(StoredConfig(1, made), bins_of(made), asked, decode(told).seen)
     assert encode(again) == told, "what was seen is enough to decide the same again, byte by byte"
+
+
+@given(CONFIGS, PAYMENTS, st.tuples(SEEN, SEEN, SEEN), st.sampled_from(["card", "qr"]))
+def test_what_never_speaks_of_such_payments_can_be_left_out(
+    made: Config, asked: Asked, looks: tuple[Seen, ...], method: str
+) -> None:
+    more = [rule("m restrict stripe methods=qr"), rule("u deny simulator currencies=USD")]
+    extra = tuple(config(rules=more).rules)
+    made = replace(made, rules=(*extra, *made.rules), bins=tuple(config(bins=BINS).bins))
+    seen = tuple(replace(look, channel=name) for look, name in zip(looks, (A, B, C), strict=True))
+    asked = replace(asked, method=method)
+    left = narrowed(made, replace(asked, amount=1, draw=0))
+    assert not set(extra) <= set(left.rules)
+    whole = decided(made, asked, seen)
+    assert decide(StoredConfig(1, left), bins_of(made), asked, seen) == whole
 
 
 @given(CONFIGS, PAYMENTS, PAYMENTS, st.lists(st.booleans(), min_size=3, max_size=3))

@@ -1,0 +1,82 @@
+"""What the tests of the router need: a second acquirer, decisions, and what became of attempts."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+from msgspec.structs import replace
+
+from gateway import policies
+from tests.e2e.harness import Shop, System, free_port, order, until
+from tests.e2e.life_kit import act, timeline
+
+A, B = "simulator", "simulator_b"
+_ports: dict[int, int] = {}
+
+
+def start_b(system: System) -> None:
+    port = system.settings.simulator_b_url.rpartition(":")[2]
+    system.start(B, "simulator", "--port", port, "--data", str(system.folder / B))
+
+
+def second(system: System) -> Any:
+    port = _ports.setdefault(system.settings.port, free_port())
+    return replace(system.settings, port=port)
+
+
+async def routed(shop: Shop, **changes: Any) -> Any:
+    """What the router would decide now."""
+    reply = await shop.call("POST", "/v1/routing/simulate", order(**changes))
+    assert reply.status == 200, reply
+    return reply.json
+
+
+async def in_force(shop: Shop, version: int) -> None:
+    """Wait until this worker decides by this version; the contract gives it five seconds."""
+
+    async def decides() -> bool:
+        return bool((await routed(shop))["version"] == version)
+
+    await until(decides, 5)
+
+
+async def attempts(shop: Shop, payment: Any) -> list[tuple[str, str, str | None]]:
+    """Channel, what it said and its code, of each attempt of a payment."""
+    moments = await timeline(shop, payment["id"])
+    sent = [each["details"] for each in moments if each["kind"] == "attempt"]
+    said = [each for each in moments if each["kind"] == "answer"]
+    assert [each["routing"]["channel"] for each in sent] == [each["channel"] for each in sent]
+    return [
+        (one["channel"], answer["summary"].partition(": ")[2], answer["details"]["code"])
+        for one, answer in zip(sent, said, strict=True)
+    ]
+
+
+async def replayed(system: System, payment: Any) -> list[Any]:
+    """Every decision of a payment, decided again."""
+    return await asyncio.to_thread(policies.replay_payment, system.settings, payment["id"])
+
+
+async def gauge(shop: Shop, line: str) -> int | None:
+    """One value of /metrics."""
+    page = (await shop.send("GET", "/metrics", b"", {})).body.decode()
+    found = [each for each in page.splitlines() if each.startswith(line)]
+    return round(float(found[0].rpartition(" ")[2])) if found else None
+
+
+async def settled(shop: Shop, payment: Any) -> Any:
+    """The payment once it is settled: the channel knows of it, or it is canceled."""
+    now = await shop.payment(payment["id"])
+    if now["status"] != "processing":
+        return now
+    await act(shop, payment["id"], "cancel")
+    return None
+
+
+async def books_of(system: System) -> list[Any]:
+    """The lines of the second acquirer's books."""
+    async with aiohttp.ClientSession() as session:
+        url = f"{system.settings.simulator_b_url}/books"
+        async with session.get(url) as answer:
+            return [json.loads(line) for line in (await answer.read()).splitlines()]
