@@ -88,12 +88,13 @@ CREDENTIAL_BYTES_MAX = 64 * 1024
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
 
-# Who asks a channel about an attempt has it to itself for the lease, and stops before it ends.  One
-# asking makes at most so many calls (query, close or capture, query), so many of them queries.
+# Who asks a channel about an attempt has it to itself for the lease, and stops this long before it
+# ends.  One asking makes at most so many calls (query, close or capture, query), so many of them
+# queries.
 ASKING_CALLS_MAX = 3
 ASKING_QUERIES_MAX = 2
-ASKING_SECONDS_MAX = 12
 QUERY_LEASE_SECONDS = 15
+QUERY_LEASE_REST_SECONDS = 3
 QUERY_CHANNEL_FLIGHTS_MAX = 64
 LEFT_NOTICES_ITEMS_MAX = 64
 
@@ -105,6 +106,8 @@ SYNC_LOOK_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0)
 # every second, whatever each asking needs.
 PACE_SHARE = 0.4
 PACE_BURST_SECONDS = 0.25
+# Whose clock is further ahead than this is wrong, and is not waited for.
+PACE_AHEAD_SECONDS_MAX = 60
 QUERIES_PER_SECOND_MIN = 10
 
 # Money may come after we closed a payment, and its only notice be lost.  Looked for soon (a payer
@@ -154,8 +157,9 @@ assert REQUEST_SECONDS_MAX + 2 * REDIS_BUDGET_SECONDS < CLAIM_LEASE_SECONDS, (
 )
 assert REQUEST_SECONDS_MAX < DRAIN_SECONDS, "what began is finished when a worker stops"
 assert REQUEST_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the sync that holds it"
-assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < ASKING_SECONDS_MAX, "its calls fit in"
-assert ASKING_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the asking it guards"
+assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < QUERY_LEASE_SECONDS - QUERY_LEASE_REST_SECONDS, (
+    "a lease must outlive the asking it guards"
+)
 assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace is below the quota"
 assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowest pace moves"
 assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"

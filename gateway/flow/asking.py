@@ -35,8 +35,9 @@ async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None 
     if late.is_late(opened.standing):
         await late.settle(opened, desk)
         return
+    left = (opened.lease - desk.clock.now()).total_seconds()
     try:
-        async with asyncio.timeout(limits.ASKING_SECONDS_MAX):
+        async with asyncio.timeout(left - limits.QUERY_LEASE_REST_SECONDS):
             answered = await desk.channels.query(opened)
             if holds_in_vain(opened.standing, answered.outcome):
                 await _note_hold(answered, desk, source)

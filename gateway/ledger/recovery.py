@@ -135,6 +135,7 @@ class RecoveryQueue:
             *(PLATFORM, channel, lane.name),
             *(now, begins_at, pace.slot_us, wanted),
             *(begins_at + first * timedelta(microseconds=pace.slot_us), first),
+            now + timedelta(seconds=limits.PACE_AHEAD_SECONDS_MAX),
         )
         granted: int = rows[0]["granted"]
         return granted

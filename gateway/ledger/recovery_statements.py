@@ -31,18 +31,20 @@ SELECT w.channel,
   FROM unnest($3::text[], $4::int[]) AS w (channel, room)
 """
 
-# Give as many askings as have come together since the channel was asked last, or in the burst
-# before $5 at most: one every $6 microseconds.  The row's lock lets workers come one by one.
-PACE_GRANT: Final = """
-least($7::int, greatest(0, (extract(epoch FROM $4::timestamptz - greatest(p.next_at, $5))
+# Give as many askings as have come together since the channel was asked last, or since $5 at most:
+# one every $6 microseconds.  The row's lock lets workers come one by one; what a clock said that is
+# ahead of $10 is forgotten.
+PACE_BEGINS: Final = """
+CASE WHEN p.next_at > $10 THEN $5::timestamptz ELSE greatest(p.next_at, $5::timestamptz) END"""
+PACE_GRANT: Final = f"""
+least($7::int, greatest(0, (extract(epoch FROM $4::timestamptz - {PACE_BEGINS})
                             * 1000000)::bigint / $6))::int"""
 PACE: Final = f"""
 INSERT INTO channel_pace AS p (merchant_id, channel, lane, next_at, granted)
 VALUES ($1, $2, $3, $8, $9)
 ON CONFLICT (merchant_id, channel, lane) DO UPDATE
    SET granted = {PACE_GRANT},
-       next_at = greatest(p.next_at, $5::timestamptz)
-               + {PACE_GRANT} * ($6::bigint * interval '1 microsecond')
+       next_at = {PACE_BEGINS} + {PACE_GRANT} * ($6::bigint * interval '1 microsecond')
 RETURNING granted
 """
 

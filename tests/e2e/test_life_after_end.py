@@ -9,10 +9,12 @@ import pytest
 
 from gateway.channels.simulator.entries import Entry, Payment
 from gateway.domain import limits
+from gateway.domain.identity import merchant_number
 from tests.e2e.harness import Shop, System, until
 from tests.e2e.idempotency_kit import Wired, Witness
 from tests.e2e.life_kit import (
     act,
+    authorized,
     balances,
     events,
     facts,
@@ -220,3 +222,25 @@ async def test_one_question_at_a_time_also_for_merchants(
     assert (await row_of(shop, witness, payment["id"]))["leased_until"] is None
     await act(shop, payment["id"], "sync")
     assert await witness.database.fetchval(asked, number) == 2
+
+
+async def test_whoever_asks_for_money_or_its_end_has_the_channel_to_itself(
+    shop: Shop, wired: Wired, witness: Witness
+) -> None:
+    """A create, a capture and a cancel each hold the lease until the channel has answered."""
+    held = [await authorized(shop) for _ in range(2)]
+    leased = "SELECT count(*) FROM attempt WHERE merchant_id = $1 AND leased_until > now()"
+    merchant = merchant_number(shop.merchant)
+    for marker, call in (
+        (b"POST /v1/payments HTTP", wired.shop.pay()),
+        (b"/capture", act(wired.shop, held[0]["id"], "capture")),
+        (b"/close", act(wired.shop, held[1]["id"], "cancel")),
+    ):
+        assert await witness.database.fetchval(leased, merchant) == 0
+        stop = wired.acquirer.stop_at(marker)
+        asking = asyncio.create_task(call)
+        await stop.reached()
+        assert await witness.database.fetchval(leased, merchant) == 1
+        stop.go()
+        assert (await asking).status in {200, 201}
+    assert await witness.database.fetchval(leased, merchant) == 0

@@ -225,6 +225,15 @@ async def test_who_wants_to_know_is_paced_too_and_asked_for_soon(
     assert await queues[1].lease(asking, NOW + 100 * SECOND) is not None
 
 
+async def test_a_worker_whose_clock_was_wrong_stops_nobody_for_long(
+    database: Any, queues: Sequence[RecoveryQueue]
+) -> None:
+    await due(database, range(9), "wechat")
+    tomorrow = NOW + timedelta(days=1)
+    assert await taken(queues[0], tomorrow)
+    assert await taken(queues[1]), "it is as if that had never been"
+
+
 async def test_an_unknown_channel_is_never_asked(
     database: Any, queues: Sequence[RecoveryQueue]
 ) -> None:

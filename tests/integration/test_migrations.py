@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -9,7 +10,10 @@ import pytest
 from servers_kit import Database
 
 from gateway.domain.errors import Unavailable
+from gateway.domain.identity import journal_uuid
+from gateway.domain.posting import JournalKind
 from gateway.drivers.migrations import (
+    MIGRATIONS,
     MigrationRefused,
     migrate,
     pending,
@@ -135,3 +139,32 @@ def test_each_number_is_there_once(tmp_path: Path, names: list[str]) -> None:
 async def test_a_database_that_is_away_is_unavailable(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(Unavailable):
         await migrate(f"postgresql://floodgate@/floodgate?host={tmp_path}", folder=folder)
+
+
+async def test_a_second_transaction_of_old_becomes_a_further_one(
+    database: Database, owner: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """What was booked under the attempt itself keeps its journal as its cause."""
+    for file in sorted(MIGRATIONS.glob("000[123]_*.sql")):
+        (tmp_path / file.name).write_text(file.read_text())
+    await migrate(database.owner_url, folder=tmp_path)
+    cause, at = "019dd3b9-d200-7000-8000-000700000010", datetime(2026, 5, 1, tzinfo=UTC)
+    await owner.execute(
+        "INSERT INTO attempt (merchant_id, id, payment_id, channel, amount, currency, status,"
+        " sent_at, expires_at, channel_transaction, second_transaction)"
+        " VALUES (7, $1, $1, 'simulator', 1999, 'CNY', 'succeeded', $2, $2, 'tx_1', 'tx_2')",
+        *(cause, at),
+    )
+    await owner.execute(
+        "INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,"
+        " credit_account, amount, currency, created_at)"
+        " VALUES (7, $1, 0, $2, 9, 11210001156, 22210000156, 1999, 'CNY', $3)",
+        *(f"{cause[:-1]}9", cause, at),
+    )
+    await migrate(database.owner_url)
+    (row,) = await owner.fetch("SELECT * FROM further_transaction")
+    assert (str(row["id"]), row["channel_transaction"], row["amount"], row["booked_at"]) == (
+        *(cause, "tx_2"),
+        *(1999, at),
+    )
+    assert journal_uuid(row["id"].hex, JournalKind.PAID_AGAIN) == f"{cause[:-1]}9".replace("-", "")

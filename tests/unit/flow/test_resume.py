@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from unit.nouns import ATTEMPT, NOON, STANDING
 
+from gateway.domain import limits
 from gateway.domain.identity import mint
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.stages import Answered, Opened, Posted
@@ -18,6 +19,7 @@ from gateway.flow import resume
 from gateway.flow.desk import Desk
 from gateway.ledger.recovery import Due
 
+LEASE_ENDS = NOON + timedelta(seconds=limits.QUERY_LEASE_SECONDS)
 SLOW = [mint("att", 7, number) for number in range(3)]
 QUICK = [mint("att", 7, number) for number in range(10, 14)]
 
@@ -37,7 +39,7 @@ class FakeQueue:
     async def take(self, _now: datetime, busy: Mapping[str, int]) -> list[Due]:
         self.busy = dict(busy)
         return [
-            Due(7, each, channel_of(each), queries=1, is_check=False, lease_ends=NOON)
+            Due(7, each, channel_of(each), queries=1, is_check=False, lease_ends=LEASE_ENDS)
             for each in self._rounds.pop(0)
         ]
 
@@ -53,9 +55,10 @@ class FakeRest:
 
     def __init__(self) -> None:
         self.slow_answers = asyncio.Event()
+        self.time = NOON
 
     def now(self) -> datetime:
-        return NOON
+        return self.time
 
     async def left(self, _limit: int) -> list[Any]:
         return []
@@ -86,6 +89,19 @@ async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> N
     rest.slow_answers.set()
     await attempts.landed()
     assert sorted(queue.seen) == [*SLOW, *QUICK]
+
+
+async def test_nobody_asks_beyond_the_lease(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that took an attempt and then stood still for long leaves it to the next one."""
+    queue, rest = FakeQueue([SLOW[0]]), FakeRest()
+    desk = SimpleNamespace(recovery=queue, ledger=rest, channels=rest, notices=rest, clock=rest)
+    rest.time = LEASE_ENDS - timedelta(seconds=limits.QUERY_LEASE_REST_SECONDS)
+    attempts = Flights()
+    await resume.resume_due(cast("Desk", desk), attempts, Flights())
+    async with asyncio.timeout(5):
+        await attempts.landed()
+    assert queue.seen == []
+    assert "could not be asked about in time" in caplog.text
 
 
 async def test_no_error_ends_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
