@@ -148,11 +148,10 @@ class Routing(Reloading):
         failure = outcome.failure
         if outcome.verdict is not Verdict.FAILED or failure is None:
             return None
-        payment = answered.opened.standing.payment
+        payment, now = answered.opened.standing.payment, self._clock.now()
         again = retries(config, sent=outcome.sent, code=failure.code, advice=failure.advice)
-        if not again or len(tried) >= config.retry.attempts_max:
+        if not again or len(tried) >= config.retry.attempts_max or payment.expires_at <= now:
             return None
-        now = self._clock.now()
         case = _Case(claimed.merchant, type_of(payment.method), payment.currency)
         one = _Try(payment.id, payment.amount, now, _bin_of(payment.method), tried)
         decision, made = self._decided(case, one)

@@ -13,10 +13,12 @@ from msgspec.structs import replace
 from gateway import policies
 from gateway.domain.errors import FloodgateError, StatementRefused
 from gateway.domain.fees import Rate, Terms
+from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Status
 from gateway.domain.stages import Answered, Merchant, Opened
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
+from gateway.ledger.proofs import prove
 from gateway.ledger.service import Ledger
 from gateway.routing.feebook import FeeBook
 from gateway.routing.plans import FeePlan
@@ -28,6 +30,7 @@ from tests.conftest import Database
 from tests.integration.books_kit import PAID, Stammering, books_of, connected, routed
 from tests.unit.nouns import NOON
 
+encode = msgspec.json.Encoder().encode
 DAY = timedelta(days=1)
 
 
@@ -117,6 +120,13 @@ async def test_what_is_booked_are_the_terms_of_the_attempt(
     posted = await ledger.post(Answered(opened, PAID, NOON))
     assert posted.standing.payment.status is Status.SUCCEEDED
     assert (posted.standing.payment.fee, posted.standing.channel_fee) == (90, 20)
+    assert [proof for proof in await prove(postgres) if not proof.holds] == []
+    cheaper = encode(Terms(Rate(60, plan=5), Rate(30, cap=20, plan=6)))
+    sql = "UPDATE attempt SET terms = $3 WHERE merchant_id = $1 AND id = $2"
+    await postgres.write(sql, merchant.number, uuid_of(item.attempt.id), cheaper)
+    found = [proof.id for proof in await prove(postgres) if not proof.holds]
+    assert found == ["d"], "other terms than were booked are found"
+    await postgres.write(sql, merchant.number, uuid_of(item.attempt.id), encode(terms))
 
 
 async def test_a_tier_begins_with_the_volume_of_the_month(

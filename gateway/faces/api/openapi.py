@@ -68,6 +68,7 @@ _WRITING: Final = (
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "create_payment": ("field_missing", "reference_exists", "no_channel"),
     "create_payments": ("field_missing",),
+    "simulate_routing": ("field_missing",),
     "capture_payment": ("state_conflict",),
     "cancel_payment": ("state_conflict",),
     "refund_payment": (
@@ -256,11 +257,11 @@ def _schemas() -> dict[str, Any]:
         ref_template=_SCHEMAS,
     )
     schemas = {_tidy(name): _portable(schema) for name, schema in schemas.items()}
-    answered = {noun for kind in told for noun in _nouns(kind)}
-    for noun in answered:
+    sent = {noun for command in commands for noun in _nouns(command)}
+    for noun in {noun for kind in told for noun in _nouns(kind)}:
         for schema in schemas.values():
             if schema["title"].partition("[")[0] == noun.__name__:
-                _complete(schema, noun)
+                _complete(schema, noun, is_sent=noun in sent)
     for (noun_name, name), closer in CLOSER.items():
         schemas[noun_name]["properties"][name] = closer
     either = [_reference(kind.__name__) for kind in (ToldPayment, ToldRefund)]
@@ -279,8 +280,11 @@ def _nouns(kind: Any) -> Iterator[type[Struct]]:
             yield from _nouns(field.type)
 
 
-def _complete(schema: _Schema, noun: type[Struct]) -> None:
-    """Say of an answer what msgspec leaves open: what is always there, and what is a time."""
+def _complete(schema: _Schema, noun: type[Struct], *, is_sent: bool) -> None:
+    """Say of an answer what msgspec leaves open: what is always there, and what is a time.
+
+    What merchants send as well need not be there: its defaults are theirs to leave out.
+    """
     fields = msgspec.structs.fields(noun)
     for field in fields:
         member = schema["properties"][field.encode_name]
@@ -289,7 +293,7 @@ def _complete(schema: _Schema, noun: type[Struct]) -> None:
             text = member["anyOf"][0] if "anyOf" in member else member
             text["format"] = "date-time"
     # What has a default is written all the same, unless the noun says that it leaves it out.
-    if not noun.__struct_config__.omit_defaults:
+    if not noun.__struct_config__.omit_defaults and not is_sent:
         schema["required"] = [
             field.encode_name
             for field in fields

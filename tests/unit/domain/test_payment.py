@@ -131,6 +131,8 @@ def test_a_body_that_is_taken(changes: dict[str, Any]) -> None:
         {"method": {"type": "card", "token": "tok_"}},
         {"method": {"type": "card", "token": "tok_ok\n"}},
         {"method": {"type": "card", "token": "tok_ok", "cvc": "123"}},
+        {"method": {"type": "card", "token": "tok_ok", "bin": "62284"}},
+        {"method": {"type": "card", "token": "tok_ok", "bin": "6228480402564890018"}},
         {"method": {"type": "qr", "token": "tok_ok"}},
         {"capture": "later"},
         {"metadata": {"key": 1}},

@@ -1,0 +1,86 @@
+"""Times choosing a channel: without a document, by lot, by score, and with many rules."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from gateway.domain.stages import Claimed
+from gateway.drivers.clock import Clock
+from gateway.routing.config import NOTHING, Config, StoredConfig
+from gateway.routing.feebook import FeeBook
+from gateway.routing.plans import StoredPlan
+from gateway.routing.policy import Policy
+from gateway.routing.quota import Quotas
+from gateway.routing.rules import Candidate
+from gateway.routing.service import Outside, Routing
+from tests.unit.nouns import MATCHED
+
+CLAIMED = Claimed(MATCHED, "key", b"f" * 32, None)
+CHANNELS = ("simulator", "simulator_b", "stripe", "unionpay", "alipay", "wechat")
+RULES = [
+    {
+        "name": f"rule_{number}",
+        "then": "prefer",
+        "channels": ["stripe"],
+        "when": {"currencies": ["CNY" if number % 2 else "USD"], "amount_min": 10**6 + number},
+    }
+    for number in range(20)
+]
+TERMS = {"stripe": {"amounts": {"CNY": {"max": 100}}}, "simulator_b": {"per_day": 10**9}}
+CASES: dict[str, tuple[int, dict[str, Any]]] = {
+    "no document, 1 channel": (1, {}),
+    "no document, 6 channels": (6, {}),
+    "by lot, 2 channels": (2, {"strategy": "weights"}),
+    "by score, 2 channels": (2, {"strategy": "score"}),
+    "by score, 6 channels, 20 rules": (
+        6,
+        {"strategy": "score", "rules": RULES, "channels": TERMS},
+    ),
+}
+
+
+class _Stored:
+    """What operators decided, without a database."""
+
+    def __init__(self, stored: StoredConfig) -> None:
+        self._stored = stored
+
+    async def newer_config(self, version: int) -> StoredConfig | None:
+        return self._stored if self._stored.version > version else None
+
+    async def plans(self) -> Sequence[StoredPlan]:
+        return []
+
+    async def volumes(self, _: date) -> Mapping[tuple[str, str], int]:
+        return {}
+
+    async def add(self, _: date, counts: Mapping[str, int]) -> Mapping[str, int]:
+        return counts
+
+
+def routing_of(channels: int, document: dict[str, Any]) -> Routing:
+    """A router of so many channels by this document."""
+    config = msgspec.convert(document, Config)
+    store, clock = _Stored(StoredConfig(1, config) if document else NOTHING), Clock()
+    policy, fees = Policy(store), FeeBook(store, clock)
+    for held in (policy, fees):
+        asyncio.run(held.refresh())
+    candidates = [
+        Candidate(name, number, frozenset({"card"}), None)
+        for number, name in enumerate(CHANNELS[:channels], 1)
+    ]
+    outside = Outside(lambda _: candidates)
+    return Routing(outside, policy, fees, Quotas(store, workers=1), clock=clock)
+
+
+@pytest.mark.parametrize("rival", CASES)
+def test_choosing(benchmark: BenchmarkFixture, rival: str) -> None:
+    benchmark.group = "choosing a channel"
+    routing = routing_of(*CASES[rival])
+    assert routing.choose(CLAIMED).attempt.channel in CHANNELS
+    benchmark(routing.choose, CLAIMED)
