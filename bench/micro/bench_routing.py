@@ -1,23 +1,19 @@
 """Times choosing a channel: without a document, by lot, by score, and with many rules."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
-import msgspec
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from gateway.domain.stages import Claimed
 from gateway.drivers.clock import Clock
-from gateway.routing.config import NOTHING, Config, StoredConfig
 from gateway.routing.feebook import FeeBook
-from gateway.routing.plans import StoredPlan
 from gateway.routing.policy import Policy
 from gateway.routing.quota import Quotas
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
+from tests.fakes.operators import Operators
 from tests.unit.nouns import MATCHED
 
 CLAIMED = Claimed(MATCHED, "key", b"f" * 32, None)
@@ -44,29 +40,9 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-class _Stored:
-    """What operators decided, without a database."""
-
-    def __init__(self, stored: StoredConfig) -> None:
-        self._stored = stored
-
-    async def newer_config(self, version: int) -> StoredConfig | None:
-        return self._stored if self._stored.version > version else None
-
-    async def plans(self) -> Sequence[StoredPlan]:
-        return []
-
-    async def volumes(self, _: date) -> Mapping[tuple[str, str], int]:
-        return {}
-
-    async def add(self, _: date, counts: Mapping[str, int]) -> Mapping[str, int]:
-        return counts
-
-
 def routing_of(channels: int, document: dict[str, Any]) -> Routing:
     """A router of so many channels by this document."""
-    config = msgspec.convert(document, Config)
-    store, clock = _Stored(StoredConfig(1, config) if document else NOTHING), Clock()
+    store, clock = Operators(*filter(None, [document])), Clock()
     policy, fees = Policy(store), FeeBook(store, clock)
     for held in (policy, fees):
         asyncio.run(held.refresh())

@@ -1,0 +1,178 @@
+"""The router itself: what it hands on, when it goes on elsewhere, and what it does not forget."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.domain.errors import Problem
+from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
+from gateway.domain.payment import CardMethod
+from gateway.domain.stages import Answered, Claimed, Opened, Routed
+from gateway.drivers.clock import Clock
+from gateway.routing.config import Config, StoredConfig
+from gateway.routing.decision import decode
+from gateway.routing.feebook import FeeBook
+from gateway.routing.policy import Policy
+from gateway.routing.quota import Quotas
+from gateway.routing.rules import Candidate
+from gateway.routing.service import Outside, Routing
+from tests.fakes.operators import Operators
+from unit.nouns import COMMAND, MATCHED, MERCHANT, NOON
+
+A, B = "simulator", "simulator_b"
+CLAIMED = Claimed(MATCHED, "key", b"f" * 32, None)
+AWAY = Failure("channel_unavailable", "Away.", Advice.RETRY_LATER)
+NEVER_LEFT = Outcome(Verdict.FAILED, code="never_sent", failure=AWAY, sent=False)
+DECLINED = Outcome(
+    Verdict.FAILED, failure=Failure("card_declined", "No.", Advice.OTHER_METHOD), code="05"
+)
+
+
+class AtNoon(Clock):
+    """A clock that stands, until it is wound."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Stage:
+    """A router over two channels, of which some may be shut."""
+
+    def __init__(self, *documents: dict[str, Any]) -> None:
+        self.kept, self.clock = Operators(*documents), AtNoon()
+        self.shut: set[str] = set()
+        self.policy = Policy(self.kept)
+        candidates = [
+            Candidate(A, 1, frozenset({"card"}), None, for_load_tests=True, account="acc_a"),
+            Candidate(B, 91, frozenset({"card"}), None),
+        ]
+        self.routing = Routing(
+            Outside(lambda _: candidates, self.shut.__contains__),
+            self.policy,
+            FeeBook(self.kept, self.clock),
+            Quotas(self.kept, workers=1),
+            clock=self.clock,
+        )
+
+    async def refreshed(self) -> "Stage":
+        await self.policy.refresh()
+        await self.routing.refresh()
+        return self
+
+    def next(self, routed: Routed, outcome: Outcome, *tried: str) -> str | None:
+        opened = Opened(routed.standing, routed.attempt)
+        answered = Answered(opened, outcome, self.clock.at)
+        rerouted = self.routing.choose_next(CLAIMED, answered, tried)
+        if rerouted is None:
+            return None
+        told = {one.channel: one.reason for one in decode(rerouted.decision).candidates}
+        assert all(told[channel] == "tried" for channel in tried)
+        assert rerouted.attempt.payment_id == routed.standing.payment.id
+        assert rerouted.attempt.id != routed.attempt.id
+        return rerouted.attempt.channel
+
+
+async def test_what_is_chosen_is_handed_on() -> None:
+    stage = await Stage().refreshed()
+    routed = stage.routing.choose(CLAIMED)
+    payment, attempt = routed.standing.payment, routed.attempt
+    assert (payment.channel, attempt.channel, attempt.account) == (A, A, "acc_a")
+    assert (attempt.payment_id, attempt.amount) == (payment.id, COMMAND.amount)
+    assert attempt.terms is not None
+    assert attempt.terms.commission.bps == MERCHANT.commission_bps
+    assert routed.decision is not None
+    assert decode(routed.decision).chosen == A
+
+
+async def test_a_new_configuration_is_used_at_once() -> None:
+    stage = await Stage().refreshed()
+    assert stage.routing.choose(CLAIMED).attempt.channel == A
+    stage.kept.stored.append(StoredConfig(1, Config(order=(B,))))
+    await stage.policy.refresh()
+    assert stage.routing.choose(CLAIMED).attempt.channel == B
+
+
+async def test_another_channel_only_where_no_money_can_have_moved() -> None:
+    stage = await Stage({"retry": {"attempts_max": 3, "codes": ["card_declined"]}}).refreshed()
+    routed = stage.routing.choose(CLAIMED)
+    assert stage.next(routed, NEVER_LEFT, A) == B
+    assert stage.next(routed, DECLINED, A) == B
+    assert stage.next(routed, NEVER_LEFT, A, B) is None, "nobody is left"
+    for verdict in set(Verdict) - {Verdict.FAILED}:
+        unsure = Outcome(verdict, failure=DECLINED.failure)
+        assert stage.next(routed, unsure, A) is None
+    stage.clock.at = routed.standing.payment.expires_at
+    assert stage.next(routed, NEVER_LEFT, A) is None, "its time is over"
+
+
+@pytest.mark.parametrize(("attempts_max", "channel"), [(1, None), (2, B)])
+async def test_attempts_are_counted(attempts_max: int, channel: str | None) -> None:
+    stage = await Stage({"retry": {"attempts_max": attempts_max}}).refreshed()
+    routed = stage.routing.choose(CLAIMED)
+    assert stage.next(routed, NEVER_LEFT, A) == channel
+    assert stage.next(routed, DECLINED, A) is None
+
+
+async def test_a_shut_door_is_passed_over_unless_it_is_the_last() -> None:
+    stage = await Stage().refreshed()
+    stage.shut.add(A)
+    routed = stage.routing.choose(CLAIMED)
+    assert routed.attempt.channel == B
+    assert routed.decision is not None
+    assert [one.reason for one in decode(routed.decision).candidates] == ["breaker", None]
+    stage.shut.add(B)
+    assert stage.routing.choose(CLAIMED).attempt.channel == A
+    stage.shut.clear()
+    assert stage.routing.choose(CLAIMED).attempt.channel == A
+
+
+async def test_a_sick_channel_is_remembered_beyond_a_refresh() -> None:
+    stage = await Stage({"health": {"answers_min": 2}}).refreshed()
+    routed = stage.routing.choose(CLAIMED)
+    for _ in range(2):
+        unknown = Answered(Opened(routed.standing, routed.attempt), Outcome(), NOON)
+        stage.routing.learn(unknown, 3_000)
+    await stage.refreshed()
+    assert stage.routing.choose(CLAIMED).attempt.channel == B
+    stage.clock.at += timedelta(seconds=5)
+    assert stage.routing.choose(CLAIMED).attempt.channel == B
+
+
+async def test_a_load_test_and_a_trial_leave_no_trace() -> None:
+    stage = await Stage({"channels": {A: {"per_day": 1}, B: {"per_day": 1}}}).refreshed()
+    for _ in range(3):
+        assert stage.routing.simulate(MERCHANT, COMMAND, NOON).chosen == A
+    load_test = replace(MERCHANT, load_test=True)
+    decision = stage.routing.simulate(load_test, COMMAND, NOON)
+    assert (decision.chosen, decision.by) == (A, "only")
+    taken = [stage.routing.choose(CLAIMED).attempt.channel for _ in range(2)]
+    assert taken == [A, B]
+    with pytest.raises(Problem) as refused:
+        stage.routing.choose(CLAIMED)
+    assert refused.value.code == "overloaded"
+
+
+async def test_who_cannot_be_served_hears_why() -> None:
+    stage = await Stage({"channels": {A: {"enabled": False}, B: {"methods": ["qr"]}}}).refreshed()
+    with pytest.raises(Problem, match=r"simulator: off, simulator_b: method") as refused:
+        stage.routing.choose(CLAIMED)
+    assert refused.value.code == "no_channel"
+
+
+async def test_a_card_is_known_by_its_first_digits() -> None:
+    bins = [{"prefix": "6228", "issuer": "ABC"}]
+    rule = {"name": "abc", "then": "deny", "channels": [A], "when": {"banks": ["ABC"]}}
+    stage = await Stage({"bins": bins, "rules": [rule]}).refreshed()
+    for digits, channel in (("62284801", B), ("42424242", A), (None, A)):
+        command = replace(COMMAND, method=CardMethod("tok_ok", digits))
+        claimed = replace(CLAIMED, matched=replace(MATCHED, command=command))
+        routed = stage.routing.choose(claimed)
+        assert routed.attempt.channel == channel
+        assert routed.decision is not None
+        bank = decode(routed.decision).bank
+        assert bank == ("ABC" if digits is not None and digits.startswith("6228") else None)
