@@ -60,6 +60,8 @@ class NextAction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Outcome(msgspec.Struct, frozen=True):
     """One answer of a channel; amounts are minor units, `None` where the channel did not say.
 
+    `channel_transaction` is the channel's number of the money, the same in every answer and notice:
+    another one means that the attempt was paid again.
     `code` is the channel's raw word, kept for support staff.  `number` is our number of the attempt
     or refund as the channel repeats it; another one than we asked about is a conflict.  `sent` is
     False only when the request provably never left (the connection was refused).  `conflict` is

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from gateway.domain import limits
 from gateway.domain.payment import ASKABLE
 from gateway.domain.stages import Answer, Attempt, Claimed
@@ -20,13 +22,20 @@ async def sync(claimed: Claimed, desk: Desk) -> Answer:
     payment_id = query.payment_id_of(claimed.matched)
     opened = await desk.ledger.opened(claimed.merchant.number, payment_id)
     if opened.standing.payment.status in ASKABLE:
-        leased = await desk.recovery.lease(opened, desk.clock.now())
-        if leased is None:
-            await _answer_comes(opened.attempt, desk)
-        else:
-            await ask_again(leased, desk, "sync")
+        await _ask_or_wait(opened.attempt, desk)
     standing = await query.standing_of(claimed.matched, desk)
     return await desk.idempotency.settle(claimed, Answer(200, encode(standing.payment)))
+
+
+async def _ask_or_wait(attempt: Attempt, desk: Desk) -> None:
+    """Ask if nobody does; what is asked about is read once it is ours, as others have left it."""
+    lease = await desk.recovery.lease(attempt, desk.clock.now())
+    if lease is None:
+        await _answer_comes(attempt, desk)
+        return
+    opened = await desk.ledger.by_attempt(attempt.merchant, attempt.id)
+    assert opened is not None, "an attempt that was opened does not vanish"
+    await ask_again(replace(opened, lease=lease), desk, "sync")
 
 
 async def _answer_comes(attempt: Attempt, desk: Desk) -> None:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from gateway.domain import identity, limits
 from gateway.domain.identity import PLATFORM, uuid_of
@@ -147,22 +146,20 @@ class RecoveryQueue:
             return []
         return await self._postgres.write(taking, merchants, now, *_columns(room), _lease_from(now))
 
-    async def lease(self, opened: Opened, now: datetime) -> Opened | None:
-        """Lease an attempt to whoever wants to know just now; None when somebody asks already.
+    async def lease(self, attempt: Attempt, now: datetime) -> datetime | None:
+        """Lease an attempt to whoever wants to know just now, and say until when.
 
-        None, too, when its channel allows no more questions: then it is due as soon as it does.
+        None when somebody asks already, or when its channel allows no more questions: then it is
+        due as soon as it does.
         """
-        attempt, lease_ends = opened.attempt, _lease_from(now)
+        pace, lease_ends = self._paces().get(attempt.channel), _lease_from(now)
         key = (attempt.merchant, uuid_of(attempt.id))
-        pace = self._paces().get(attempt.channel)
-        if pace is None:
-            return None
-        if not await self._postgres.write(sql.LEASE, *key, lease_ends, now):
+        if pace is None or not await self._postgres.write(sql.LEASE, *key, lease_ends, now):
             return None
         if not await self._granted(attempt.channel, pace, _QUERIES, now, wanted=1):
             await self._postgres.write(sql.HURRY, *key, lease_ends, now)
             return None
-        return replace(opened, lease=lease_ends)
+        return lease_ends
 
     async def is_leased(self, attempt: Attempt, now: datetime) -> bool:
         """Tell whether somebody is asking the channel about an attempt."""

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.harness import Reply, Shop, order, until
 from tests.e2e.idempotency_kit import Wired, Witness, insist, replayed
+from tests.e2e.life_kit import its_time_comes
 from tests.fakes.proxy import COMMITTED, Stop
 
 KEY = "order-4711"
@@ -82,6 +83,7 @@ async def test_after_the_channels_answer_it_is_asked_again_and_not_anew(
     recalled = await shop.call("POST", PATH, body, key=KEY)
     assert (recalled.status, replayed(recalled)) == (201, True)
     assert recalled.json["status"] == "processing"
+    await its_time_comes(witness, shop, recalled.json["id"])
     assert (await synced(shop, recalled.json["id"]))["status"] == "succeeded"
     answers = [await insist(shop, body, KEY) for _ in range(2)]
     assert answers[0].body == answers[1].body

@@ -210,6 +210,9 @@ async def test_one_question_at_a_time_also_for_merchants(
     """While one sync is under way, another one waits for its answer, and does not ask itself."""
     payment = (await shop.pay("qr")).json
     number = await number_of(shop, payment["id"])
+    later = "UPDATE attempt SET due_at = now() + interval '1 hour' WHERE id = $1"
+    await witness.database.execute(later, number)
+    await until(lambda: is_free(shop, witness, payment["id"]))
     stop = wired.acquirer.stop_at(b"GET /v1/payments/")
     first = asyncio.create_task(act(wired.shop, payment["id"], "sync"))
     await stop.reached()
@@ -219,9 +222,14 @@ async def test_one_question_at_a_time_also_for_merchants(
     assert (await first).json == second.json
     asked = "SELECT count(*) FROM sighting WHERE attempt_id = $1 AND source = 'sync'"
     assert await witness.database.fetchval(asked, number) == 1
-    assert (await row_of(shop, witness, payment["id"]))["leased_until"] is None
+    assert await is_free(shop, witness, payment["id"])
     await act(shop, payment["id"], "sync")
     assert await witness.database.fetchval(asked, number) == 2
+
+
+async def is_free(shop: Shop, witness: Witness, payment_id: str) -> bool:
+    """Tell whether nobody asks about a payment just now."""
+    return (await row_of(shop, witness, payment_id))["leased_until"] is None
 
 
 async def test_whoever_asks_for_money_or_its_end_has_the_channel_to_itself(

@@ -160,14 +160,15 @@ async def test_one_holder_at_a_time_whoever_wants_to_know(
 ) -> None:
     """A merchant who asks keeps the workers away, and the other way round."""
     (attempt_id,) = await due(database, [0])
-    asking = leased(attempt_id)
-    mine = await queues[0].lease(asking, NOW)
-    assert mine is not None
+    asking = leased(attempt_id).attempt
+    lease = await queues[0].lease(asking, NOW)
+    assert lease == NOW + LEASE
+    mine = leased(attempt_id, lease)
     assert await queues[1].lease(asking, NOW) is None
-    assert await queues[1].is_leased(asking.attempt, NOW)
+    assert await queues[1].is_leased(asking, NOW)
     assert await taken(queues[1]) == []
     await queues[0].release(mine)
-    assert not await queues[1].is_leased(asking.attempt, NOW)
+    assert not await queues[1].is_leased(asking, NOW)
     later = NOW + SECOND
     assert await taken(queues[1], later) == [attempt_id]
     assert await queues[0].lease(asking, later) is None
@@ -215,9 +216,9 @@ async def test_who_wants_to_know_is_paced_too_and_asked_for_soon(
     (attempt_id, *_) = await due(database, [-99, *range(50)], "wechat")
     while await taken(queues[0]):
         pass
-    asking = leased(attempt_id, channel="wechat")
+    asking = leased(attempt_id, channel="wechat").attempt
     assert await queues[1].lease(asking, NOW) is None
-    assert not await queues[1].is_leased(asking.attempt, NOW)
+    assert not await queues[1].is_leased(asking, NOW)
     asked: set[str] = set()
     for step in range(1, 40):
         asked.update(await taken(queues[0], NOW + step * SECOND / 4))
@@ -239,7 +240,7 @@ async def test_an_unknown_channel_is_never_asked(
 ) -> None:
     (attempt_id,) = await due(database, [0], "alipay")
     assert await taken(queues[0]) == []
-    assert await queues[0].lease(leased(attempt_id, channel="alipay"), NOW) is None
+    assert await queues[0].lease(leased(attempt_id, channel="alipay").attempt, NOW) is None
 
 
 def test_the_waits_grow() -> None:
