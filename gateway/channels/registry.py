@@ -181,13 +181,13 @@ class Registry(Reloading):
             credential = _opened(kind, one)
             if credential is None:
                 troubles[one.id] = UNREADABLE
-            elif one.owner != oldest.owner or not _is_usable(kind, credential, address):
+            elif one.owner != oldest.owner or _channel(kind, (credential,), address) is None:
                 troubles[one.id] = UNUSABLE
             else:
                 good.append(credential)
-        account = None
-        if good:
-            account = Account(kind.make(good, address), oldest.account, oldest.owner)
+        # Should they not fit together, the newest serves alone.
+        channel = _channel(kind, good, address) or _channel(kind, good[:1], address)
+        account = Account(channel, oldest.account, oldest.owner) if channel is not None else None
         return _Made(tuple(group), account, troubles)
 
     def _count(self) -> None:
@@ -214,9 +214,9 @@ def _opened(kind: Kind, one: StoredCredential) -> Credential | None:
     return credential if credential.account == one.account else None
 
 
-def _is_usable(kind: Kind, credential: Credential, address: str) -> bool:
+def _channel(kind: Kind, credentials: Sequence[Credential], address: str) -> Channel | None:
+    """Make a channel; None when that cannot be: strangers made what it is made of."""
     try:
-        kind.make((credential,), address)
-    except Exception:  # noqa: BLE001 - strangers made it; it must not stop the others
-        return False
-    return True
+        return kind.make(credentials, address) if credentials else None
+    except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
+        return None

@@ -58,7 +58,7 @@ CREDENTIALS: Final = Gauge(
     "floodgate_channel_credentials",
     "Credentials of channels by state: live, and of those unreadable, unusable, expired, refused",
     ["channel", "state"],
-    multiprocess_mode="mostrecent",
+    multiprocess_mode="livemax",
 )
 LOOP_LAG: Final = Gauge(
     "floodgate_loop_lag_seconds",

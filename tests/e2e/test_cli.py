@@ -57,7 +57,17 @@ async def test_version_and_help() -> None:
     told, helped, nothing = await asyncio.gather(run("--version"), run("--help"), run())
     assert (told.code, told.out) == (0, f"floodgate {version('floodgate')}\n")
     assert helped.code == 0
-    for command in ("dev", "serve", "work", "simulator", "migrate", "merchant", "curl", "proofs"):
+    for command in (
+        "dev",
+        "serve",
+        "work",
+        "simulator",
+        "migrate",
+        "merchant",
+        "channel",
+        "curl",
+        "proofs",
+    ):
         assert re.search(rf"^ +{command}\b", helped.out, re.MULTILINE)
     assert (nothing.code, nothing.out) == (2, "")
 

@@ -293,3 +293,14 @@ async def test_a_refund_of_other_money_is_left_to_people(
     await its_time_comes(witness, shop, payment["id"])
     refused(await give_back(shop, payment["id"], 1500), *EXCEEDS)
     assert (await shop.payment(payment["id"]))["amount_refunded"] == 500
+
+
+async def test_a_refund_is_noticed_under_its_own_payments_number_alone(
+    system: System, shop: Shop, witness: Witness
+) -> None:
+    payment, other = (await shop.pay("tok_refund_unknown")).json, (await shop.pay()).json
+    refund = (await give_back(shop, payment["id"], 500)).json
+    wrong = await number_of(shop, other["id"])
+    told = report(wrong, refund_number=refund["id"].removeprefix("re_"), amount=1)
+    assert (await notify(system, shop, told)).status == 200
+    await refund_until(shop, refund["id"], "succeeded")

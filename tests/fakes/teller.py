@@ -36,6 +36,8 @@ class TellerChannel:
     def __init__(self, credentials: Sequence[TellerCredential], notify_url: str) -> None:
         if any(one.secret == "no key" for one in credentials):
             raise ValueError("secret is no key")
+        if {one.secret for one in credentials} >= {"odd", "even"}:
+            raise ValueError("these keys do not fit together")
         self.base_url = credentials[0].base_url
         self.notify_url = notify_url
         self.secrets = [one.secret for one in credentials]

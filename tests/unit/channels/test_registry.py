@@ -185,6 +185,15 @@ async def test_a_useless_one_leaves_its_siblings_in_service(shelf: Shelf) -> Non
     assert [each.credential for each in registry.troubles()] == [bad]
 
 
+async def test_credentials_that_do_not_fit_together_leave_the_newest_in_service(
+    shelf: Shelf,
+) -> None:
+    shelf.put("a", "odd")
+    shelf.put("a", "even")
+    registry = await registry_of(shelf)
+    assert teller(registry.account("teller", "a")).secrets == ["even"]
+
+
 async def test_an_account_has_one_owner(shelf: Shelf) -> None:
     shelf.put("a", "theirs")
     stolen = shelf.put("a", "mine", owner=SHOP)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from gateway.domain import identity, money
 from gateway.domain.errors import Problem
-from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
+from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing, Status
 from gateway.domain.posting import JournalKind
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
@@ -209,6 +209,13 @@ def test_other_money_than_we_gave_back_is_for_people_to_look_at(
     assert change is not None
     assert change.standing.refund.status is RefundStatus.REQUIRES_REVIEW
     assert (change.journal, change.due_at, change.frees) == (None, None, False)
+
+
+def test_words_about_another_number_are_for_people_to_look_at() -> None:
+    change = brought(plan(captured(), 4_000), ANOTHER_NUMBER)
+    assert change is not None
+    assert change.standing.refund.status is RefundStatus.REQUIRES_REVIEW
+    assert change.journal is None
 
 
 # Each step refunds some cents, and may let the refund at that place fail afterwards.
