@@ -3,7 +3,6 @@
 Like the flow, these remember how the channel calls a payment.
 """
 
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,15 +10,19 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from gateway.channels.courier import Courier
 from gateway.channels.port import Ask, Channel, Notice, Verb
+from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
+from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 
 AMOUNT = 1999
 CURRENCY = "CNY"
+CLOCK = Clock()
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Rig(Protocol):
     courier: Courier
 
     def method(self, case: str) -> Mapping[str, str]:
-        """The payment method that makes the acquirer behave so."""
+        """The payment method that makes the acquirer behave so; `description` says the same."""
         ...
 
     def at(self, base_url: str) -> Channel:
@@ -57,12 +60,16 @@ class Rig(Protocol):
         ...
 
 
-# How the channel calls what we know by our numbers.
+# The cases in which the payer gives his money at once.
+_PAID = frozenset({"approved", "refund_unknown", "refund_fails"})
+# How the channel calls what we know by our numbers, and how it was to be paid.
 _told: dict[str, str] = {}
+_methods: dict[str, Mapping[str, str]] = {}
 
 
 def fresh() -> str:
-    return uuid.uuid4().hex
+    """A number as we make them: it carries the time at which it was made."""
+    return uuid_of(CLOCK.mint("att", 7))
 
 
 def question(
@@ -73,6 +80,7 @@ def question(
         number,
         amount,
         CURRENCY,
+        _methods.get(number, {}),
         refund_number=refund_number,
         channel_transaction=_told.get(number),
         captured=AMOUNT,
@@ -81,6 +89,8 @@ def question(
 
 async def asked(rig: Rig, ask: Ask) -> Outcome:
     """Ask, and remember what the flow would."""
+    _methods.setdefault(ask.number, ask.method or rig.method("approved"))
+    ask = replace(ask, method=_methods[ask.number])
     outcome = await rig.courier.ask(rig.channel, ask)
     if outcome.channel_transaction is not None and ask.refund_number is None:
         _told.setdefault(ask.number, outcome.channel_transaction)
@@ -93,7 +103,15 @@ def money(outcome: Outcome) -> tuple[Verdict, int | None, str | None, str | None
 
 
 async def create(rig: Rig, case: str, number: str, *, capture: bool = True) -> Outcome:
-    return await asked(rig, Ask(Verb.CREATE, number, AMOUNT, CURRENCY, rig.method(case), capture))
+    """Ask for money; where only the payer can give it he does, in the cases in which he pays."""
+    order = Ask(Verb.CREATE, number, AMOUNT, CURRENCY, rig.method(case), capture, description=case)
+    outcome = await asked(rig, order)
+    if rig.channel.capabilities.sync_result or outcome.verdict is not Verdict.REQUIRES_ACTION:
+        return outcome
+    if case in _PAID:
+        await rig.pay(outcome)
+        return await ask(rig, Verb.QUERY, number)
+    return outcome
 
 
 async def ask(rig: Rig, verb: Verb, number: str, *, amount: int = AMOUNT) -> Outcome:
@@ -118,25 +136,31 @@ async def raw(rig: Rig, ask: Ask) -> WireAnswer:
         return await outbound.send(rig.channel.base_url, request, seconds=10)
 
 
-@asynccontextmanager
-async def answering(
-    status: int, body: bytes, headers: Mapping[str, str] | None = None
-) -> AsyncIterator[str]:
-    """An acquirer that says the same to everybody; gives its base URL."""
-    kept = {
-        name: value
-        for name, value in (headers or {"content-type": "application/json"}).items()
-        if name not in {"content-length", "transfer-encoding", "connection", "date", "server"}
-    }
+class Parrot:
+    """An acquirer that says the same to everybody, whatever it was asked."""
 
-    async def handle(request: web.BaseRequest) -> web.Response:
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.says = WireAnswer(200, {}, b"")
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         await request.read()
-        return web.Response(status=status, body=body, headers=kept)
+        headers = {k: v for k, v in self.says.headers.items() if k not in _OF_THE_CONNECTION}
+        return web.Response(status=self.says.status, body=self.says.body, headers=headers)
 
-    runner = web.ServerRunner(web.Server(handle, access_log=None))
+
+_OF_THE_CONNECTION = {"content-length", "transfer-encoding", "connection", "date", "server"}
+
+
+@asynccontextmanager
+async def parrot() -> AsyncIterator[Parrot]:
+    """Let one stand on a free port."""
+    bird = Parrot()
+    runner = web.ServerRunner(web.Server(bird.handle, access_log=None))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        bird.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield bird
     finally:
         await runner.cleanup()
