@@ -1,9 +1,16 @@
 """The capacity of one machine: signed durable payments per second beside a bare aiohttp echo.
 
-    python -m bench.load.capacity [--seconds 10] [--rounds 3] [--connections 64] [--workers 1]
+    python -m bench.load.capacity [--seconds 10] [--rounds 3] [--connections 256] [--workers 2]
 
-Both are asked in turn by the same generator, round after round, so that a noisy machine disturbs
-both; the medians count.  Ends with the proofs: a run that lost or doubled anything fails.
+Three things are asked in turn by the same generator, round after round, so that a noisy machine
+disturbs all of them: the echo, payments through the acquirer, and payments by a method for which no
+acquirer is asked.  The medians count.  The background worker is held meanwhile, because it would
+ask about the payments of the last kind, which stay open.  Ends with the proofs: a run that lost or
+doubled anything fails.
+
+Beside the ratio of the rates stands that of the CPU times.  A machine that others use gives more of
+its time to the many processes of a stack than to the one of the echo, and flatters the first ratio;
+the second is how often the echo's time goes into a payment's, all parts and the generator counted.
 """
 
 import argparse
@@ -11,7 +18,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -21,27 +28,47 @@ from msgspec import Struct
 
 from bench.load import requests
 from bench.load.lean import Generator, Result
-from bench.load.stack import Stack, echo_server, stack
+from bench.load.stack import Beside, Stack, echo_server, stack, unasked
+from bench.load.unasked import METHOD as UNASKED
 
 _WARM_UP_SECONDS = 3.0
 _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 # PostgreSQL's processes report what they did at most this late.
 _STATISTICS_SECONDS = 1.2
 _CREATED = 201
+_CORES = 2
 
 
-class Round(Struct, frozen=True):
-    """One round: the echo's and the payments' results, what the payments cost meanwhile."""
+class Measured(Struct, frozen=True):
+    """One run: its answers, what each part used for them in CPU seconds, and the commits."""
 
-    echo: Result
-    payments: Result
-    commits: int
+    result: Result
     cpu: dict[str, float]
+    commits: int = 0
 
     @property
-    def ratio(self) -> float:
-        """Payments per echo."""
-        return self.payments.per_second(_CREATED) / self.echo.per_second(200)
+    def done(self) -> int:
+        """Answers that did what was asked."""
+        return self.result.statuses.get(_CREATED, 0) + self.result.statuses.get(200, 0)
+
+    @property
+    def per_second(self) -> float:
+        """As the name says."""
+        return self.done / self.result.seconds
+
+    def microseconds(self, part: str = "") -> float:
+        """CPU time for one, of a part or of all."""
+        spent = self.cpu[part] if part else sum(self.cpu.values())
+        return spent / max(self.done, 1) * 1e6
+
+
+class Target(Struct, frozen=True):
+    """Whom to send payments to: the stack, or gateway workers beside it."""
+
+    running: Stack
+    base_url: str
+    method: Mapping[str, str]
+    cpu_seconds: Callable[[], dict[str, float]]
 
 
 async def closed_run(
@@ -62,81 +89,96 @@ async def commits_of(database_url: str) -> int:
     return count
 
 
-async def pay(
-    running: Stack, *, connections: int, seconds: float, guess: float
-) -> tuple[Result, int, dict[str, float]]:
-    """Pay at capacity with requests signed before; gives the result, commits and CPU seconds.
-
-    `guess` is how many payments per second to sign for.
-    """
-    signed = requests.payments(running.credentials, running.host)
+async def pay(target: Target, *, connections: int, seconds: float, guess: float) -> Measured:
+    """Pay at capacity; `guess` is how many payments per second to sign before it begins."""
+    running = target.running
+    signed = requests.payments(running.credentials, running.host, target.method)
     ready = list(islice(signed, int(guess * seconds)))
     wires = (wire for source in (ready, signed) for wire in source)
     commits = await commits_of(running.database_url)
-    used = running.cpu_seconds()
-    result = await closed_run(running.base_url, wires, connections=connections, seconds=seconds)
-    cpu = {part: spent - used.get(part, 0.0) for part, spent in running.cpu_seconds().items()}
-    return result, await commits_of(running.database_url) - commits, cpu
+    used = target.cpu_seconds()
+    result = await closed_run(target.base_url, wires, connections=connections, seconds=seconds)
+    cpu = {part: spent - used.get(part, 0.0) for part, spent in target.cpu_seconds().items()}
+    commits = await commits_of(running.database_url) - commits
+    return Measured(result, cpu | {"generator": result.cpu_seconds}, commits)
 
 
-async def rounds(
-    running: Stack, echo_url: str, *, count: int, connections: int, seconds: float
-) -> list[Round]:
-    """Measure echo and payments in turn."""
-    warm, _, _ = await pay(running, connections=connections, seconds=_WARM_UP_SECONDS, guess=500)
-    guess = 2 * warm.per_second(_CREATED)
-    done = []
-    for _ in range(count):
-        wires = requests.echoes(echo_url.removeprefix("http://"))
-        echo = await closed_run(echo_url, wires, connections=connections, seconds=seconds / 2)
-        paid, commits, cpu = await pay(
-            running, connections=connections, seconds=seconds, guess=guess
-        )
-        done.append(Round(echo, paid, commits, cpu))
-    return done
+async def ask_echo(echo: Beside, *, connections: int, seconds: float) -> Measured:
+    """Ask the echo at its capacity."""
+    wires = requests.echoes(echo.base_url.removeprefix("http://"))
+    used = echo.cpu_seconds()
+    result = await closed_run(echo.base_url, wires, connections=connections, seconds=seconds)
+    cpu = {"echo": echo.cpu_seconds() - used, "generator": result.cpu_seconds}
+    return Measured(result, cpu)
 
 
-def show(measured: list[Round]) -> None:
-    """Print the medians and the cost of one payment."""
-    for each in measured:
-        paid = each.payments
-        payments = paid.statuses.get(_CREATED, 0)
-        rates = each.echo.per_second(200), paid.per_second(_CREATED), each.ratio
-        print("echo {:,.0f}/s   payments {:,.0f}/s   ratio {:.3f}".format(*rates))
+async def compare(targets: Mapping[str, Target], echo: Beside, given: argparse.Namespace) -> None:
+    """Measure all in turn, print each run, then the medians."""
+    guesses = {}
+    for name, target in targets.items():
+        warm = await pay(target, connections=given.connections, seconds=_WARM_UP_SECONDS, guess=500)
+        guesses[name] = 2 * warm.per_second
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in targets}
+    for _ in range(given.rounds):
+        bare = await ask_echo(echo, connections=given.connections, seconds=given.seconds / 2)
+        print(f"echo {bare.per_second:,.0f}/s   CPU {bare.microseconds('echo'):.0f} µs each")
+        for name, target in targets.items():
+            paid = await pay(
+                target,
+                connections=given.connections,
+                seconds=given.seconds,
+                guess=guesses[name],
+            )
+            show(name, paid)
+            by_time = _CORES * bare.microseconds("echo") / paid.microseconds()
+            rates[name].append((paid.per_second / bare.per_second, by_time))
+    for name, pairs in rates.items():
+        rate, by_time = (statistics.median(each) for each in zip(*pairs, strict=True))
         print(
-            f"   p50 {paid.milliseconds(0.5):.1f} ms   p99 {paid.milliseconds(0.99):.1f} ms"
-            f"   commits per payment {each.commits / payments:.3f}"
-            f"   answers {paid.statuses}   broken {paid.broken}"
+            f"{name}: {rate:.2f} x the echo's rate; by CPU time of {_CORES} cores {by_time:.2f} x"
         )
-        parts = {**each.cpu, "generator": paid.cpu_seconds}
-        costs = (f"{part} {spent / payments * 1e6:.0f}" for part, spent in parts.items())
-        print("   CPU µs per payment: " + "   ".join(costs))
-    print(f"median ratio {statistics.median(each.ratio for each in measured):.3f}")
+
+
+def show(name: str, paid: Measured) -> None:
+    """Print one run and what one payment of it cost."""
+    result = paid.result
+    print(
+        f"{name} {paid.per_second:,.0f}/s   p50 {result.milliseconds(0.5):.0f} ms"
+        f"   p99 {result.milliseconds(0.99):.0f} ms"
+        f"   commits per payment {paid.commits / max(paid.done, 1):.3f}"
+        f"   answers {result.statuses}   broken {result.broken}"
+    )
+    costs = (f"{part} {paid.microseconds(part):.0f}" for part in paid.cpu)
+    print(f"   CPU µs per payment: {paid.microseconds():.0f} = " + " + ".join(costs))
 
 
 def main() -> int:
-    """Run it."""
+    """Run it; 1 when a proof does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each payment run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=1, help="gateway processes")
+    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--workers", type=int, default=2, help="gateway processes")
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
-        echo_server() as echo_url,
+        echo_server() as echo,
         stack(Path(folder) / "data", workers=given.workers) as running,
+        unasked(running, workers=given.workers) as alone,
     ):
-        measured = uvloop.run(
-            rounds(
+        targets = {
+            "through the acquirer": Target(
+                running, running.base_url, requests.CARD_OK, running.cpu_seconds
+            ),
+            "without asking": Target(
                 running,
-                echo_url,
-                count=given.rounds,
-                connections=given.connections,
-                seconds=given.seconds,
-            )
-        )
-        show(measured)
+                alone.base_url,
+                UNASKED,
+                lambda: running.cpu_seconds() | {"gateway": alone.cpu_seconds()},
+            ),
+        }
+        with running.without_worker():
+            uvloop.run(compare(targets, echo, given))
         holds, table = running.proofs()
         print(table)
     return 0 if holds else 1

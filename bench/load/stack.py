@@ -64,6 +64,18 @@ class Stack(Struct, frozen=True):
         found = psutil.Process(self.pid).children(recursive=True)
         return [process.pid for process in found if _part(process) == part]
 
+    @contextlib.contextmanager
+    def without_worker(self) -> Iterator[None]:
+        """Hold the background worker inside a block: what is open is not asked about."""
+        workers = [psutil.Process(pid) for pid in self.pids("worker")]
+        for worker in workers:
+            worker.suspend()
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.resume()
+
     def environment(self) -> Mapping[str, str]:
         """Settings that point a command of ours at this stack."""
         return {
@@ -121,17 +133,54 @@ def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
         process.wait(_STOP_SECONDS)
 
 
+class Beside(Struct, frozen=True):
+    """Servers of our own beside the stack: where they are, and their process ids."""
+
+    base_url: str
+    pids: list[int]
+
+    def cpu_seconds(self) -> float:
+        """Say what they used so far."""
+        times = [psutil.Process(pid).cpu_times() for pid in self.pids]
+        return sum(each.user + each.system for each in times)
+
+
 @contextlib.contextmanager
-def echo_server() -> Iterator[str]:
-    """Run the echo server inside a block; gives its base URL."""
+def echo_server() -> Iterator[Beside]:
+    """Run the echo server inside a block."""
     port = _free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.load.echo", str(port)])
+    with _beside(["bench.load.echo", str(port)], port) as echo:
+        yield echo
+
+
+@contextlib.contextmanager
+def unasked(running: Stack, *, workers: int) -> Iterator[Beside]:
+    """Run gateway workers beside those of the stack for which the acquirer is not asked."""
+    (gateway, *_) = running.pids("gateway")
+    port = _free_port()
+    environment = psutil.Process(gateway).environ() | {"FLOODGATE_PORT": str(port)}
+    with _beside(["bench.load.unasked"], port, count=workers, environment=environment) as servers:
+        yield servers
+
+
+@contextlib.contextmanager
+def _beside(
+    words: list[str],
+    port: int,
+    *,
+    count: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Beside]:
+    command = [sys.executable, "-m", *words]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
     try:
         _await_port(port)
-        yield f"http://127.0.0.1:{port}"
+        yield Beside(f"http://127.0.0.1:{port}", [process.pid for process in processes])
     finally:
-        process.terminate()
-        process.wait(_STOP_SECONDS)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(_STOP_SECONDS)
 
 
 def _await_ready(process: subprocess.Popen[str]) -> None:
