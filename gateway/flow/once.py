@@ -24,7 +24,7 @@ async def once(
     It is served no longer than this, and so never beyond its claim: whatever was begun by then is
     durable and found out by recovery, and the next try with the key hears what became of it.
     """
-    claimed = await desk.idempotency.claim(matched)
+    claimed = await _claimed(matched, desk)
     lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
@@ -43,6 +43,24 @@ async def once(
     except FloodgateError:
         await desk.idempotency.release(claimed)
         raise
+
+
+async def _claimed(matched: Matched, desk: Desk) -> Claimed | Answer:
+    """Claim a request's key.
+
+    Redis may hold a claim of another request with this key that was misused, and whose worker died;
+    so before the key is refused PostgreSQL, which decides, is asked whose it is.
+    """
+    try:
+        return await desk.idempotency.claim(matched)
+    except Problem as problem:
+        if problem.code != "idempotency_key_reused":
+            raise
+        unclaimed = desk.idempotency.unclaimed(matched)
+        heard = await desk.ledger.heard(unclaimed)
+        if heard is None or heard.fingerprint != unclaimed.fingerprint:
+            raise
+        return unclaimed
 
 
 async def _in_time(serving: Awaitable[Answer], seconds: float) -> Answer:

@@ -34,7 +34,9 @@ for i, key in ipairs(KEYS) do
         told[i] = redis.call('GET', key)
         if not told[i] then redis.call('SET', key, value, 'PX', life) end
     elseif verb == 'finish' then
-        redis.call('SET', key, value, 'PX', life)
+        local held = redis.call('GET', key) or ''
+        local succeeded = string.sub(held, 1, 1) == 'D' and string.sub(held, 34, 34) == '2'
+        if not succeeded then redis.call('SET', key, value, 'PX', life) end
     elseif verb == 'refuse' then
         local claim = string.sub(value, 1, 41)
         if redis.call('GET', key) == claim then
@@ -113,7 +115,10 @@ class FastClaims:
         return (token, None) if found is None else (None, _read(found))
 
     async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
-        """Remember the answer, whoever held the claim: its content is durable already."""
+        """Remember the answer, whoever held the claim: its content is durable already.
+
+        The first success stays the answer: another one tells of the same a moment later.
+        """
         value = _answered(fingerprint, answer)
         await self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
 

@@ -35,6 +35,11 @@ class Idempotency:
             return remembered.answer
         return Claimed(matched, key, fingerprint, token)
 
+    def unclaimed(self, matched: Matched) -> Claimed:
+        """Give a request whose key Redis has for another one: PostgreSQL knows whose it is."""
+        key = key_of(matched.verified.idempotency_key)
+        return Claimed(matched, key, fingerprint_of(matched.verified), None)
+
     def recall(self, claimed: Claimed, heard: Heard) -> None:
         """Check that PostgreSQL remembers the key for this very request; Problem 422 if not."""
         refuse_reuse(heard.fingerprint, claimed.fingerprint)

@@ -107,6 +107,11 @@ UPDATE attempt
        is_check = CASE WHEN due_at = $8 THEN $10 ELSE is_check END
  WHERE merchant_id = $1 AND id = $2 AND leased_until = $7
 """
+# A payment that had ended has money held at the channel: it is let go as soon as somebody can.
+LET_GO: Final = """
+UPDATE attempt SET due_at = $3, is_check = false, queries = 0
+ WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
+"""
 SETTLED: Final = """
 UPDATE attempt SET due_at = NULL, leased_until = NULL WHERE merchant_id = $1 AND id = $2
 """

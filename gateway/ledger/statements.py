@@ -242,14 +242,18 @@ SELECT w.event_id
 """
 
 # The merchant wants the payment closed: from now on recovery closes it, whoever dies.  Only one
-# cancellation is ever wished, and none once a capture was begun.  The channel is about to be asked,
-# so the lease is taken over from a query that is perhaps under way: that one moves nothing.
+# cancellation is ever wished, and none once a capture was begun or the payment has ended.  The
+# channel is about to be asked, so the lease is taken over from a query that is perhaps under way:
+# that one moves nothing.
 BEGIN_CANCEL: Final = """
-WITH free AS (
+WITH alive AS MATERIALIZED (
+    SELECT merchant_id FROM payment
+     WHERE merchant_id = $1 AND id = $5::uuid
+       AND status IN ('processing', 'requires_action', 'requires_capture') FOR UPDATE
+), free AS (
     SELECT merchant_id FROM attempt
      WHERE merchant_id = $1 AND id = $7 AND NOT cancel_wished AND capture_amount IS NULL
-       AND NOT replaced
-       FOR UPDATE
+       AND NOT replaced AND EXISTS (SELECT FROM alive) FOR UPDATE
 ), claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, $2, $3::bytea, $4, $5::uuid, $6::timestamptz FROM free
@@ -260,11 +264,6 @@ WITH free AS (
      WHERE merchant_id = $1 AND id = $7 AND EXISTS (SELECT FROM claimed)
 )
 SELECT merchant_id FROM claimed
-"""
-# A payment that had ended has money held at the channel: it is let go as soon as somebody can.
-LET_GO: Final = """
-UPDATE attempt SET due_at = $3, is_check = false, queries = 0
- WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
 HEARD: Final = """
 SELECT fingerprint, operation, resource_id FROM idempotency_key WHERE merchant_id = $1 AND key = $2

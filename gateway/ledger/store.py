@@ -19,7 +19,7 @@ from gateway.domain.stages import (
 )
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
-from gateway.ledger import statements
+from gateway.ledger import recovery_statements, statements
 from gateway.ledger.codec import (
     change_row,
     columns,
@@ -154,7 +154,9 @@ class PostgresBooks:
 
     async def let_go(self, attempt: Attempt, at: datetime) -> None:
         """Note down that the channel holds money for a payment that has ended."""
-        await self._postgres.write(statements.LET_GO, attempt.merchant, uuid_of(attempt.id), at)
+        await self._postgres.write(
+            recovery_statements.LET_GO, attempt.merchant, uuid_of(attempt.id), at
+        )
 
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None:
         """Read an attempt with its payment.

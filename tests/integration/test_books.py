@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -320,3 +321,21 @@ async def test_a_transaction_that_belongs_to_another_attempt_is_for_people(
     assert first.standing.payment.status is Status.SUCCEEDED
     assert second.standing.payment.status is Status.REQUIRES_REVIEW
     assert second.standing.payment.amount_captured == 0
+
+
+async def test_what_has_ended_since_it_was_read_is_not_canceled(
+    postgres: Postgres, merchant: Merchant
+) -> None:
+    """The worker closes a payment while its merchant's wish to cancel is on its way."""
+    books = books_of(postgres)
+    ended, alive = routed(merchant), routed(merchant)
+    await books.open_batch([ended, alive])
+    await books.post_batch([change(ended, Outcome(Verdict.CLOSED))])
+    wishes = [
+        await books.begin_cancel(replace(item.claimed, key=uuid.uuid4().hex), item.attempt)
+        for item in (ended, alive, alive)
+    ]
+    assert wishes == [False, True, False]
+    again = await books.opened(merchant.number, ended.attempt.id)
+    assert again is not None
+    assert not again.attempt.cancel_wished

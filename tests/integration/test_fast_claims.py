@@ -90,6 +90,15 @@ async def test_an_answer_is_kept_without_a_claim(claims: FastClaims) -> None:
     assert told.answer is not None
 
 
+async def test_the_first_success_stays_the_answer(claims: FastClaims) -> None:
+    """Two tries that ran beside each other, because Redis had forgotten the first one's claim."""
+    await claims.finish(7, "k", PRINT, Answer(409, b"refused"))
+    await claims.finish(7, "k", PRINT, ANSWER)
+    await claims.finish(7, "k", PRINT, Answer(201, b"the same, a moment later"))
+    _, told = await claims.claim(7, "k", PRINT)
+    assert told == Remembered(PRINT, Answer(201, ANSWER.body, replayed=True))
+
+
 async def test_a_claim_is_given_back_by_its_owner_alone(claims: FastClaims) -> None:
     token, _ = await claims.claim(7, "k", PRINT)
     assert token is not None
