@@ -102,8 +102,9 @@ class Havoc:
                 await asyncio.sleep(fault.seconds)
                 gateway.wires.postgres.flow()
             case "cut the wires":
-                for wire in (gateway.wires.postgres, gateway.wires.redis, gateway.wires.acquirer):
-                    await wire.cut()
+                await gateway.wires.cut()
+            case "shut the first door":
+                await gateway.wires.shut(fault.seconds)
             case kind:
                 victims[kind].send(signal.SIGKILL)
         return True

@@ -46,6 +46,7 @@ FAULTS: Final = (
     "lose a commit",
     "lose an acquirer's answer",
     "cut the wires",
+    "shut the first door",
     "hang the database",
 )
 _ENDS_BY_ITSELF: Final = ("tok_declined", "tok_insufficient_funds", "tok_expired_card")

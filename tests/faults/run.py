@@ -46,6 +46,7 @@ class Verdict:
     """What a run came to: how much it saw, and everything that is wrong."""
 
     payments: int
+    elsewhere: int
     ended: Counter[str]
     faults: Counter[str]
     findings: list[str]
@@ -77,6 +78,7 @@ async def run(stage: Stage, plan: Plan) -> Verdict:
     _say("audited", start)
     return Verdict(
         payments=len(ends),
+        elsewhere=await _elsewhere(stage),
         ended=Counter(end.payment["status"] for end in ends.values()),
         faults=havoc.done,
         findings=findings,
@@ -165,6 +167,14 @@ async def _told(merchants: Merchants, ends: dict[str, End]) -> dict[str, list[di
         for each in (end.payment, *end.refunds):
             told[each["id"]].append(each)
     return told
+
+
+async def _elsewhere(stage: Stage) -> int:
+    """Count the payments that went on through the second door."""
+    connection = await asyncpg.connect(stage.settings.database_url)
+    count: int = await connection.fetchval("SELECT count(*) FROM attempt WHERE replaced")
+    await connection.close()
+    return count
 
 
 async def _held_in_vain(stage: Stage) -> list[str]:

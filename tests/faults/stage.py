@@ -65,11 +65,26 @@ class Actor:
 
 @dataclass
 class Wires:
-    """The three wires of one process of ours: each can be stopped, hung or cut."""
+    """The wires of one process of ours: each can be stopped, hung, cut or shut.
+
+    Two channels lead to the acquirer, by doors of their own.
+    """
 
     postgres: Proxy
     redis: Proxy
     acquirer: Proxy
+    second_door: Proxy
+
+    async def cut(self) -> None:
+        """End every connection of the process."""
+        for wire in (self.postgres, self.redis, self.acquirer, self.second_door):
+            await wire.cut()
+
+    async def shut(self, seconds: float) -> None:
+        """Let the acquirer refuse connections at its first door for so long."""
+        await self.acquirer.refuse()
+        await asyncio.sleep(seconds)
+        await self.acquirer.accept()
 
     def settings(self, direct: Settings) -> Settings:
         """The settings by which a process uses these wires."""
@@ -81,6 +96,7 @@ class Wires:
             "?sslmode=disable",
             redis_url=f"redis://127.0.0.1:{self.redis.port}/0",
             simulator_url=f"http://127.0.0.1:{self.acquirer.port}",
+            simulator_b_url=f"http://127.0.0.1:{self.second_door.port}",
         )
 
 
@@ -221,10 +237,12 @@ async def _gateway(
 async def _wires(settings: Settings, held: contextlib.AsyncExitStack) -> Wires:
     database, memory = urlsplit(settings.database_url), urlsplit(settings.redis_url)
     place = {name: values[0] for name, values in parse_qs(database.query).items()}
+    acquirer = ("127.0.0.1", urlsplit(settings.simulator_url).port or 0)
     targets = (
         f"{place['host']}/.s.PGSQL.{place['port']}",
         unquote(memory.path),
-        ("127.0.0.1", urlsplit(settings.simulator_url).port or 0),
+        acquirer,
+        acquirer,
     )
     return Wires(*[await held.enter_async_context(Proxy(target)) for target in targets])
 

@@ -45,7 +45,8 @@ async def test_every_yuan_is_explained(folder: Path) -> None:
     print(f"logs in {folder}")
     async with set_up(folder, SEED) as stage:
         verdict = await run(stage, planned)
-    print(f"{verdict.payments} payments: {dict(verdict.ended)}\nfaults: {dict(verdict.faults)}")
+    print(f"{verdict.payments} payments, {verdict.elsewhere} of them went on elsewhere")
+    print(f"{dict(verdict.ended)}\nfaults: {dict(verdict.faults)}")
     assert not verdict.findings, "\n".join([f"SEED={SEED}", *verdict.findings[:40]])
     # A few are asked for only after their time, when everything was down, and come to nothing.
     assert verdict.payments > 0.8 * len(planned.stories)
