@@ -299,7 +299,7 @@ class ChannelContract:
         given = await refund(rig, number, first, 999)
         assert given.verdict is Verdict.SUCCEEDED
         again = await refund(rig, number, first, 999)
-        assert money(again) == money(given) or again.verdict in {*_NOT_YET, Verdict.UNKNOWN}
+        assert again.verdict in {given.verdict, *_NOT_YET, Verdict.UNKNOWN}
         found = await refund(rig, number, first, 999, verb=Verb.QUERY_REFUND)
         assert found.verdict is given.verdict
         assert {found.amount, given.amount} <= {999, None}

@@ -3,11 +3,12 @@
 Like the flow, these remember how the channel calls a payment.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -121,7 +122,12 @@ async def ask(rig: Rig, verb: Verb, number: str, *, amount: int = AMOUNT) -> Out
 async def refund(
     rig: Rig, number: str, refund_number: str, amount: int, *, verb: Verb = Verb.REFUND
 ) -> Outcome:
-    return await asked(rig, question(verb, number, refund_number=refund_number, amount=amount))
+    """Ask for a refund; where that is only taken, ask what became of it."""
+    order = question(verb, number, refund_number=refund_number, amount=amount)
+    outcome = await asked(rig, order)
+    if verb is Verb.REFUND and outcome.verdict is Verdict.PENDING:
+        return await asked(rig, replace(order, verb=Verb.QUERY_REFUND))
+    return outcome
 
 
 def read(rig: Rig, raw: RawNotice) -> Notice:
@@ -134,6 +140,23 @@ async def raw(rig: Rig, ask: Ask) -> WireAnswer:
     assert isinstance(request, WireRequest)
     async with Outbound() as outbound:
         return await outbound.send(rig.channel.base_url, request, seconds=10)
+
+
+class Mailbox:
+    """Where an acquirer sends its notices: any path under `url`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._letters: asyncio.Queue[RawNotice] = asyncio.Queue()
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self._letters.put_nowait(RawNotice(headers, await request.read()))
+        return web.Response(body=b"success")
+
+    async def next(self) -> RawNotice:
+        async with asyncio.timeout(10):
+            return await self._letters.get()
 
 
 class Parrot:
@@ -153,14 +176,28 @@ _OF_THE_CONNECTION = {"content-length", "transfer-encoding", "connection", "date
 
 
 @asynccontextmanager
-async def parrot() -> AsyncIterator[Parrot]:
-    """Let one stand on a free port."""
-    bird = Parrot()
-    runner = web.ServerRunner(web.Server(bird.handle, access_log=None))
+async def _served(handle: Callable[[web.BaseRequest], Awaitable[Any]]) -> AsyncIterator[str]:
+    """Serve on a free port of this machine; gives the base URL."""
+    runner = web.ServerRunner(web.Server(handle, access_log=None))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        bird.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield bird
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def parrot() -> AsyncIterator[Parrot]:
+    """Let one stand on a free port."""
+    bird = Parrot()
+    async with _served(bird.handle) as bird.base_url:
+        yield bird
+
+
+@asynccontextmanager
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """Put one up on a free port."""
+    box = Mailbox()
+    async with _served(box.handle) as box.url:
+        yield box

@@ -1,13 +1,11 @@
 """The channel contract on Alipay, whose simulator checks us with an independent package."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
-from aiohttp import web
 from channel_kit import HOLDS, ChannelContract, without
-from channel_rig import RawNotice
+from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.alipay.channel import AlipayChannel
 from gateway.channels.courier import Courier
@@ -23,10 +21,9 @@ PAID = {"trade_status": "TRADE_SUCCESS", "gmt_payment": "2026-05-01 12:00:00"}
 
 
 class AlipayRig:
-    def __init__(self, platform: Alipay, courier: Courier, notify_url: str) -> None:
+    def __init__(self, platform: Alipay, courier: Courier, box: Mailbox) -> None:
         self.platform = platform
-        self.notices: asyncio.Queue[RawNotice] = asyncio.Queue()
-        self.notify_url = notify_url
+        self.box = box
         self.channel = self.at(platform.base_url)
         self.courier = courier
         self._told: set[str] = set()
@@ -37,7 +34,9 @@ class AlipayRig:
         return {"type": "alipay", "flow": "barcode", "auth_code": "28" * 9}
 
     def at(self, base_url: str) -> AlipayChannel:
-        return AlipayChannel([alipay_platform.credential(base_url)], self.notify_url)
+        return AlipayChannel(
+            [alipay_platform.credential(base_url)], f"{self.box.url}/notices/alipay"
+        )
 
     async def booked(self, number: str) -> list[tuple[str, int]]:
         trade = self.platform.trades.get(number)
@@ -58,8 +57,10 @@ class AlipayRig:
             if number not in self._told:
                 self._told.add(number)
                 self._act(trade)
-        async with asyncio.timeout(10):
-            return await self.notices.get()
+        letter = await self.box.next()
+        if b"forged=yes" not in letter.body:
+            return letter
+        return RawNotice(letter.headers, letter.body.replace(b"TRADE_SUCCESS", b"TRADE_FINISHED"))
 
     def _act(self, trade: Trade) -> None:
         """Let Alipay tell of a trade as its script wants."""
@@ -76,25 +77,9 @@ class AlipayRig:
 
 @pytest.fixture
 async def rig() -> AsyncIterator[AlipayRig]:
-    rig: AlipayRig
-
-    async def take(request: web.BaseRequest) -> web.Response:
-        body = await request.read()
-        if b"forged=yes" in body:
-            body = body.replace(b"TRADE_SUCCESS", b"TRADE_FINISHED")
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        rig.notices.put_nowait(RawNotice(headers, body))
-        return web.Response(body=b"success")
-
-    runner = web.ServerRunner(web.Server(take, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    notify_url = f"http://127.0.0.1:{runner.addresses[0][1]}/notices/alipay"
-    async with Alipay().running() as platform, Outbound() as outbound:
-        rig = AlipayRig(platform, Courier(outbound, Clock(), seconds=0.5), notify_url)
-        yield rig
+    async with mailbox() as box, Alipay().running() as platform, Outbound() as outbound:
+        yield AlipayRig(platform, Courier(outbound, Clock(), seconds=0.5), box)
         assert platform.wrongly_signed == 0
-    await runner.cleanup()
 
 
 class TestAlipay(ChannelContract):

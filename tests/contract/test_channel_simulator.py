@@ -1,13 +1,11 @@
 """The channel contract on the simulated acquirer, over real loopback sockets."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from aiohttp import web
 from channel_kit import ChannelContract
-from channel_rig import RawNotice
+from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.courier import Courier
 from gateway.channels.simulator.channel import SimulatorChannel
@@ -21,9 +19,9 @@ SECRET = b"between us and the acquirer"
 
 
 class SimulatorRig:
-    def __init__(self, base_url: str, notify_base: str, outbound: Outbound) -> None:
-        self.notices: asyncio.Queue[RawNotice] = asyncio.Queue()
-        self.channel = SimulatorChannel(base_url, SECRET, notify_base=notify_base)
+    def __init__(self, base_url: str, box: Mailbox, outbound: Outbound) -> None:
+        self.box = box
+        self.channel = SimulatorChannel(base_url, SECRET, notify_base=box.url)
         self.courier = Courier(outbound, Clock(), seconds=10)
         self._outbound = outbound
 
@@ -45,8 +43,7 @@ class SimulatorRig:
         await self._unsigned("POST", f"/pay/{outcome.next_action.qr}")
 
     async def next_notice(self) -> RawNotice:
-        async with asyncio.timeout(10):
-            return await self.notices.get()
+        return await self.box.next()
 
     async def _unsigned(self, method: str, path: str) -> bytes:
         request = WireRequest(method, path, {}, b"")
@@ -55,22 +52,9 @@ class SimulatorRig:
 
 @pytest.fixture
 async def rig() -> AsyncIterator[SimulatorRig]:
-    rig: SimulatorRig
-
-    async def take(request: web.BaseRequest) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        rig.notices.put_nowait(RawNotice(headers, await request.read()))
-        return web.Response(status=204)
-
-    runner = web.ServerRunner(web.Server(take, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    notify_base = f"http://127.0.0.1:{runner.addresses[0][1]}"
     config = SimulatorConfig(port=0, secret=SECRET, delay_ms=20, hold_ms=20)
-    async with running(config) as base_url, Outbound() as outbound:
-        rig = SimulatorRig(base_url, notify_base, outbound)
-        yield rig
-    await runner.cleanup()
+    async with mailbox() as box, running(config) as base_url, Outbound() as outbound:
+        yield SimulatorRig(base_url, box, outbound)
 
 
 class TestSimulator(ChannelContract):

@@ -1,13 +1,11 @@
 """The channel contract on WeChat Pay, whose simulator checks us with an independent package."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
-from aiohttp import web
 from channel_kit import HOLDS, ChannelContract, without
-from channel_rig import RawNotice
+from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.courier import Courier
 from gateway.channels.wechat.channel import WechatChannel
@@ -19,10 +17,9 @@ from tests.fakes.wechat_pay import WechatPay
 
 
 class WechatRig:
-    def __init__(self, platform: WechatPay, courier: Courier, notify_url: str) -> None:
+    def __init__(self, platform: WechatPay, courier: Courier, box: Mailbox) -> None:
         self.platform = platform
-        self.notices: asyncio.Queue[RawNotice] = asyncio.Queue()
-        self.notify_url = notify_url
+        self.box = box
         self.channel = self.at(platform.base_url)
         self.courier = courier
 
@@ -30,7 +27,7 @@ class WechatRig:
         return {"type": "wechat", "flow": "jsapi", "openid": case}
 
     def at(self, base_url: str) -> WechatChannel:
-        return WechatChannel([wechat_pay.credential(base_url)], self.notify_url)
+        return WechatChannel([wechat_pay.credential(base_url)], f"{self.box.url}/notices/wechat")
 
     async def booked(self, number: str) -> list[tuple[str, int]]:
         order = self.platform.orders.get(number)
@@ -47,28 +44,14 @@ class WechatRig:
         self.platform.book(self.platform.orders[number])
 
     async def next_notice(self) -> RawNotice:
-        async with asyncio.timeout(10):
-            return await self.notices.get()
+        return await self.box.next()
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[WechatRig]:
-    rig: WechatRig
-
-    async def take(request: web.BaseRequest) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        rig.notices.put_nowait(RawNotice(headers, await request.read()))
-        return web.Response(status=204)
-
-    runner = web.ServerRunner(web.Server(take, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    notify_url = f"http://127.0.0.1:{runner.addresses[0][1]}/notices/wechat"
-    async with WechatPay().running() as platform, Outbound() as outbound:
-        rig = WechatRig(platform, Courier(outbound, Clock(), seconds=0.5), notify_url)
-        yield rig
+    async with mailbox() as box, WechatPay().running() as platform, Outbound() as outbound:
+        yield WechatRig(platform, Courier(outbound, Clock(), seconds=0.5), box)
         assert platform.wrongly_signed == 0
-    await runner.cleanup()
 
 
 class TestWechat(ChannelContract):
