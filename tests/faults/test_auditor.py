@@ -140,6 +140,8 @@ def test_a_repeated_answer_is_one_that_was_true() -> None:
     assert list(repeats(asked, before, again, [PAYMENT])) == []
     other = replied(PAYMENT | {"amount": 1}, replay=True)
     assert "never was" in next(repeats(asked, before, other, [PAYMENT]))
+    between = replied(PAYMENT | {"amount_refunded": 5}, replay=True)
+    assert list(repeats(asked, [], between, [PAYMENT])) == []
     assert "as if it were new" in next(repeats(asked, before, replied(PAYMENT), [PAYMENT]))
     spaced = Reply(201, again.headers, again.body + b" ")
     assert "other bytes" in next(repeats(asked, before, spaced, [PAYMENT]))
