@@ -44,7 +44,7 @@ _COLUMNS: statements.Columns = (
     *statements._LEGS,
 )
 _WRITE = f"""
-WITH {statements._input(_COLUMNS)}, moved AS (SELECT * FROM input), {statements._POSTED}
+WITH {statements.input_of(_COLUMNS)}, moved AS (SELECT * FROM input), {statements._POSTED}
 SELECT count(*) FROM posted
 """
 _BARE = """

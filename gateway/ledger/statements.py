@@ -24,10 +24,7 @@ def input_of(columns: Columns) -> str:
 
 
 def merchants_of(columns: Columns) -> str:
-    """Name the parameter after the columns: each merchant of the batch once.
-
-    It tells an engine that is spread over nodes which of them to ask.
-    """
+    """Name the parameter after the columns: each merchant once, to find its node by."""
     return f"${len(columns) + 1}::bigint[]"
 
 
@@ -37,8 +34,8 @@ _LEGS: Final[Columns] = tuple(
 )
 EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
 
-# What every posting does once its item is `moved`: transfers, balances folded once per account,
-# the merchant's next sequences, events.
+# What every posting does once its item is `moved`: transfers, balances folded by pair of accounts
+# and then by account, so that little is sorted, the merchant's next sequences, events.
 _POSTED: Final = """
 posted AS (
     INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,
@@ -51,12 +48,13 @@ posted AS (
            (2::smallint, m.debit_2, m.credit_2, m.amount_2)) AS leg (n, debit, credit, amount)
      WHERE leg.amount IS NOT NULL
     RETURNING merchant_id, debit_account, credit_account, amount
+), summed AS (
+    SELECT merchant_id, debit_account, credit_account, sum(amount) FROM posted GROUP BY 1, 2, 3
 ), folded AS (
     INSERT INTO account AS a (merchant_id, account, debits_posted, credits_posted)
     SELECT merchant_id, account, sum(debit), sum(credit)
-      FROM (SELECT merchant_id, debit_account AS account, amount AS debit, 0 AS credit FROM posted
-            UNION ALL
-            SELECT merchant_id, credit_account, 0, amount FROM posted) AS side
+      FROM (SELECT merchant_id, debit_account AS account, sum AS debit, 0 AS credit FROM summed
+            UNION ALL SELECT merchant_id, credit_account, 0, sum FROM summed) AS side
      GROUP BY merchant_id, account ORDER BY merchant_id, account
     ON CONFLICT (merchant_id, account) DO UPDATE
        SET debits_posted = a.debits_posted + EXCLUDED.debits_posted,
