@@ -32,7 +32,13 @@ check: $(READY)  ## lint, types, floors
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## run the micro benchmarks
-	$(BIN)/pytest -q bench/micro --benchmark-only
+	$(BIN)/pytest -q bench/micro --benchmark-only --benchmark-disable-gc
+
+bench-save: $(READY)  ## keep what the micro benchmarks measure as the baseline; 3 minutes
+	@$(BIN)/python -m bench.compare save
+
+bench-compare: $(READY)  ## run them again and fail beyond the noise of the baseline
+	@$(BIN)/python -m bench.compare check
 
 capacity: $(READY)  ## payments per second beside a bare aiohttp echo; takes a minute
 	@$(BIN)/python -m bench.load.capacity
@@ -62,4 +68,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench capacity flash-sale locust docs
+.PHONY: help install run test soak check bench bench-save bench-compare capacity flash-sale locust docs

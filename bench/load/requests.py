@@ -21,22 +21,22 @@ def payments(
 
     A signature is good for 300 seconds, so take no more than what is sent within that time.
     """
-    for name, order in _orders(method):
+    for name, order in orders(method):
         request = Unsigned("POST", "/v1/payments", _encode(order), idempotency_key=name)
         yield on_the_wire(request, sign(request, credentials, datetime.now(UTC)), host)
 
 
 def batches(credentials: Credentials, host: str, items: int) -> Iterator[bytes]:
     """Sign batches of so many of the same payments, each item with its own key."""
-    orders = _orders(CARD_OK)
+    wanted = orders(CARD_OK)
     while True:
-        body = [{"idempotency_key": name} | order for name, order in islice(orders, items)]
+        body = [{"idempotency_key": name} | order for name, order in islice(wanted, items)]
         key = str(body[0]["idempotency_key"]) + "-batch"
         request = Unsigned("POST", "/v1/payments/batch", _encode({"payments": body}), key)
         yield on_the_wire(request, sign(request, credentials, datetime.now(UTC)), host)
 
 
-def _orders(method: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def orders(method: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give orders without end, each with a name that nothing had before."""
     run = secrets.token_hex(6)
     for number in count(1):

@@ -15,7 +15,7 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.rules import Change, consequence
 from gateway.ledger.store import PostgresBooks
-from tests.conftest import Database
+from tests.servers_kit import Database
 from tests.unit.nouns import EXPIRY, MATCHED, NOON
 
 CLOCK = Clock()

@@ -1,0 +1,34 @@
+"""The baseline of the microbenchmarks: what is slower beyond the noise is named, no more."""
+
+from bench.compare import baseline_of, slower
+
+CALIBRATION = "bench_calibration.py::test_calibration"
+
+
+def run(claims: float, *, machine: float = 1.0) -> dict[str, float]:
+    return {CALIBRATION: 1000 * machine, "claims": claims * machine, "open": 15 * machine}
+
+
+BASELINE = baseline_of([run(29), run(30), run(33)])
+
+
+def test_the_noise_is_what_the_runs_showed() -> None:
+    assert BASELINE.benchmarks["claims"].ratio == 0.03
+    assert round(BASELINE.benchmarks["claims"].noise, 2) == 0.13
+    assert BASELINE.benchmarks["open"].noise == 0
+    assert CALIBRATION not in BASELINE.benchmarks
+
+
+def test_a_slower_machine_is_no_slower_code() -> None:
+    assert slower(BASELINE, [run(30, machine=3.0), run(31, machine=2.5)]) == []
+
+
+def test_the_best_run_is_held_against_the_noise() -> None:
+    assert slower(BASELINE, [run(60), run(37)]) == []
+    (found,) = slower(BASELINE, [run(60), run(39)])
+    assert found.startswith("claims: +30% against the baseline")
+
+
+def test_what_is_gone_is_named() -> None:
+    gone = {name: us for name, us in run(30).items() if name != "open"}
+    assert slower(BASELINE, [gone]) == ["open: it is not there any more"]
