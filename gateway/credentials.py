@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway import merchants
 from gateway.assembly import on_database, public_base
 from gateway.channels.credential import read_credential
 from gateway.channels.kinds import KINDS
@@ -13,9 +14,11 @@ from gateway.channels.ports import StoredCredential
 from gateway.channels.store import PostgresCredentials
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
-from gateway.domain.identity import is_id
+from gateway.domain.identity import PLATFORM, is_id
 from gateway.drivers.clock import Clock
+from gateway.drivers.postgres import Postgres
 from gateway.settings import Settings
+from gateway.verify.store import PostgresKeyStore
 
 _Told = TypeVar("_Told")
 
@@ -31,8 +34,11 @@ def add(
         raise FloodgateError("a label is short and can be printed")
     credential = read_credential(kind, _words(file))
 
-    async def adding(store: PostgresCredentials) -> dict[str, Any]:
-        owner = await store.owner(merchant)
+    async def adding(postgres: Postgres) -> dict[str, Any]:
+        owner, store = PLATFORM, PostgresCredentials(postgres, vault=None)
+        if merchant is not None:
+            keys = PostgresKeyStore(postgres, vault=None)
+            owner = (await merchants.known(keys, merchant)).number
         made = await store.add(channel, credential, owner=owner, label=label, at=Clock().now())
         address = f"{public_base(settings)}/notices/{channel}"
         return {
@@ -42,7 +48,7 @@ def add(
             "notify_url": address if merchant is None else f"{address}/{merchant}",
         }
 
-    return _with_store(settings, adding)
+    return on_database(settings, adding)
 
 
 def listed(settings: Settings) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.assembly import on_database
 from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import is_id
+from gateway.domain.stages import Merchant
 from gateway.drivers.clock import Clock
 from gateway.settings import Settings
 from gateway.verify import schemes
@@ -80,14 +81,19 @@ def revoke(settings: Settings, *, key_id: str) -> None:
     _with_store(settings, revoking)
 
 
+async def known(store: PostgresKeyStore, merchant: str) -> Merchant:
+    """Look a merchant up by its public id; that there is none is an error."""
+    found = await store.find_merchant(merchant) if is_id(merchant, "mer") else None
+    if found is None:
+        raise FloodgateError("there is no such merchant")
+    return found
+
+
 async def _add_key(
     store: PostgresKeyStore, merchant_id: str, key: KeyWish, secret: bytes | None
 ) -> dict[str, Any]:
-    merchant = await store.find_merchant(merchant_id) if is_id(merchant_id, "mer") else None
-    if merchant is None:
-        raise FloodgateError("there is no such merchant")
     key_id = await store.add_key(
-        merchant,
+        await known(store, merchant_id),
         algorithm=key.algorithm,
         secret=secret,
         public_key=key.public_key,

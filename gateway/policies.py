@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway import merchants
 from gateway.assembly import offers_of, on_database
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
@@ -206,8 +207,4 @@ async def _number_of(merchant: str | None, postgres: Postgres) -> int:
 
 
 async def _merchant(merchant: str, postgres: Postgres) -> Merchant:
-    store = PostgresKeyStore(postgres, vault=None)
-    found = await store.find_merchant(merchant) if is_id(merchant, "mer") else None
-    if found is None:
-        raise FloodgateError("there is no such merchant")
-    return found
+    return await merchants.known(PostgresKeyStore(postgres, vault=None), merchant)

@@ -91,6 +91,8 @@ def read_credential(kind: Kind, words: Mapping[str, Any]) -> Credential:
         kind.make((credential,), "https://floodgate.invalid/notices")
     except ValueError as error:
         raise CredentialWrong(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - whatever reads keys may trip over them
+        raise CredentialWrong(f"it cannot be used: {type(error).__name__}") from None
     return credential
 
 

@@ -9,7 +9,7 @@ from gateway.channels.notices import KeptNotice
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Notice, NoticeRefused, Verb
 from gateway.channels.registry import Account, Registry
 from gateway.domain.identity import uuid_of
-from gateway.domain.outcome import Advice, Failure, Outcome
+from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
@@ -115,7 +115,7 @@ class Channels:
             return Outcome(code=_UNAVAILABLE, sent=False)
         outcome = await self._courier.ask(account.channel, ask)
         refused = outcome.code == CREDENTIAL_REFUSED
-        if outcome.sent:
+        if refused or outcome.verdict is not Verdict.UNKNOWN:
             self._registry.heard(account, refused=refused)
         if not refused:
             return outcome

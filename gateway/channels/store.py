@@ -9,7 +9,7 @@ from gateway.channels.credential import Credential
 from gateway.channels.ports import StoredCredential
 from gateway.domain import identity
 from gateway.domain.errors import FloodgateError
-from gateway.domain.identity import PLATFORM, uuid_of
+from gateway.domain.identity import uuid_of
 from gateway.drivers import sealing
 from gateway.drivers.postgres import Postgres, Row
 from gateway.drivers.reloading import tell_changed
@@ -34,7 +34,6 @@ UPDATE channel_credential SET revoked_at = coalesce(revoked_at, $3)
  WHERE merchant_id = $1 AND id = $2
 RETURNING id
 """
-_MERCHANT: Final = "SELECT id FROM merchant WHERE public_id = $1"
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -53,17 +52,6 @@ class PostgresCredentials:
     async def listed(self) -> list[StoredCredential]:
         """Give every credential that is not revoked, closed, newest first."""
         return [_stored(row, None) for row in await self._postgres.read(_LIVE)]
-
-    async def owner(self, merchant_id: str | None) -> int:
-        """Give the number of a merchant by its public id, and 0 without one."""
-        if merchant_id is None:
-            return PLATFORM
-        known = identity.is_id(merchant_id, "mer")
-        rows = await self._postgres.read(_MERCHANT, uuid_of(merchant_id)) if known else ()
-        if not rows:
-            raise FloodgateError("there is no such merchant")
-        number: int = rows[0]["id"]
-        return number
 
     async def add(
         self, channel: str, credential: Credential, *, owner: int, label: str, at: datetime

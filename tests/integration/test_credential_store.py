@@ -98,9 +98,6 @@ async def test_an_account_keeps_its_owner(command: PostgresCredentials) -> None:
     await command.revoke(made, CLOCK.now())
     with pytest.raises(FloodgateError, match="another owner"):
         await added(command, "owned", owner=7)
-    with pytest.raises(FloodgateError, match="no such merchant"):
-        await command.owner("mer_" + "0" * 32)
-    assert await command.owner(None) == PLATFORM
 
 
 async def test_the_application_may_revoke_and_change_nothing_else(
