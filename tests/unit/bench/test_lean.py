@@ -1,0 +1,57 @@
+"""The lean generator counts every answer, every broken connection and every start it missed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import repeat
+
+import pytest
+
+from bench.load.histogram import Histogram
+from bench.load.lean import Generator
+
+REQUEST = b"GET / HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99, 1.0])
+def test_a_percentile_is_right_to_two_hundredths(share: float) -> None:
+    histogram = Histogram().add([Histogram(), Histogram()])
+    for microseconds in range(100_001):
+        histogram.record(microseconds)
+    assert histogram.percentile(share) == pytest.approx(share * 100_000, rel=0.02)
+    assert (histogram.total, histogram.highest) == (100_001, 100_000)
+
+
+@asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[str]:
+    """Give these answers on each connection, in order, then hang up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for answer in answers:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer[:20])
+                await writer.drain()
+                writer.write(answer[20:])
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_answers_are_counted_by_status_and_ends_as_broken() -> None:
+    made = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+    busy = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
+    async with answering(made, busy, b"") as base_url:
+        result = await Generator(base_url, repeat(REQUEST)).closed(connections=3, seconds=0.2)
+    assert (result.statuses, result.sent, result.broken) == ({201: 3, 503: 3}, 9, 3)
+
+
+async def test_an_arrival_that_gets_no_connection_is_missed() -> None:
+    async with answering() as base_url:
+        pass  # from now on nobody listens there
+    generator = Generator(base_url, repeat(REQUEST))
+    result = await generator.opened(iter([0.0] * 5), connections=0, connections_max=9)
+    assert (result.missed, result.sent, result.answered) == (5, 0, 0)
