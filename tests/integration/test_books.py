@@ -270,7 +270,7 @@ async def test_batches_in_opposite_orders_do_not_stop_each_other(
     assert [proof.id for proof in await prove(postgres) if not proof.holds] == []
 
 
-@pytest.mark.parametrize("table", ["transfer", "event", "sighting"])
+@pytest.mark.parametrize("table", ["transfer", "event"])
 @pytest.mark.parametrize(
     "forbidden",
     [
