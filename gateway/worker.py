@@ -81,14 +81,14 @@ async def _drain(server: asyncio.AbstractServer, api: ApiServer) -> None:
 
 
 async def work(settings: Settings) -> None:
-    """Run the background worker until told to stop: recovery of unknown outcomes, webhooks."""
+    """Run the background worker until told to stop: recovery, webhooks, retention."""
     async with (
         until_told_to_stop() as stop,
         assembly.house(settings) as home,
         kept_fresh(settings.database_url, home.held),
         assembly.relay_of(home) as relay,
     ):
-        await _until(stop, keep_resuming(home.desk), relay.run())
+        await _until(stop, keep_resuming(home.desk), relay.run(), assembly.retention_of(home).run())
 
 
 async def _until(stop: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> None:
