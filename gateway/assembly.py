@@ -14,6 +14,7 @@ from gateway.channels.courier import Courier
 from gateway.channels.notices import NoticeBox
 from gateway.channels.port import Channel
 from gateway.channels.registry import Registry
+from gateway.channels.remarks import Remarks
 from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SecondSimulator, SimulatorChannel
 from gateway.channels.store import PostgresCredentials
@@ -37,6 +38,7 @@ from gateway.events.webhooks import Webhooks
 from gateway.faces.api.pages import Pages
 from gateway.faces.api.server import ApiServer
 from gateway.flow.desk import Desk
+from gateway.flow.retention import Retention
 from gateway.idempotency.fast import FastClaims
 from gateway.idempotency.service import Idempotency
 from gateway.ledger import proofs
@@ -201,6 +203,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         refunds = RefundLedger(books, PostgresRefundBooks(postgres, clock))
         leaving.push_async_callback(refunds.drain)
         claims = FastClaims(redis)
+        remarks = Remarks(postgres)
+        leaving.push_async_callback(remarks.drain)
         courier = Courier(outbound, clock, seconds=settings.channel_seconds)
         desk = Desk(
             verify=Verify(
@@ -211,8 +215,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             match=Match(),
             idempotency=Idempotency(claims),
             routing=routing,
-            channels=Channels(registry, courier, clock),
+            channels=Channels(registry, courier, clock, remarks),
             notices=NoticeBox(postgres, clock),
+            remarks=remarks,
             ledger=ledger,
             refunds=refunds,
             recovery=RecoveryQueue(postgres, functools.partial(_paces, registry)),
@@ -233,6 +238,11 @@ async def relay_of(home: House) -> AsyncIterator[Relay]:
     async with GuardedOutbound(_guard(home.settings)) as outbound:
         outbox = Outbox(home.postgres)
         yield Relay(outbox, outbound, vault_of(home.settings), home.desk.clock)
+
+
+def retention_of(home: House) -> Retention:
+    """Make the duty to forget."""
+    return Retention(home.postgres, home.desk.clock)
 
 
 def _guard(settings: Settings) -> Guard:

@@ -1,5 +1,6 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
+import logging
 from typing import Final
 
 from msgspec.structs import replace
@@ -8,11 +9,14 @@ from gateway.channels.courier import Courier
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Notice, NoticeRefused, Verb
 from gateway.channels.registry import Account, Registry
+from gateway.channels.remarks import Remarks, said
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.drivers.clock import Clock
+
+logger: Final = logging.getLogger(__name__)
 
 # All that a merchant hears of a credential that is missing or wrong.
 _UNAVAILABLE: Final = "channel_unavailable"
@@ -22,12 +26,19 @@ _CANNOT_NOW: Final = Failure(
 
 
 class Channels:
-    """All channels behind the verbs of the flow; whatever cannot be learnt is UNKNOWN."""
+    """All channels behind the verbs of the flow; whatever cannot be learnt is UNKNOWN.
 
-    def __init__(self, registry: Registry, courier: Courier, clock: Clock) -> None:
+    The answers to captures, closes and refunds are noted down.  The first answer of an attempt
+    stands with it, and whoever queries keeps what he saw.
+    """
+
+    def __init__(
+        self, registry: Registry, courier: Courier, clock: Clock, remarks: Remarks
+    ) -> None:
         self._registry = registry
         self._courier = courier
         self._clock = clock
+        self._remarks = remarks
 
     def has(self, channel: str, owner: int) -> bool:
         """Tell whether this owner has an account at a channel of this name."""
@@ -49,6 +60,17 @@ class Channels:
                 return notice, account
         raise refusal
 
+    def believes(self, kept: KeptNotice) -> bool:
+        """Tell whether a notice is its channel's, whatever else a look at it brings about."""
+        try:
+            notice, _ = self.read_notice(kept)
+            return notice.outcome.is_clean
+        except NoticeRefused:
+            return False
+        except Exception as error:  # noqa: BLE001 - it is kept first, and fails when it is served
+            logger.warning("a notice of %s cannot be read: %s", kept.channel, type(error).__name__)
+            return False
+
     async def ask(self, opened: Opened) -> Answered:
         """Ask for the money of a new attempt."""
         return await self._answer(opened, Verb.CREATE)
@@ -57,13 +79,23 @@ class Channels:
         """Ask what became of an attempt; this moves nothing."""
         return await self._answer(opened, Verb.QUERY)
 
+    async def query_refused(self, opened: Opened) -> Answered:
+        """Ask how an attempt stands that would not be captured or closed, and note it down."""
+        answered = await self._answer(opened, Verb.QUERY)
+        await self._note(answered, Verb.QUERY)
+        return answered
+
     async def close(self, opened: Opened) -> Answered:
         """Ask that an attempt can never succeed any more."""
-        return await self._answer(opened, Verb.CLOSE)
+        answered = await self._answer(opened, Verb.CLOSE)
+        await self._note(answered, Verb.CLOSE)
+        return answered
 
     async def capture(self, opened: Opened) -> Answered:
         """Ask for the money of an authorization: the attempt says how much."""
-        return await self._answer(opened, Verb.CAPTURE)
+        answered = await self._answer(opened, Verb.CAPTURE)
+        await self._note(answered, Verb.CAPTURE)
+        return answered
 
     async def refund(self, opened: RefundOpened) -> RefundAnswered:
         """Ask that money goes back; asked again under the same number it goes back once."""
@@ -86,7 +118,15 @@ class Channels:
             captured=standing.captured,
         )
         outcome = await self._asked(standing.channel, standing.account, ask)
-        return RefundAnswered(opened, outcome, self._clock.now())
+        answered = RefundAnswered(opened, outcome, self._clock.now())
+        remark = said(verb.value, standing.refund.id, outcome, answered.at)
+        await self._remarks.note(standing.merchant, standing.refund.payment, remark)
+        return answered
+
+    async def _note(self, answered: Answered, verb: Verb) -> None:
+        attempt = answered.opened.attempt
+        remark = said(verb.value, attempt.id, answered.outcome, answered.at)
+        await self._remarks.note(attempt.merchant, attempt.payment_id, remark)
 
     async def _answer(self, opened: Opened, verb: Verb) -> Answered:
         standing, attempt = opened.standing, opened.attempt

@@ -120,6 +120,18 @@ CHECK_GIVE_UP_SECONDS = 3 * 24 * 3600
 # Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
 NOTICE_KEEP_SECONDS = 3.0
 NOTICE_LEFT_SECONDS = 5
+# Nobody is turned away: who finds no room waits for it.  What nobody signed has a little room of
+# its own, and a pace of each worker at which retention keeps up with deleting it.
+NOTICES_WAITING_MAX = 4096
+STRAYS_WAITING_MAX = 16
+STRAYS_PER_SECOND_MAX = 200
+# A refused notice is told where it names an attempt, but anybody can send one.
+NOTICE_NUMBERS_MAX = 3
+REFUSED_NOTICES_TOLD_MAX = 20
+
+# The history of a payment: how long an answer waits for its remark, and how many are shown.
+REMARK_SECONDS = 1.0
+TIMELINE_REMARKS_MAX = 1000
 
 # Webhooks: the waits before each of the twelve tries, then dead letter.
 WEBHOOK_TRY_WAIT_SECONDS = (
@@ -147,6 +159,21 @@ WEBHOOK_PAUSE_SECONDS_MAX = 300
 WEBHOOK_RETRY_AFTER_SECONDS_MAX = 3600
 WEBHOOK_RETRY_AFTER_CHARS_MAX = 64
 
+# Retention.  A key is promised for a day, and a month covers whoever tries again after an outage; a
+# delivery is of use while somebody may ask why it failed; a channel's own notice is evidence until
+# the months for disputes are over; what nobody signed only shows who tries; the history is read as
+# long as a payment can be disputed, refunded or asked about.  Facts about money stay for ever.
+KEY_KEEP_DAYS = 30
+DELIVERY_KEEP_DAYS = 30
+NOTICE_KEEP_DAYS = 180
+REFUSED_NOTICE_KEEP_DAYS = 7
+REFUSED_NOTICES_MAX = 10_000
+HISTORY_KEEP_DAYS = 400
+# Each worker looks at so many rows of each table in a second, and rests at its end.
+RETENTION_BATCH_ITEMS_MAX = 1000
+RETENTION_PAUSE_SECONDS = 1.0
+RETENTION_REST_SECONDS = 600
+
 # Stopping: SIGTERM finishes what began within this time.
 DRAIN_SECONDS = 25
 
@@ -165,6 +192,13 @@ assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowe
 assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"
 assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
+assert KEY_KEEP_DAYS * 24 * 3600 > ANSWER_KEEP_SECONDS, "PostgreSQL remembers what Redis forgot"
+assert KEY_KEEP_DAYS * 24 * 3600 > EXPIRY_SECONDS_MAX, "a payment's key outlives its open time"
+assert 2 * sum(WEBHOOK_TRY_WAIT_SECONDS) < DELIVERY_KEEP_DAYS * 24 * 3600, "tries end long before"
+assert REFUSED_NOTICE_KEEP_DAYS < NOTICE_KEEP_DAYS < HISTORY_KEEP_DAYS, "the raw goes first"
+assert STRAYS_PER_SECOND_MAX * 4 < RETENTION_BATCH_ITEMS_MAX / RETENTION_PAUSE_SECONDS, (
+    "one worker forgets what four gateways let in"
+)
 assert DRAIN_SECONDS < MINTED_WITHIN_SECONDS, "whatever waits mints its id before it is cut off"
 assert PAGE_ITEMS_MAX < PAGE_WALK_ITEMS_MAX, "a page fits into one walk"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"

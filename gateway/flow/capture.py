@@ -44,7 +44,7 @@ async def ask_for_capture(begun: Opened, desk: Desk) -> Answered:
     answered = await desk.channels.capture(begun)
     if answered.outcome.verdict is not Verdict.FAILED:
         return answered
-    answered = await desk.channels.query(begun)
+    answered = await desk.channels.query_refused(begun)
     if answered.outcome.verdict is Verdict.AUTHORIZED:
         # It is as if it had never been asked: the hold may be captured otherwise, or canceled.
         begun = replace(begun, attempt=replace(begun.attempt, capture_amount=None))

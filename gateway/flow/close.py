@@ -45,4 +45,4 @@ async def close_at_channel(opened: Opened, desk: Desk) -> Answered:
     if closed.outcome.verdict is Verdict.CLOSED:
         return closed
     again = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
-    return await desk.channels.query(again or opened)
+    return await desk.channels.query_refused(again or opened)

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from gateway.channels.notices import NoticeBox
+from gateway.channels.remarks import Remarks
 from gateway.channels.service import Channels
 from gateway.drivers.clock import Clock
 from gateway.events.deliveries import Deliveries
@@ -27,6 +28,7 @@ class Desk(Struct, frozen=True):
     routing: Routing
     channels: Channels
     notices: NoticeBox
+    remarks: Remarks
     ledger: Ledger
     refunds: RefundLedger
     recovery: RecoveryQueue

@@ -10,24 +10,31 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.channels.notices import KeptNotice
+from gateway.channels.notices import REFUSED, KeptNotice
 from gateway.channels.port import Notice, NoticeRefused
 from gateway.channels.registry import Account
+from gateway.channels.remarks import said
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, InDoubt, Problem
 from gateway.domain.identity import PLATFORM, is_id, merchant_number, public, uuid_of
+from gateway.domain.payment import Fact
 from gateway.domain.refund import RefundStanding
 from gateway.domain.stages import Answer, Answered, Attempt, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
+from gateway.ledger.rules import fact_of
 
 logger: Final = logging.getLogger(__name__)
 
 _NUMBER: Final = re.compile(r"[0-9a-f]{32}")
+# Facts of which it is told that other money was spoken of than was asked for.
+_STRANGE: Final = frozenset({Fact.CONFLICTED, Fact.PAID_AGAIN})
+_TAKEN: Final = Answer(200, b'{"status":"taken"}')
 
 
 async def take_notice(address: str, headers: Mapping[str, str], body: bytes, desk: Desk) -> Answer:
     """Serve one notice; whatever happens after it is kept, it is not lost.
 
+    It is looked at before that only to know among whom it waits: nobody acts on what it says.
     `address` names a channel of the platform, or a channel and the merchant whose own account is
     there: `stripe`, `stripe/mer_…`.
     """
@@ -36,9 +43,10 @@ async def take_notice(address: str, headers: Mapping[str, str], body: bytes, des
     owner = merchant_number(merchant) if is_named else PLATFORM
     if bool(slash) is not is_named or not desk.channels.has(channel, owner):
         raise Problem("not_found", "There is no such channel.")
+    notice = desk.notices.arrived(channel, owner, headers, body)
     try:
         async with asyncio.timeout(limits.NOTICE_KEEP_SECONDS):
-            notice = await desk.notices.keep(channel, owner, headers, body)
+            await desk.notices.keep(notice, believed=desk.channels.believes(notice))
     except (TimeoutError, InDoubt):
         # Kept or not, the channel sends it again, and a second one does nothing.
         raise Problem("unavailable", "This notice may not be kept; send it again.") from None
@@ -50,10 +58,10 @@ async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
     try:
         notice, account = desk.channels.read_notice(kept)
     except NoticeRefused as refusal:
-        await desk.notices.done(kept, f"refused: {refusal.reason}")
+        await desk.notices.done(kept, f"{REFUSED}: {refusal.reason}")
         raise Problem("notice_refused", "This notice cannot be believed.") from None
     if not notice.outcome.is_clean:
-        await desk.notices.done(kept, "refused: unreadable")
+        await desk.notices.done(kept, f"{REFUSED}: unreadable")
         raise Problem("notice_refused", "This notice cannot be believed.")
     try:
         await desk.notices.done(kept, await _post(notice, account, kept, desk))
@@ -79,6 +87,9 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
     if opened is None or not _is_its(account, opened.attempt):
         return "unmatched"
     answered = Answered(opened, notice.outcome, kept.received_at)
+    if fact_of(opened.standing, opened.attempt, notice.outcome, kept.received_at) in _STRANGE:
+        remark = said("notice_differs", kept.id, notice.outcome, kept.received_at)
+        await desk.remarks.note(merchant, opened.standing.payment.id, remark)
     posted = await desk.ledger.post(answered)
     await desk.recovery.saw(answered, "notice")
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
@@ -99,6 +110,8 @@ async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk:
     if uuid_of(standing.attempt_id) != notice.number:
         return "unmatched"
     answered = RefundAnswered(RefundOpened(standing), notice.outcome, kept.received_at)
+    remark = said("refund_notice", standing.refund.id, notice.outcome, kept.received_at)
+    await desk.remarks.note(merchant, standing.refund.payment, remark)
     posted = await desk.refunds.post(answered)
     return "posted" if posted.standing.version > standing.version else "nothing new"
 

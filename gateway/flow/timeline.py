@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from gateway.channels.remarks import Remark
+from gateway.domain.identity import public
 from gateway.domain.money import in_words
-from gateway.domain.payment import Standing
+from gateway.domain.payment import Payment, Standing
 from gateway.domain.refund import RefundStanding
 from gateway.drivers.postgres import Row
 from gateway.events.feed import Event
@@ -14,6 +16,16 @@ from gateway.flow.desk import Desk
 from gateway.flow.route import told
 from gateway.ledger.lists import Entry
 
+# What was asked of the channel, or told by it, as the history words it.
+_REMARKED: Final = {
+    "capture": ("answer", "asked to capture"),
+    "close": ("answer", "asked to close"),
+    "refund": ("answer", "asked to refund"),
+    "query": ("query", "asked how it stands"),
+    "query_refund": ("query", "asked about the refund"),
+    "refund_notice": ("notice", "told of the refund"),
+    "notice_differs": ("notice", "told of other money than was asked for"),
+}
 _HEARD: Final = {
     "query": "asked again",
     "sync": "asked at the merchant's wish",
@@ -25,7 +37,7 @@ _HEARD: Final = {
 # Facts of one instant are told in the order in which they come about.
 _ORDER: Final = (
     *("request", "attempt", "refund", "answer", "query", "sync", "notice", "void"),
-    *("state", "journal", "event"),
+    *("refusal", "state", "journal", "event"),
 )
 _ENTRIES_MAX: Final = 1000
 
@@ -46,6 +58,10 @@ async def tell(standing: Standing, desk: Desk) -> list[Moment]:
     entries = await desk.reader.entries(
         merchant, account=None, payment_id=payment.id, below=None, limit=_ENTRIES_MAX
     )
+    remarks = await desk.remarks.of_payment(merchant, payment.id)
+    # What was seen in the same instant is the same answer: the remark says what had been asked.
+    noted = {remark.at for remark in remarks if remark.kind in {"capture", "close"}}
+    seen = {row["seen_at"] for row in sightings}
     moments = [
         Moment(
             at=payment.created_at,
@@ -55,7 +71,16 @@ async def tell(standing: Standing, desk: Desk) -> list[Moment]:
             details={"payment": payment.id},
         ),
         *(moment for row in attempts for moment in _of_attempt(row)),
-        *(_of_sighting(row) for row in sightings),
+        *(
+            _of_sighting(row)
+            for row in sightings
+            if row["source"] != "query" or row["seen_at"] not in noted
+        ),
+        *(
+            _of_remark(remark, payment)
+            for remark in remarks
+            if remark.kind != "query" or remark.at not in seen
+        ),
         *(_of_refund(each) for each in await desk.refunds.of_payment(merchant, payment.id)),
         *(m for e in await desk.feed.of_payment(merchant, payment.id) for m in _of_event(e)),
         *_of_journals(entries),
@@ -69,7 +94,7 @@ def _of_attempt(row: Row) -> list[Moment]:
         kind="attempt",
         summary=f"attempt recorded, then sent to {row['channel']}",
         details={
-            "attempt": f"att_{row['id'].hex}",
+            "attempt": public("att", row["id"].hex),
             "channel": row["channel"],
             "routing": told(row["decision"]) if row["decision"] is not None else None,
         },
@@ -92,6 +117,28 @@ def _of_sighting(row: Row) -> Moment:
         summary=f"{_HEARD[row['source']]}: {row['verdict']}",
         details={"code": row["code"]},
     )
+
+
+def _of_remark(remark: Remark, payment: Payment) -> Moment:
+    """Word a remark; a refused notice is nobody's word, so nothing that it says is shown."""
+    amount = in_words(remark.amount, payment.currency) if remark.amount is not None else None
+    match remark.kind:
+        case "capture_asked":
+            return Moment(at=remark.at, kind="request", summary=f"{amount} asked to be captured")
+        case "cancel_asked":
+            return Moment(at=remark.at, kind="request", summary="asked to be canceled")
+        case "notice_refused":
+            return Moment(
+                at=remark.at,
+                kind="refusal",
+                summary=f"somebody told of this payment, and was not believed ({remark.code})",
+                details={"notice": public("ntc", remark.subject)},
+            )
+    kind, words = _REMARKED[remark.kind]
+    details = {"code": remark.code} | ({"amount": remark.amount} if amount else {})
+    if remark.kind in {"refund", "query_refund", "refund_notice"}:
+        details["refund"] = public("re", remark.subject)
+    return Moment(at=remark.at, kind=kind, summary=f"{words}: {remark.verdict}", details=details)
 
 
 def _of_refund(standing: RefundStanding) -> Moment:

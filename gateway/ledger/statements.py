@@ -198,6 +198,12 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, payment_id, at
       FROM moved WHERE key IS NOT NULL ORDER BY merchant_id, key
+    RETURNING merchant_id, key, resource_id
+), asked AS (
+    -- Told in the payment's history; changes that nobody asked for cost nothing here.
+    INSERT INTO remark (merchant_id, payment_id, at, kind, subject_id, amount)
+    SELECT m.merchant_id, m.payment_id, m.at, 'capture_asked', m.attempt_id, m.capture_amount
+      FROM keyed k JOIN moved m ON m.merchant_id = k.merchant_id AND m.key = k.key
 ), tried AS (
     UPDATE attempt a
        SET status = m.attempt_status, code = m.code,
@@ -237,34 +243,6 @@ SELECT w.event_id
   JOIN event e ON e.merchant_id = w.merchant_id AND e.payment_id = w.payment_id
               AND e.id = w.event_id
  WHERE w.merchant_id = ANY($1)
-"""
-
-# The merchant wants the payment closed: from now on recovery closes it, whoever dies.  Only one
-# cancellation is ever wished, and none once a capture was begun or the payment has ended.  The
-# channel is about to be asked, so the lease is taken over from a query that is perhaps under way:
-# that one moves nothing.
-BEGIN_CANCEL: Final = """
-WITH alive AS MATERIALIZED (
-    SELECT merchant_id FROM payment
-     WHERE merchant_id = $1 AND id = $5::uuid
-       AND status IN ('processing', 'requires_action', 'requires_capture') FOR UPDATE
-), free AS (
-    SELECT merchant_id FROM attempt
-     WHERE merchant_id = $1 AND id = $7 AND NOT cancel_wished AND capture_amount IS NULL
-       AND NOT replaced AND EXISTS (SELECT FROM alive) FOR UPDATE
-), claimed AS (
-    INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
-    SELECT merchant_id, $2, $3::bytea, $4, $5::uuid, $6::timestamptz FROM free
-    ON CONFLICT (merchant_id, key) DO NOTHING
-    RETURNING merchant_id
-), hurried AS (
-    UPDATE attempt SET cancel_wished = true, due_at = $8, leased_until = $8
-     WHERE merchant_id = $1 AND id = $7 AND EXISTS (SELECT FROM claimed)
-)
-SELECT merchant_id FROM claimed
-"""
-HEARD: Final = """
-SELECT fingerprint, operation, resource_id FROM idempotency_key WHERE merchant_id = $1 AND key = $2
 """
 
 # A new refund: its key, its amount reserved on the payment, the refund, and the journal by which

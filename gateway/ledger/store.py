@@ -19,7 +19,7 @@ from gateway.domain.stages import (
 )
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
-from gateway.ledger import recovery_statements, statements
+from gateway.ledger import recovery_statements, statements, wishes
 from gateway.ledger.codec import (
     change_row,
     columns,
@@ -128,7 +128,7 @@ class PostgresBooks:
 
     async def heard(self, claimed: Claimed) -> Heard | None:
         """Look up what PostgreSQL remembers of a key."""
-        rows = await self._postgres.read(statements.HEARD, claimed.merchant.number, claimed.key)
+        rows = await self._postgres.read(wishes.HEARD, claimed.merchant.number, claimed.key)
         if not rows:
             return None
         row = rows[0]
@@ -140,7 +140,7 @@ class PostgresBooks:
         False when its key was used before, or somebody is closing or capturing the attempt.
         """
         rows = await self._postgres.write(
-            statements.BEGIN_CANCEL,
+            wishes.BEGIN_CANCEL,
             attempt.merchant,
             claimed.key,
             claimed.fingerprint,

@@ -9,8 +9,8 @@ DECLARE
     fixed CONSTANT text[][] := ARRAY[
         ['payment', 'merchant_id id reference amount currency commission_bps capture channel words'
                     ' payer created_at expires_at'],
-        ['attempt', 'merchant_id id payment_id channel amount currency sent_at expires_at decision'
-                    ' terms'],
+        ['attempt', 'merchant_id id payment_id channel account amount currency sent_at expires_at'
+                    ' decision terms'],
         ['refund', 'merchant_id id payment_id attempt_id reference amount currency reason channel'
                    ' from_suspense commission_back channel_fee_back created_at'],
         ['account', 'merchant_id account'],

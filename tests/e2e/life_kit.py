@@ -5,10 +5,12 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from gateway.channels.simulator.books import Books
 from gateway.channels.simulator.messages import SIGNATURE, TIMESTAMP, Message, Report, sign
+from tests.conftest import Database
 from tests.e2e.harness import Reply, Shop, System, until
 from tests.e2e.idempotency_kit import Witness
 
@@ -122,6 +124,13 @@ async def notify(
         SIGNATURE: sign(key, "NOTICE", timestamp=timestamp, body=body),
     }
     return await shop.send("POST", f"/notices/{channel}", body, headers)
+
+
+async def as_owner(database: Database, sql: str, *arguments: Any) -> None:
+    """Change what the application itself may not touch."""
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute(sql, *arguments)
+    await owner.close()
 
 
 async def its_time_comes(witness: Witness, shop: Shop, payment_id: str) -> None:

@@ -10,6 +10,7 @@ from tests.e2e.harness import Reply, Shop, System
 from tests.e2e.idempotency_kit import Wired, Witness, replayed
 from tests.e2e.life_kit import (
     act,
+    as_owner,
     authorized,
     balances,
     events,
@@ -266,10 +267,13 @@ async def test_a_capture_that_nobody_answered_is_found_out(
     assert sorted(await booked(shop, witness)) == [700, 1999]
 
 
-async def test_a_hold_that_lapses_is_closed_at_the_acquirer(shop: Shop, witness: Witness) -> None:
+async def test_a_hold_that_lapses_is_closed_at_the_acquirer(
+    database: Any, shop: Shop, witness: Witness
+) -> None:
     """A week later, played by moving the payment into the past."""
     payment = await authorized(shop)
-    await witness.database.execute(
+    await as_owner(
+        database,
         "UPDATE payment SET created_at = created_at - interval '8 days',"
         " expires_at = expires_at - interval '8 days' WHERE id = $1",
         payment["id"].removeprefix("pay_"),

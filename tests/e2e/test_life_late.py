@@ -167,7 +167,7 @@ async def test_a_payment_is_closed_soon_after_its_deadline(shop: Shop) -> None:
     expired = await shop.until(payment["id"], "expired")
     assert expired["updated_at"] >= expired["expires_at"]
     told = [moment["summary"] for moment in await timeline(shop, payment["id"])]
-    assert "asked again: closed" in told
+    assert "asked to close: closed" in told
 
 
 async def test_no_sync_hurries_a_payment_to_its_end(shop: Shop) -> None:

@@ -154,7 +154,7 @@ def test_the_history_of_late_money(stories: Mapping[str, Story]) -> None:
     moments = stories["tok_late_success:ends"].timeline
     told = [(moment["kind"], moment["summary"]) for moment in moments]
     order = [
-        ("query", "asked again: closed"),
+        ("answer", "asked to close: closed"),
         ("state", "payment is expired"),
         ("notice", "told: succeeded"),
         ("journal", "late_success: 19.99 CNY from channel receivable to suspense, long"),
@@ -162,6 +162,8 @@ def test_the_history_of_late_money(stories: Mapping[str, Story]) -> None:
     assert [entry for entry in told if entry in order] == order
 
 
-def test_a_forged_notice_leaves_no_trace_in_the_history(stories: Mapping[str, Story]) -> None:
-    kinds = {moment["kind"] for moment in stories["tok_forged_notice:ends"].timeline}
+def test_a_forged_notice_is_told_as_one(stories: Mapping[str, Story]) -> None:
+    moments = stories["tok_forged_notice:ends"].timeline
+    kinds = [moment["kind"] for moment in moments]
     assert "notice" not in kinds
+    assert "refusal" in kinds

@@ -5,13 +5,13 @@ import uuid
 from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 
 from tests.e2e.harness import Shop, System, until
 from tests.e2e.idempotency_kit import Wired, Witness
 from tests.e2e.life_kit import (
     act,
+    as_owner,
     authorized,
     balances,
     events,
@@ -42,10 +42,8 @@ async def filed(witness: Witness, mark: str) -> list[str | None]:
 
 
 async def its_worker_is_given_up(database: Any) -> None:
-    """Make every notice older, as time would; the application itself may not touch what it kept."""
-    owner = await asyncpg.connect(database.owner_url)
-    await owner.execute("UPDATE notice SET received_at = received_at - interval '1 minute'")
-    await owner.close()
+    """Make every notice older, as time would."""
+    await as_owner(database, "UPDATE notice SET received_at = received_at - interval '1 minute'")
 
 
 async def transaction_of(shop: Shop, payment_id: str) -> str:
@@ -96,17 +94,17 @@ async def test_a_notice_is_about_an_attempt_and_never_about_a_payment(
 
 
 async def test_another_channels_attempt_is_not_its_business(
-    system: System, shop: Shop, witness: Witness
+    database: Any, system: System, shop: Shop, witness: Witness
 ) -> None:
     payment = (await shop.pay("qr")).json
     number = await number_of(shop, payment["id"])
     move = "UPDATE attempt SET channel = $2, due_at = NULL WHERE id = $1"
-    await witness.database.execute(move, number, "stripe")
+    await as_owner(database, move, number, "stripe")
     before = await facts(shop, payment["id"])
     assert (await notify(system, shop, report(number))).status == 200
     assert await filed(witness, number) == ["unmatched"]
     assert await facts(shop, payment["id"]) == before
-    await witness.database.execute(move, number, "simulator")
+    await as_owner(database, move, number, "simulator")
 
 
 @pytest.mark.parametrize("why", ["forged", "stale", "early", "unreadable"])

@@ -13,8 +13,8 @@ from tests.conftest import Database
 FIXED = {
     "payment": "merchant_id id reference amount currency commission_bps capture channel words payer"
     " created_at expires_at",
-    "attempt": "merchant_id id payment_id channel amount currency sent_at expires_at decision"
-    " terms",
+    "attempt": "merchant_id id payment_id channel account amount currency sent_at expires_at"
+    " decision terms",
     "refund": "merchant_id id payment_id attempt_id reference amount currency reason channel"
     " from_suspense commission_back channel_fee_back created_at",
     "account": "merchant_id account",
@@ -24,7 +24,7 @@ FIXED = {
     "merchant": "id public_id load_test created_at",
     "api_key": "merchant_id id algorithm secret_sealed public_key created_at",
     "platform_key": "public_key created_at",
-    "notice": "merchant_id id channel received_at headers body",
+    "notice": "merchant_id id channel owner received_at headers body",
 }
 
 

@@ -234,7 +234,7 @@ async def test_a_notice_is_believed_by_whichever_account_of_its_address_can(shel
     shelf.put("a", "1")
     shelf.put("b", "2")
     shelf.put("own", "3", owner=SHOP)
-    channels = Channels(await registry_of(shelf), None, Noon())  # type: ignore[arg-type]
+    channels = Channels(await registry_of(shelf), None, Noon(), None)  # type: ignore[arg-type]
     for secret, account in (("1", "a"), ("2", "b")):
         assert channels.read_notice(kept(0, secret=secret))[1].name == account
     assert channels.read_notice(kept(SHOP, secret="3"))[1].name == "own"
