@@ -7,7 +7,7 @@
 DO $$
 DECLARE
     fixed CONSTANT text[][] := ARRAY[
-        ['payment', 'merchant_id id reference amount currency commission_bps capture channel words'
+        ['payment', 'merchant_id id reference amount currency commission_bps capture words'
                     ' payer created_at expires_at'],
         ['attempt', 'merchant_id id payment_id channel account amount currency sent_at expires_at'
                     ' decision terms'],

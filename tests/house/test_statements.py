@@ -13,6 +13,8 @@ import pytest
 from source_tree import Source, shipped
 from test_schema import REFERENCE_TABLES, schema
 
+from tests.integration.test_permissions import FIXED
+
 # Asked over all merchants, or of tables that every node holds whole.
 PROOFS = {"gateway.ledger.proofs", "gateway.ledger.questions"}
 HELD_WHOLE = REFERENCE_TABLES | {"api_key", "channel_credential"}
@@ -21,6 +23,7 @@ TENANT_TABLES = set(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", schema())) - HELD
 STATEMENT = re.compile(r"\s*(?:WITH|SELECT|INSERT INTO|UPDATE|DELETE FROM|MERGE)\b")
 # A table that is read or changed; rows that are only inserted carry their merchant themselves.
 TOUCHED = re.compile(r"\b(?:FROM|JOIN|UPDATE)\s+(\w+)")
+CHANGED = re.compile(r"\bUPDATE (\w+)(?: \w+)? SET (.*?)(?: FROM | WHERE |$)")
 NAMES_ITS_MERCHANTS = re.compile(r"\bmerchant_id = (?:\$\d|ANY\(\$\d)")
 FORBIDDEN = {
     r"clock_timestamp|statement_timestamp|CURRENT_(?:TIMESTAMP|DATE|TIME)|LOCALTIME\w*": "clock",
@@ -91,6 +94,36 @@ def test_every_statement_names_its_merchants() -> None:
         for offence in unbounded(sql)
     ]
     assert not found, "\n".join(found)
+
+
+def changes(sql: str) -> Iterator[tuple[str, str]]:
+    """Give each table and column that a statement sets; brackets hold no assignments."""
+    for table, text in CHANGED.findall(sql):
+        flat, before = text, ""
+        while flat != before:
+            flat, before = re.sub(r"\([^()]*\)", "", flat), flat
+        yield from ((table, column) for column in re.findall(r"(?:^|, )(\w+) =", flat))
+
+
+def test_no_statement_changes_what_is_written_once() -> None:
+    seen = [
+        (place, change)
+        for source in shipped()
+        for place, sql in statements(source)
+        for change in changes(sql)
+    ]
+    assert ("payment", "status") in {change for _, change in seen}
+    found = [
+        f"{place}: {table}.{column}"
+        for place, (table, column) in seen
+        if column in FIXED.get(table, "").split()
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_changes_are_read_out_of_a_statement() -> None:
+    sql = "UPDATE payment p SET a = least(i.b, i.c), d = CASE WHEN x = 1 THEN 2 END FROM input i"
+    assert list(changes(sql)) == [("payment", "a"), ("payment", "d")]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.conftest import Database
 # What is written once.  Whoever adds a column to one of these tables either names it here, or
 # grants the application's role to change it in his migration.
 FIXED = {
-    "payment": "merchant_id id reference amount currency commission_bps capture channel words payer"
+    "payment": "merchant_id id reference amount currency commission_bps capture words payer"
     " created_at expires_at",
     "attempt": "merchant_id id payment_id channel account amount currency sent_at expires_at"
     " decision terms",
