@@ -15,6 +15,7 @@ from gateway.channels.simulator.entries import Entry, Payment
 from gateway.domain.identity import merchant_number
 from tests.e2e.harness import Shop, until
 from tests.faults.auditor import Auditor, End, money_of, repeats, unexplained
+from tests.faults.feed import FeedReader
 from tests.faults.havoc import Havoc
 from tests.faults.merchants import Asked, Merchants
 from tests.faults.plan import Plan
@@ -58,6 +59,8 @@ async def run(stage: Stage, plan: Plan) -> Verdict:
     merchants = Merchants(stage.shops, addresses, stage.settings.simulator_url, plan.seed)
     havoc = Havoc(stage)
     start = asyncio.get_running_loop().time()
+    readers = [FeedReader(merchants, shop) for shop in stage.shops]
+    following = [asyncio.create_task(reader.follow()) for reader in readers]
     last = max((fault.at for fault in plan.faults), default=0.0)
     async with asyncio.timeout(max(last, plan.stories[-1].at) + ANSWER_SECONDS):
         async with asyncio.TaskGroup() as living:
@@ -70,11 +73,16 @@ async def run(stage: Stage, plan: Plan) -> Verdict:
     _say("quiet", start)
     await _quiet(stage, _LOOKS)
     _say("quiet again", start)
+    for reading in following:
+        reading.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
     ends = await _ends(merchants)
     findings = Auditor(merchants.diary, ends).findings()
     findings += await _replayed(merchants, ends)
     findings += await _money(stage, merchants, ends)
     findings += await _held_in_vain(stage)
+    for reader in readers:
+        findings += await reader.audit(stage.settings.database_url)
     _say("audited", start)
     return Verdict(
         payments=len(ends),

@@ -114,6 +114,7 @@ class Stage:
     """Everything that runs, and the merchants, one for each policy about late money."""
 
     settings: Settings
+    owner_url: str
     folder: Path
     postman: Postman
     postgres: Actor
@@ -192,7 +193,18 @@ async def set_up(folder: Path, seed: int) -> AsyncIterator[Stage]:
         worker = Player(Actor(_child("work", wires.settings(settings), folder, "work")), wires)
         held.push_async_callback(worker.actor.stop)
         shops = [await _shop(settings, folder, policy, held) for policy in POLICIES]
-        stage = Stage(settings, folder, postman, postgres, redis, acquirer, gateways, worker, shops)
+        stage = Stage(
+            settings,
+            servers.owner_url,
+            folder,
+            postman,
+            postgres,
+            redis,
+            acquirer,
+            gateways,
+            worker,
+            shops,
+        )
         await stage.ready()
         tending = asyncio.create_task(stage.tend())
         try:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.harness import Reply, Shop
 from tests.faults.auditor import Auditor, End, repeats, unexplained
+from tests.faults.feed import objections
 from tests.faults.merchants import Asked, Diary
 from tests.faults.plan import Act, Story
 
@@ -153,3 +154,31 @@ def test_money_that_one_side_misses_is_found() -> None:
     assert "acquirer moved (3998, 0)" in next(unexplained(SHOP, (3998, 0), ends, ACCOUNTS))
     short = [*ACCOUNTS[:1], {"code": "2201", "balance": 1986}, ACCOUNTS[2]]
     assert "accounts say" in next(unexplained(SHOP, (1999, 0), ends, short))
+
+
+def events(*sequences: int, changed: int = 0) -> list[dict[str, Any]]:
+    return [
+        {"sequence": n, "id": f"evt_{n}", "type": "payment.succeeded", "data": n == changed}
+        for n in sequences
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "end", "table", "finding"),
+    [
+        (events(1, 2), events(1, 2, 3), events(1, 2, 3), None),
+        (events(), events(), events(), None),
+        (events(1, 3), events(1, 2, 3), events(1, 2, 3), "followed is not gap-free"),
+        (events(2, 1), events(1, 2), events(1, 2), "followed is not gap-free"),
+        (events(1), events(1, 3), events(1, 3), "at the end is not gap-free"),
+        (events(1, 2, 3), events(1, 2), events(1, 2), "event 3 (evt_3) was read and is gone"),
+        (events(1, 2), events(1, 2, changed=2), events(1, 2), "event 2 was"),
+        (events(1), events(1), events(1, 2), "the feed has 1 events, the table 2"),
+    ],
+)
+def test_a_feed_that_is_not_one_is_found(
+    seen: Any, end: Any, table: Any, finding: str | None
+) -> None:
+    found = list(objections(seen, end, table))
+    assert [finding in each for each in found if finding] == [True] * len(found)
+    assert bool(found) is (finding is not None)

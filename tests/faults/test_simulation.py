@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tests.faults.control import killed_after_answers
 from tests.faults.plan import FAULTS, plan
 from tests.faults.run import run
 from tests.faults.stage import set_up
@@ -45,10 +46,16 @@ async def test_every_yuan_is_explained(folder: Path) -> None:
     print(f"logs in {folder}")
     async with set_up(folder, SEED) as stage:
         verdict = await run(stage, planned)
+        kept = await killed_after_answers(stage, first=1_000_000, synchronous="on")
+        lost = await killed_after_answers(stage, first=2_000_000, synchronous="off")
     print(f"{verdict.payments} payments, {verdict.elsewhere} of them went on elsewhere")
     print(f"{dict(verdict.ended)}\nfaults: {dict(verdict.faults)}")
     assert not verdict.findings, "\n".join([f"SEED={SEED}", *verdict.findings[:40]])
     # A few are asked for only after their time, when everything was down, and come to nothing.
     assert verdict.payments > 0.8 * len(planned.stories)
     assert verdict.faults.total() > 0.8 * len(planned.faults)
+    # The negative control: what a forgetful database loses is missed, in the payments and the feed.
+    assert kept == []
+    assert any("was answered and is gone" in finding for finding in lost), lost
+    assert any("was read and is gone" in finding for finding in lost), lost
     shutil.rmtree(folder)
