@@ -10,7 +10,9 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from gateway.admission.service import Admission
 from gateway.channels.courier import Courier
+from gateway.channels.lanes import Lanes
 from gateway.channels.notices import NoticeBox
 from gateway.channels.port import Channel
 from gateway.channels.registry import Registry
@@ -67,13 +69,14 @@ _SCRIPTED: Final = (SimulatorChannel.name, SecondSimulator.name)
 
 
 class House(Struct, frozen=True):
-    """Everything that a worker needs, connected; what is `held` is to be kept fresh."""
+    """All that a worker needs, connected; `held` is kept fresh, `telling` keeps gauges true."""
 
     settings: Settings
     postgres: Postgres
     registry: Registry
     desk: Desk
     held: Sequence[Reloading]
+    telling: Sequence[Callable[[], None]]
 
 
 def public_base(settings: Settings) -> str:
@@ -205,13 +208,15 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         claims = FastClaims(redis)
         remarks = Remarks(postgres)
         leaving.push_async_callback(remarks.drain)
-        courier = Courier(outbound, clock, seconds=settings.channel_seconds)
+        lanes = Lanes(lambda merchant: (a.channel.name for a in registry.offers(merchant)))
+        courier = Courier(outbound, clock, lanes=lanes, seconds=settings.channel_seconds)
         desk = Desk(
             verify=Verify(
                 keyring,
                 scheme=public_base(settings).partition("://")[0],
                 authorities=authorities(settings),
             ),
+            admission=Admission(workers=settings.workers, no_channel=lanes.objection),
             match=Match(),
             idempotency=Idempotency(claims),
             routing=routing,
@@ -229,7 +234,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         )
         queues = {"claims": claims.waiting, **ledger.queues(), **refunds.queues()}
         leaving.callback(asyncio.create_task(beat(queues)).cancel)
-        yield House(settings, postgres, registry, desk, [keyring, registry, fees, policy, routing])
+        held = [keyring, registry, fees, policy, routing]
+        telling = [desk.admission.tell, lanes.tell]
+        yield House(settings, postgres, registry, desk, held, telling)
 
 
 @contextlib.asynccontextmanager

@@ -99,7 +99,9 @@ def _listening(parser: argparse.ArgumentParser) -> None:
 
 
 def _merchant_parser(commands: Any) -> None:
-    merchant = commands.add_parser("merchant", help="add merchants, rotate and revoke their keys")
+    merchant = commands.add_parser(
+        "merchant", help="add merchants, set quotas, rotate and revoke keys"
+    )
     verbs = merchant.add_subparsers(required=True, metavar="VERB")
     add = verbs.add_parser("add", help="add a merchant; prints its first key, once")
     add.add_argument("name")
@@ -117,6 +119,18 @@ def _merchant_parser(commands: Any) -> None:
     )
     _key(add)
     add.set_defaults(run=_merchant_add)
+    limit = verbs.add_parser("limit", help="set what a merchant may ask of us; all of it at once")
+    limit.add_argument("merchant")
+    limit.add_argument(
+        "--per-second", type=_positive, help="writes, and as many reads (no bound when left out)"
+    )
+    limit.add_argument(
+        "--in-flight", type=_positive, help="writes at once, and as many reads (likewise)"
+    )
+    limit.add_argument(
+        "--weight", type=_positive, default=1, help="its part of a full house, 1 to 1000 (1)"
+    )
+    limit.set_defaults(run=_merchant_limit)
     rotate = verbs.add_parser("rotate-key", help="a new key beside the old one")
     rotate.add_argument("merchant")
     _key(rotate)
@@ -139,6 +153,13 @@ def _channel_parser(commands: Any) -> None:
     revoke = verbs.add_parser("revoke", help="end a credential on every worker within 5 s")
     revoke.add_argument("credential")
     revoke.set_defaults(run=_channel_revoke)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _key(parser: argparse.ArgumentParser) -> None:
@@ -213,6 +234,15 @@ def _merchant_add(settings: Settings, given: argparse.Namespace) -> int:
         terms=Terms(given.commission_bps, given.late_success, given.load_test),
     )
     print(json.dumps(made))
+    return 0
+
+
+def _merchant_limit(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+    from gateway.domain.stages import Quota
+
+    quota = Quota(given.per_second, given.in_flight, given.weight)
+    print(json.dumps(merchants.limit(settings, merchant=given.merchant, quota=quota)))
     return 0
 
 

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from gateway.assembly import on_database
 from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import is_id
-from gateway.domain.stages import Merchant
+from gateway.domain.limits import QUOTA_REQUESTS_MAX, QUOTA_WEIGHT_MAX
+from gateway.domain.stages import Merchant, Quota
 from gateway.drivers.clock import Clock
 from gateway.settings import Settings
 from gateway.verify import schemes
@@ -62,6 +64,21 @@ def add(
         return await _add_key(store, merchant.id, key, secret)
 
     return _with_store(settings, adding)
+
+
+def limit(settings: Settings, *, merchant: str, quota: Quota) -> dict[str, Any]:
+    """Give a merchant another quota, within seconds and on every worker; gives what it now is."""
+    if quota.weight > QUOTA_WEIGHT_MAX:
+        raise FloodgateError(f"a weight lies between 1 and {QUOTA_WEIGHT_MAX}")
+    if max(quota.per_second or 0, quota.in_flight or 0) > QUOTA_REQUESTS_MAX:
+        raise FloodgateError(f"a quota lies between 1 and {QUOTA_REQUESTS_MAX} requests")
+
+    async def limiting(store: PostgresKeyStore) -> dict[str, Any]:
+        found = await known(store, merchant)
+        await store.grant(found, quota)
+        return {"merchant": merchant, "quota": asdict(quota)}
+
+    return _with_store(settings, limiting)
 
 
 def rotate(settings: Settings, *, merchant: str, key: KeyWish) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gateway import assembly
 from gateway.channels.simulator import server as simulator
 from gateway.channels.simulator.server import SimulatorConfig
 from gateway.domain import limits
+from gateway.drivers import telemetry
 from gateway.drivers.reloading import kept_fresh
 from gateway.faces.api.server import ApiServer
 from gateway.flow.resume import keep_resuming
@@ -62,6 +63,7 @@ async def serve(settings: Settings) -> None:
         until_told_to_stop() as stop,
         assembly.house(settings) as home,
         kept_fresh(settings.database_url, home.held),
+        telemetry.kept_told(home.telling),
     ):
         api = assembly.server_of(home)
         server = await asyncio.get_running_loop().create_server(

@@ -1,16 +1,21 @@
 """The only I/O of the channels: send what a channel built, read the answer, never guess."""
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Final
 
+from gateway.channels.lanes import Call, Lanes
 from gateway.channels.port import Ask, Channel, Verb
-from gateway.domain.limits import CHANNEL_ANSWER_SECONDS, CHANNEL_CALLS_MAX
+from gateway.domain.limits import CHANNEL_ANSWER_SECONDS
 from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict, checked
+from gateway.domain.stages import Routed
 from gateway.domain.wire import WireAnswer
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
 
 _log: Final = logging.getLogger(__name__)
+
+UNREADABLE: Final = "unreadable"
 
 # The statuses under which a channel speaks of our request; all others speak of its own trouble.
 _SPOKEN: Final = {*range(200, 300), *range(400, 500)} - {408, 425, 429}
@@ -19,8 +24,7 @@ _SPOKEN: Final = {*range(200, 300), *range(400, 500)} - {408, 425, 429}
 class Courier:
     """Carries one question to a channel and brings back one outcome, never an error of the wire.
 
-    At most `calls_max` calls are under way; one more is turned away as "never sent" at once, so
-    that a slow acquirer fills this room and not the whole house.
+    A call for which its lane has no room, or whose breaker is open, is not made: "never sent".
     """
 
     def __init__(
@@ -28,48 +32,59 @@ class Courier:
         outbound: Outbound,
         clock: Clock,
         *,
+        lanes: Lanes | None = None,
         seconds: float = CHANNEL_ANSWER_SECONDS,
-        calls_max: int = CHANNEL_CALLS_MAX,
     ) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._lanes = lanes if lanes is not None else Lanes(lambda _: ())
         self._seconds = seconds
-        self._calls_max = calls_max
-        self._calls = 0
+
+    def place(self, routed: Routed) -> AbstractContextManager[None]:
+        """Keep a place for the first call of a new payment; `Problem` 503 when there is none."""
+        return self._lanes.place(routed)
 
     async def ask(self, channel: Channel, ask: Ask) -> Outcome:
         """Ask, and wait at most the deadline; everything that is not an answer is UNKNOWN.
 
         Only what `build` raises passes through: then nothing was sent, and the fault is ours.
         """
-        if self._calls >= self._calls_max:
-            return Outcome(code="courier_full", sent=False)
+        call = self._lanes.begin(channel.name, ask.verb, ask.number)
+        if not isinstance(call, Call):
+            return Outcome(code=call, sent=False)
+        try:
+            return await self._carry(channel, ask, call)
+        finally:
+            call.over()
+
+    async def _carry(self, channel: Channel, ask: Ask, call: Call) -> Outcome:
         request = channel.build(ask, self._clock.now())
         if isinstance(request, Outcome):
             return request
-        self._calls += 1
         try:
             answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)
-        except NeverSent:
-            return Outcome(code="never_sent", sent=False)
-        except NoAnswer:
+        except (NeverSent, NoAnswer) as error:
+            call.went(well=False)
+            if isinstance(error, NeverSent):
+                return Outcome(code="never_sent", sent=False)
             return Outcome(code="no_answer")
-        finally:
-            self._calls -= 1
-        return _agreed(ask, _read(channel, ask, answer))
+        if answer.status not in _SPOKEN:
+            call.went(well=False)
+            return Outcome(code=f"http_{answer.status}")
+        outcome = _read(channel, ask, answer)
+        call.went(well=outcome.code != UNREADABLE)
+        return _agreed(ask, outcome)
 
 
 def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:
     """Let the channel read the answer; what it trips over is UNKNOWN, like a sick acquirer."""
-    if answer.status not in _SPOKEN:
-        return Outcome(code=f"http_{answer.status}")
     try:
         outcome = channel.read(ask, answer)
     except Exception as error:  # noqa: BLE001 -- money may have moved whatever went wrong in here
         # The message and the body stay out of the log: they may hold the payer's data.
         _log.error("%s %s: %s in the answer", channel.name, ask.verb.value, type(error).__name__)
-        return Outcome(code="unreadable")
-    return outcome if outcome.is_clean else Outcome(code="unreadable")
+        return Outcome(code=UNREADABLE)
+    return outcome if outcome.is_clean else Outcome(code=UNREADABLE)
 
 
 def _agreed(ask: Ask, outcome: Outcome) -> Outcome:

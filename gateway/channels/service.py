@@ -1,6 +1,7 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from gateway.channels.remarks import Remarks, said
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import words_of
-from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
+from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened, Routed
 from gateway.drivers.clock import Clock
 
 logger: Final = logging.getLogger(__name__)
@@ -70,6 +71,10 @@ class Channels:
         except Exception as error:  # noqa: BLE001 - it is kept first, and fails when it is served
             logger.warning("a notice of %s cannot be read: %s", kept.channel, type(error).__name__)
             return False
+
+    def place(self, routed: Routed) -> AbstractContextManager[None]:
+        """Keep a place at the channel for a new payment; `Problem` 503 when there is none."""
+        return self._courier.place(routed)
 
     async def ask(self, opened: Opened) -> Answered:
         """Ask for the money of a new attempt."""

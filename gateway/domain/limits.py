@@ -66,6 +66,34 @@ TERMS_KEPT_MAX = 100_000
 VOLUME_KEEP_SECONDS = 30
 POLICY_BYTES_MAX = 1024 * 1024
 
+# Admission: how much may be in our own hands at once in one worker, found between these bounds, and
+# up to where the time that a payment spends there is good; what it waits for a channel is not ours.
+SEATS_MIN = 64
+SEATS_START = 512
+SEATS_MAX = 2048
+SEAT_SECONDS_GOOD = 0.1
+READS_MAX = 128
+# One seat in so many is kept for merchants below their share, among those seen so recently.
+SEATS_KEPT_PART = 8
+SHARE_SECONDS = 1.0
+BATCH_SEATS_PART = 4
+QUOTA_WEIGHT_MAX = 1000
+QUOTA_REQUESTS_MAX = 1_000_000
+# How a limit finds itself: how often it is looked at, on how many times measured, by how much it
+# may fall at once, when it counts as used, and how calm is learned.
+LIMIT_STEP_SECONDS = 0.1
+LIMIT_STEP_SECONDS_MAX = 1.0
+LIMIT_SAMPLES_MIN = 16
+LIMIT_FALL_SHARE_MIN = 0.85
+LIMIT_USED_SHARE = 0.8
+CALM_TOLERANCE = 3
+CALM_LEARNED_SHARE = 0.1
+# Clients wait no longer than this, or as long as they say; what waited longer is not begun.
+PATIENCE_SECONDS = 5.0
+RETRY_AFTER_SECONDS_MAX = 2
+# Gauges that nobody moves by himself are written down this often.
+TELLING_SECONDS = 0.5
+
 # Readiness: how long one look may take, and how long what it saw serves everybody.
 READINESS_SECONDS = 2.0
 READINESS_KEEP_SECONDS = 1.0
@@ -73,6 +101,20 @@ READINESS_KEEP_SECONDS = 1.0
 # The acquirer: how long one answer may take, and how many calls may be under way.
 CHANNEL_ANSWER_SECONDS = 3.0
 CHANNEL_CALLS_MAX = 4096
+# Calls to one channel at once, lane by lane; below that new payments stand back while the channel
+# answers slower than is good.
+LANE_CALLS_MAX = {"create": 1024, "finish": 256, "query": 256, "refund": 256}
+LANE_CALLS_MIN = 64
+LANE_CALLS_START = 512
+LANE_SECONDS_GOOD = 0.1
+# A channel is left alone when half of so many calls failed, within this window and the one before.
+BREAKER_CALLS_MIN = 20
+BREAKER_FAILED_SHARE = 0.5
+BREAKER_WINDOW_SECONDS = 5.0
+BREAKER_PROBES = 3
+BREAKER_PAUSE_SECONDS_MIN = 1.0
+BREAKER_PAUSE_SECONDS_MAX = 15.0
+BREAKER_DOUBLINGS_MAX = 5
 CHANNEL_ANSWER_BYTES_MAX = 64 * 1024
 CHANNEL_ANSWER_HEAD_BYTES_MAX = 32 * 1024
 # A connection that was idle for longer is about to be closed by the other side.
@@ -190,6 +232,10 @@ assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < QUERY_LEASE_SECONDS - QUERY_L
 assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace is below the quota"
 assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowest pace moves"
 assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"
+assert SEATS_MIN <= SEATS_START <= SEATS_MAX < QUEUE_ITEMS_MAX, "a seat has its place in a queue"
+assert PATIENCE_SECONDS < REQUEST_SECONDS_MAX, "nobody waits for longer"
+assert sum(LANE_CALLS_MAX.values()) <= CHANNEL_CALLS_MAX, "a lane's calls have connections"
+assert BREAKER_PAUSE_SECONDS_MIN * 2**BREAKER_DOUBLINGS_MAX >= BREAKER_PAUSE_SECONDS_MAX
 assert NOTICE_KEEP_SECONDS < NOTICE_LEFT_SECONDS, "a notice is left only once it was given up"
 assert WEBHOOK_ANSWER_SECONDS * 3 < WEBHOOK_LEASE_SECONDS, "a lease must outlive its delivery"
 assert KEY_KEEP_DAYS * 24 * 3600 > ANSWER_KEEP_SECONDS, "PostgreSQL remembers what Redis forgot"

@@ -3,6 +3,7 @@
 Received → Verified → Matched → Claimed → Routed → Opened → Answered → Posted → Answer
 """
 
+import math
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +16,10 @@ from gateway.domain.refund import RefundStanding
 
 
 class Received(Struct, frozen=True):
-    """An HTTP request as it came: raw target, raw headers, the body's exact bytes."""
+    """An HTTP request as it came: raw target, raw headers, the body's exact bytes.
+
+    After `answer_by`, in seconds of the monotonic clock, nobody waits for its answer any more.
+    """
 
     method: str
     target: str
@@ -23,6 +27,11 @@ class Received(Struct, frozen=True):
     body: bytes
     at: datetime
     request_id: str
+    answer_by: float = math.inf
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether it waited for so long that it must not be begun any more."""
+        return now > self.answer_by
 
     @property
     def path(self) -> str:
@@ -35,6 +44,18 @@ class Received(Struct, frozen=True):
         return self.target.partition("?")[2]
 
 
+class Quota(Struct, frozen=True):
+    """What a merchant may ask of us; None is no bound but what others need.
+
+    `per_second` requests and `in_flight` at once, for writes and, counted apart, for reads.
+    `weight` is its part of the room while there is too little for all.
+    """
+
+    per_second: int | None = None
+    in_flight: int | None = None
+    weight: int = 1
+
+
 class Merchant(Struct, frozen=True):
     """Who calls: the merchant's number (its shard), its public id and its terms.
 
@@ -45,6 +66,7 @@ class Merchant(Struct, frozen=True):
     id: str
     commission_bps: int
     load_test: bool = False
+    quota: Quota = Quota()
 
 
 class Verified(Struct, frozen=True):

@@ -5,11 +5,12 @@ worker is asked adds them up.  What happens with every request is counted in pla
 and handed over once a second: an addition costs a twentieth of a write into such a file.
 """
 
+import asyncio
 import contextlib
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway.domain import limits
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PROCESS: Final = re.compile(r"_(\d+)\.db\Z")
@@ -152,6 +155,58 @@ def hand_over() -> None:
     """Hand everything that was counted to Prometheus' objects."""
     for tally in _tallies:
         tally.hand_over()
+
+
+ADMISSION: Final = Counter(
+    "floodgate_admission",
+    "Requests by kind and what became of them at the admission step",
+    ["kind", "outcome"],
+)
+UNDER_WAY: Final = Gauge(
+    "floodgate_under_way", "Requests being served", ["kind"], multiprocess_mode="livesum"
+)
+SEATS: Final = Gauge(
+    "floodgate_seats", "Requests in our own hands", ["room"], multiprocess_mode="livesum"
+)
+LIMIT: Final = Gauge(
+    "floodgate_limit", "How many seats there are now", ["room"], multiprocess_mode="livesum"
+)
+LANE_CALLS: Final = Gauge(
+    "floodgate_lane_calls",
+    "Calls under way to a channel",
+    ["channel", "lane"],
+    multiprocess_mode="livesum",
+)
+LANE_LIMIT: Final = Gauge(
+    "floodgate_lane_limit",
+    "How many calls a channel gets now before new payments stand back",
+    ["channel", "lane"],
+    multiprocess_mode="livesum",
+)
+BREAKER: Final = Gauge(
+    "floodgate_breaker",
+    "0 closed, 1 half open, 2 open; of all workers the worst",
+    ["channel", "lane"],
+    multiprocess_mode="livemax",
+)
+
+
+@contextlib.asynccontextmanager
+async def kept_told(tellers: Iterable[Callable[[], None]]) -> AsyncIterator[None]:
+    """Let these write down how things stand, twice a second, inside a block."""
+    telling = asyncio.create_task(_tell(tuple(tellers)))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell(tellers: Iterable[Callable[[], None]]) -> None:
+    while True:
+        for tell in tellers:
+            tell()
+        await asyncio.sleep(limits.TELLING_SECONDS)
 
 
 def exposition(shared: Path | None) -> bytes:

@@ -32,6 +32,8 @@ _AT_A_TIME: Final = 32
 
 async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
     """Take every payment of a batch; the results stand in its order, and no item fails another."""
+    assert isinstance(claimed.matched.command, CreatePayments)
+    desk.admission.widen(claimed.merchant, len(claimed.matched.command.payments))
     told = await _pay_each(_read(claimed, desk), desk)
     lap(steps.ITEMS)
     results = [_answer_to(result, claimed) for result in told]

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from gateway.admission.service import Admission
 from gateway.channels.notices import NoticeBox
 from gateway.channels.remarks import Remarks
 from gateway.channels.service import Channels
@@ -23,6 +24,7 @@ class Desk(Struct, frozen=True):
     """The steps in the order in which a request meets them, and what they read from."""
 
     verify: Verify
+    admission: Admission
     match: Match
     idempotency: Idempotency
     routing: Routing

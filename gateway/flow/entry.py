@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from gateway.domain.stages import Answer, Claimed, Matched, Received
+from gateway.domain.stages import Answer, Claimed, Matched, Received, Verified
 from gateway.drivers.stopwatch import lap
 from gateway.flow import batch, capture, close, pay, query, refund, route, steps, webhooks
 from gateway.flow.desk import Desk
@@ -42,9 +42,14 @@ _WRITES: Final[Mapping[str, Callable[[Claimed, Desk], Awaitable[Answer]]]] = {
 
 
 async def enter(received: Received, desk: Desk) -> Answer:
-    """Serve one request: whose is it, what does it ask, was it heard before, then the operation."""
+    """Serve one request: whose is it, is there room, what does it ask, then the operation."""
     verified = desk.verify(received)
     lap(steps.VERIFY)
+    with desk.admission.admit(verified):
+        return await _serve(verified, desk)
+
+
+async def _serve(verified: Verified, desk: Desk) -> Answer:
     matched = desk.match(verified)
     lap(steps.MATCH)
     name = matched.operation.name

@@ -29,15 +29,16 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         return await _begun_in_time(claimed, desk)
     routed = desk.routing.choose(claimed)
     lap(steps.ROUTE)
-    opened = await desk.ledger.open(routed)
-    lap(steps.OPEN)
-    if isinstance(opened, Heard) and not opened.refused:
-        return await query.recall(claimed, opened, desk)
-    if isinstance(opened, Heard):
-        desk.idempotency.recall(claimed, opened)
-    if isinstance(opened, Heard | ReferenceTaken):
-        raise _reference_exists(public("pay", opened.resource))
-    posted = await unless_away(_take(claimed, opened, desk))
+    with desk.channels.place(routed):
+        opened = await desk.ledger.open(routed)
+        lap(steps.OPEN)
+        if isinstance(opened, Heard) and not opened.refused:
+            return await query.recall(claimed, opened, desk)
+        if isinstance(opened, Heard):
+            desk.idempotency.recall(claimed, opened)
+        if isinstance(opened, Heard | ReferenceTaken):
+            raise _reference_exists(public("pay", opened.resource))
+        posted = await unless_away(_take(claimed, opened, desk))
     lap(steps.POST)
     if posted is None:
         await desk.idempotency.release(claimed)

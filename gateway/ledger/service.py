@@ -1,13 +1,14 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
 
 from gateway.domain import limits
-from gateway.domain.errors import Problem, StatementRefused
+from gateway.domain.errors import Overloaded, Problem, StatementRefused
 from gateway.domain.payment import CANCELABLE, Standing
 from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
@@ -44,7 +45,7 @@ class Ledger:
     ) -> None:
         self._books = books
         self._opening: Batcher[Routed, Opened | Heard | ReferenceTaken] = Batcher(
-            books.open_batch,
+            self._open_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             flights_max=limits.LEDGER_FLIGHTS_MAX,
@@ -64,8 +65,25 @@ class Ledger:
         )
 
     async def open(self, routed: Routed) -> Opened | Heard | ReferenceTaken:
-        """Make a new payment and its attempt durable, or learn why it must not be."""
+        """Make a new payment and its attempt durable, or learn why it must not be.
+
+        `Overloaded` when meanwhile nobody waits for it any more: then nothing was begun.
+        """
         return await self._opening.submit(routed)
+
+    async def _open_batch(
+        self, batch: Sequence[Routed]
+    ) -> Sequence[Opened | Heard | ReferenceTaken | BaseException]:
+        """Open those for which anybody still waits."""
+        now = time.monotonic()
+        late = [routed.claimed.matched.verified.received.is_late(now) for routed in batch]
+        if not any(late):
+            return await self._books.open_batch(batch)
+        fresh = [routed for routed, is_late in zip(batch, late, strict=True) if not is_late]
+        opened = iter(await self._books.open_batch(fresh) if fresh else ())
+        return [
+            Overloaded("it waited for too long") if is_late else next(opened) for is_late in late
+        ]
 
     async def post(self, answered: Answered) -> Posted:
         """Make durable what an outcome means: state, journal, balances and event together.

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.domain.stages import Received, Verified
+from gateway.domain.stages import Merchant, Received, Verified
 from gateway.verify.keyring import Keyring
 from native.signature import Envelope, HmacKey, SignatureProblem, read
 
@@ -25,6 +25,11 @@ class Verify:
         self._keyring = keyring
         self._scheme = scheme
         self._authorities = authorities
+
+    def named(self, key_id: str) -> Merchant | None:
+        """Whose key this would be; it proves nothing about who names it."""
+        key = self._keyring.find(key_id)
+        return key.merchant if key is not None else None
 
     def __call__(self, received: Received) -> Verified:
         """Say whose words these are; `Problem` with a 401 code when it cannot be proved."""

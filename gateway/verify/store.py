@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.domain import identity
 from gateway.domain.errors import FloodgateError
-from gateway.domain.stages import Merchant
+from gateway.domain.stages import Merchant, Quota
 from gateway.drivers import sealing
 from gateway.drivers.postgres import Postgres, Row
 from gateway.drivers.reloading import tell_changed
@@ -15,13 +15,22 @@ from gateway.verify.ports import StoredKey, Terms
 
 _LIVE: Final = """
 SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
-       m.public_id, m.commission_bps, m.load_test
+       m.public_id, m.commission_bps, m.load_test,
+       m.quota_per_second, m.quota_in_flight, m.quota_weight
   FROM api_key k JOIN merchant m ON m.id = k.merchant_id
  WHERE k.revoked_at IS NULL
 """
 _ADD_MERCHANT: Final = """
 INSERT INTO merchant (id, public_id, name, commission_bps, late_success, load_test, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id
+"""
+_FIND_MERCHANT: Final = """
+SELECT m.id AS merchant_id, m.public_id, m.commission_bps, m.load_test,
+       m.quota_per_second, m.quota_in_flight, m.quota_weight
+  FROM merchant m WHERE m.public_id = $1
+"""
+_GRANT: Final = """
+UPDATE merchant SET quota_per_second = $2, quota_in_flight = $3, quota_weight = $4 WHERE id = $1
 """
 _ADD_KEY: Final = """
 INSERT INTO api_key (merchant_id, id, algorithm, secret_sealed, public_key, created_at)
@@ -93,14 +102,15 @@ class PostgresKeyStore:
 
     async def find_merchant(self, public_id: str) -> Merchant | None:
         """Look a merchant up by its public id."""
-        rows = await self._postgres.read(
-            "SELECT id, commission_bps, load_test FROM merchant WHERE public_id = $1",
-            identity.uuid_of(public_id),
+        rows = await self._postgres.read(_FIND_MERCHANT, identity.uuid_of(public_id))
+        return _merchant(rows[0]) if rows else None
+
+    async def grant(self, merchant: Merchant, quota: Quota) -> None:
+        """Give a merchant another quota on every worker."""
+        await self._postgres.write(
+            _GRANT, merchant.number, quota.per_second, quota.in_flight, quota.weight
         )
-        if not rows:
-            return None
-        row = rows[0]
-        return Merchant(row["id"], public_id, row["commission_bps"], row["load_test"])
+        await tell_changed(self._postgres)
 
     async def add_key(
         self,
@@ -137,11 +147,20 @@ class PostgresKeyStore:
         return bool(rows)
 
 
+def _merchant(row: Row) -> Merchant:
+    return Merchant(
+        row["merchant_id"],
+        identity.public("mer", row["public_id"].hex),
+        row["commission_bps"],
+        row["load_test"],
+        Quota(row["quota_per_second"], row["quota_in_flight"], row["quota_weight"]),
+    )
+
+
 def _stored(row: Row, secret: bytes | None) -> StoredKey:
-    public_id = identity.public("mer", row["public_id"].hex)
     return StoredKey(
         id=identity.public("key", row["id"].hex),
-        merchant=Merchant(row["merchant_id"], public_id, row["commission_bps"], row["load_test"]),
+        merchant=_merchant(row),
         algorithm=row["algorithm"],
         secret=secret,
         public_key=row["public_key"],

@@ -86,18 +86,22 @@ class Merchants:
         self._chance = random.Random(f"{seed} merchants")
 
     async def insist(self, asked: Asked, *, impatient: bool = False) -> Reply:
-        """Send one request until it is answered, by whichever gateway, with one key."""
+        """Send one request until it is answered, by whichever gateway, with one key.
+
+        Whoever is told to come again waits for as long as he is told: else a full house stays full.
+        """
         seconds = _IMPATIENT_SECONDS if impatient else _ANSWER_SECONDS
         while True:
-            shop = replace(asked.shop, base_url=self._chance.choice(self._gateways))
+            shop, again = replace(asked.shop, base_url=self._chance.choice(self._gateways)), 0
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                 async with asyncio.timeout(seconds):
                     reply = await shop.call("POST", asked.path, asked.body, key=asked.key)
                 self.diary.heard(asked, reply)
                 if is_settled(reply):
                     return reply
+                again = int(reply.headers.get("Retry-After", 0))
             seconds = _ANSWER_SECONDS
-            await asyncio.sleep(self._chance.uniform(0.1, 0.5))
+            await asyncio.sleep(again + self._chance.uniform(0.1, 0.5))
 
     async def look(self, shop: Shop, path: str) -> Any:
         """Read until it is answered."""

@@ -3,7 +3,10 @@
 import pytest
 from source_tree import Source, imports, parsed, shipped
 
-STEPS = ("verify", "match", "idempotency", "risk", "routing", "channels", "ledger", "events")
+STEPS = (
+    *("verify", "admission", "match", "idempotency"),
+    *("risk", "routing", "channels", "ledger", "events"),
+)
 FLOORS = (
     ("domain",),
     ("drivers",),

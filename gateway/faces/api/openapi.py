@@ -52,6 +52,7 @@ _ID_DIGITS: Final = "01a206b0c7ff7d22800000015e1f0a80"
 _ALWAYS: Final = (
     *("signature_missing", "signature_malformed", "signature_incomplete", "signature_expired"),
     *("signature_mismatch", "digest_mismatch", "key_unknown", "internal_error", "unavailable"),
+    *("rate_limited", "overloaded"),
 )
 _CARRYING: Final = {
     "nothing": ("field_unknown",),
@@ -63,7 +64,7 @@ _CARRYING: Final = {
 }
 _WRITING: Final = (
     *("idempotency_key_missing", "idempotency_key_invalid", "idempotency_key_reused"),
-    *("request_in_progress", "overloaded"),
+    "request_in_progress",
 )
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "create_payment": ("field_missing", "reference_exists", "no_channel"),
@@ -77,7 +78,7 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "create_endpoint": ("field_missing", "too_many_endpoints"),
     "redeliver_to_endpoint": ("field_missing",),
 }
-_SOON: Final = frozenset({409, 503})
+_SOON: Final = frozenset({409, 429, 503})
 
 _HEADERS: Final[Mapping[str, Any]] = {
     "Request-Id": {

@@ -7,6 +7,7 @@ verification of a signature.  Whatever goes wrong leaves as a problem document w
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,13 +16,15 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.admission.rules import kind_of
 from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
 from gateway.drivers.stopwatch import start
-from gateway.faces.api.heads import HeadTimer, in_origin_form
+from gateway.faces.api.gate import Gate, Plain, Refusals, body_bytes_max
+from gateway.faces.api.heads import in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
@@ -37,17 +40,17 @@ _OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own versio
 _BODY_SECONDS: Final = 10
 _NOTICES: Final = "/notices/"
 _TIMED: Final = "server-timing"  # the preference (RFC 7240) of who wants to know where time went
-_BATCH: Final = "/v1/payments/batch"
 # What a request is counted as: an unknown path or method would be a label that strangers choose.
 _COUNTED_AS: Final = {
     (operation.method, room): f"{operation.method} {room}"
     for operation in OPERATIONS
     for room in [operation.path.split("/")[2]]
 }
+_WAIT: Final = re.compile(r"(?:^|[\s,;])wait\s*=\s*\"?([1-9][0-9]{0,5})")
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
-class _Protocol(HeadTimer):
+class _Protocol(Gate):
     """aiohttp's protocol, with its own errors written as ours: they would show what was sent."""
 
     def handle_error(
@@ -77,17 +80,42 @@ class ApiServer(web.Server):
         super().__init__(self._serve, request_factory=self._request)
         self._desk = desk
         self._pages = pages
+        self._refusals = Refusals(_refusal)
         self.draining = False
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
-        return _Protocol(
+        made = _Protocol(
             self,
             loop=self._loop,
             access_log=None,  # type: ignore[arg-type]  # None switches it off
             auto_decompress=False,
             keepalive_timeout=75,
         )
+        made.doorman = self
+        return made
+
+    def refuse(self, plain: Plain) -> bytes | None:
+        """Refuse a request before it is parsed, when there is no room for it."""
+        if self.draining:
+            return None
+        merchant = self._desk.verify.named(plain.key_id) if plain.key_id is not None else None
+        kind = kind_of(plain.method, plain.path)
+        refused = self._desk.admission.refusal(kind, merchant)
+        if refused is None:
+            return None
+        self._desk.admission.count(kind, refused.reason)
+        operation = _COUNTED_AS.get((plain.method, plain.path.split("/")[2]), "none")
+        telemetry.REQUESTS.labels(operation, refused.status).inc()
+        return self._refusals.written(refused, _request_id())
+
+    def let_in(self) -> None:
+        """Keep room for a request that was not refused."""
+        self._desk.admission.let_in()
+
+    def came(self) -> None:
+        """Give that room back: the request has its seat now, or never will."""
+        self._desk.admission.came()
 
     def _request(
         self,
@@ -106,10 +134,13 @@ class ApiServer(web.Server):
             writer,
             task,
             self._loop,
-            client_max_size=_body_bytes_max(message.path),
+            client_max_size=body_bytes_max(message.path),
         )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        gate = request.protocol
+        assert isinstance(gate, Gate), "it was made here"
+        gate.taken_over()
         path, _, query = request.raw_path.partition("?")
         page = self._pages.find(path, query)
         if page is not None and request.method in {"GET", "HEAD"}:
@@ -158,6 +189,7 @@ class ApiServer(web.Server):
             body=await _body(request),
             at=self._desk.clock.now(),
             request_id=request_id,
+            answer_by=_answer_by(request),
         )
 
 
@@ -172,16 +204,11 @@ def _refuse_long(target: str) -> None:
         raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes of target.")
 
 
-def _body_bytes_max(target: str) -> int:
-    """Say how large a body may be: 500 payments need more room than one."""
-    return limits.BATCH_BODY_BYTES_MAX if target == _BATCH else limits.BODY_BYTES_MAX
-
-
 async def _body(request: web.BaseRequest) -> bytes:
     """Read the body within its limits of size and time."""
     if "Content-Encoding" in request.headers:
         raise Problem("encoding_unsupported", "Send the body as it is.")
-    most = _body_bytes_max(request.raw_path)
+    most = body_bytes_max(request.raw_path)
     if (request.content_length or 0) > most:
         raise _too_large(most)
     if not request.body_exists:
@@ -204,10 +231,24 @@ def _too_large(most: int) -> Problem:
     return Problem("body_too_large", f"At most {most} bytes.")
 
 
+def _answer_by(request: web.BaseRequest) -> float:
+    """Say until when the caller waits, counted from the last of its bytes.
+
+    Shorter than we think when it says so: `Prefer: wait=SECONDS`, RFC 7240 section 4.3.
+    """
+    gate = request.protocol
+    assert isinstance(gate, Gate), "it was made here"
+    patience = limits.PATIENCE_SECONDS
+    wish = _WAIT.search(request.headers.get("Prefer", ""))
+    if wish is not None:
+        patience = min(patience, int(wish[1]))
+    return gate.came_at + patience
+
+
 def _refusal(problem: Problem, request_id: str) -> web.Response:
     response = _response(answer_of(problem, request_id), request_id)
     if problem.code in _SOON:
-        response.headers["Retry-After"] = "1"
+        response.headers["Retry-After"] = str(problem.extra.get("retry_after", 1))
     if "allow" in problem.extra:
         response.headers["Allow"] = str(problem.extra["allow"])
     return response

@@ -10,8 +10,10 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from gateway.channels.courier import Courier
+from gateway.channels.lanes import Lanes
 from gateway.channels.port import Ask, BillLine, Capabilities, Notice, Verb
 from gateway.domain.identity import mint, uuid_of
+from gateway.domain.limits import LANE_CALLS_MAX
 from gateway.domain.outcome import NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
@@ -66,6 +68,13 @@ class EchoChannel:
         raise NotImplementedError
 
 
+def courier_of(
+    outbound: Outbound, clock: Clock | None = None, *, seconds: float = 3.0, calls_max: int = 9
+) -> Courier:
+    lanes = Lanes(lambda _: (), calls_max=dict.fromkeys(LANE_CALLS_MAX, calls_max))
+    return Courier(outbound, clock or Clock(), lanes=lanes, seconds=seconds)
+
+
 class Server:
     def __init__(self) -> None:
         self.base_url = ""
@@ -100,7 +109,7 @@ async def outbound() -> AsyncIterator[Outbound]:
 
 async def test_the_channels_word_comes_back_as_it_is(server: Server, outbound: Outbound) -> None:
     channel = EchoChannel(server.base_url)
-    assert await Courier(outbound, NoonClock()).ask(channel, ASK) is channel.outcome
+    assert await courier_of(outbound, NoonClock()).ask(channel, ASK) is channel.outcome
     assert channel.built_at == NOON
 
 
@@ -109,7 +118,7 @@ async def test_a_channel_in_trouble_is_not_even_read(
     server: Server, outbound: Outbound, status: int
 ) -> None:
     channel = EchoChannel(server.base_url, status=status)
-    outcome = await Courier(outbound, Clock()).ask(channel, ASK)
+    outcome = await courier_of(outbound).ask(channel, ASK)
     assert outcome == Outcome(Verdict.UNKNOWN, code=f"http_{status}")
 
 
@@ -119,7 +128,7 @@ async def test_a_channel_that_trips_is_unknown_and_its_words_stay_out_of_the_log
     channel = EchoChannel(server.base_url)
     channel.trips = KeyError("6222020000000000000")
     with caplog.at_level(logging.DEBUG, logger="gateway"):
-        outcome = await Courier(outbound, Clock()).ask(channel, ASK)
+        outcome = await courier_of(outbound).ask(channel, ASK)
     assert outcome == Outcome(code="unreadable")
     assert caplog.messages == ["echo create: KeyError in the answer"]
     assert "6222" not in caplog.text
@@ -136,30 +145,30 @@ async def test_other_money_is_frozen(
 ) -> None:
     channel = EchoChannel(server.base_url)
     channel.outcome = Outcome(verdict, "txn", amount, currency, code="ok")
-    assert await Courier(outbound, Clock()).ask(channel, ASK) == Outcome(
+    assert await courier_of(outbound).ask(channel, ASK) == Outcome(
         Verdict.UNKNOWN, "txn", amount, currency, code="amount_mismatch", conflict=True
     )
 
 
 async def test_silence_ends_at_the_deadline(server: Server, outbound: Outbound) -> None:
     server.go_on.clear()
-    outcome = await Courier(outbound, Clock(), seconds=0.05).ask(EchoChannel(server.base_url), ASK)
+    outcome = await courier_of(outbound, seconds=0.05).ask(EchoChannel(server.base_url), ASK)
     assert outcome == Outcome(Verdict.UNKNOWN, code="no_answer")
 
 
 async def test_one_call_too_many_is_turned_away_unsent(server: Server, outbound: Outbound) -> None:
-    courier, channel = Courier(outbound, Clock(), calls_max=1), EchoChannel(server.base_url)
+    courier, channel = courier_of(outbound, calls_max=1), EchoChannel(server.base_url)
     server.go_on.clear()
     first = asyncio.create_task(courier.ask(channel, ASK))
     await server.asked.wait()
-    assert await courier.ask(channel, ASK) == Outcome(code="courier_full", sent=False)
+    assert await courier.ask(channel, ASK) == Outcome(code="lane_full", sent=False)
     server.go_on.set()
     assert await first is channel.outcome
     assert await courier.ask(channel, ASK) is channel.outcome
 
 
 async def test_a_caller_who_gives_up_makes_room(server: Server, outbound: Outbound) -> None:
-    courier, channel = Courier(outbound, Clock(), calls_max=1), EchoChannel(server.base_url)
+    courier, channel = courier_of(outbound, calls_max=1), EchoChannel(server.base_url)
     server.go_on.clear()
     first = asyncio.create_task(courier.ask(channel, ASK))
     await server.asked.wait()
@@ -177,7 +186,7 @@ async def test_what_a_channel_knows_by_itself_is_asked_of_nobody(
     channel.knows_already = Outcome(
         Verdict.REQUIRES_ACTION, next_action=NextAction("redirect", url="https://pay.example/1")
     )
-    assert await Courier(outbound, NoonClock()).ask(channel, ASK) is channel.knows_already
+    assert await courier_of(outbound, NoonClock()).ask(channel, ASK) is channel.knows_already
     assert not server.asked.is_set()
 
 

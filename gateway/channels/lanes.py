@@ -1,0 +1,178 @@
+"""The bulkheads of the channels: a slow or failing one fills its own lanes, and no other's.
+
+A lane holds the calls of one channel that are alike: new payments, what finishes them, queries,
+refunds.  New payments ask for a place before anything is begun, so that they are told 503 and not
+left with a payment of which nobody asked the channel; of the others one too many is "never sent".
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from gateway.channels.port import Verb
+from gateway.channels.rules import LANE_OF, Breaker, Lane, State
+from gateway.domain import limits
+from gateway.domain.channel import LaneHealth
+from gateway.domain.errors import Problem
+from gateway.domain.identity import PLATFORM, merchant_number, uuid_of
+from gateway.domain.room import SEAT, AdaptiveLimit, Room
+from gateway.domain.stages import Routed
+from gateway.drivers import telemetry
+
+_STATES: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+
+
+class _Way:
+    """One lane of one channel: who is in it, up to where it is well used, and its breaker.
+
+    `reserved` names the attempts that have a place already, and whether they will be probes.
+    """
+
+    def __init__(self, calls_max: int) -> None:
+        self.calls_max = calls_max
+        self.room = Room()
+        self.breaker = Breaker()
+        self.reserved: dict[str, bool] = {}
+        self.limit = AdaptiveLimit(
+            floor=min(limits.LANE_CALLS_MIN, calls_max),
+            start=min(limits.LANE_CALLS_START, calls_max),
+            ceiling=calls_max,
+            good_seconds=limits.LANE_SECONDS_GOOD,
+        )
+
+    def admits(self, merchant: int | None, now: float) -> bool:
+        """Tell whether one more new payment would be well served."""
+        limit = self.limit.value
+        return self.room.admits(merchant, limit=limit) and self.breaker.admits(now)
+
+
+class Call:
+    """One call under way; say how it went before it is over."""
+
+    __slots__ = ("_began", "_is_probe", "_is_well", "_merchant", "_now", "_seat", "_way")
+
+    def __init__(
+        self, way: _Way, merchant: int | None, *, is_probe: bool, now: Callable[[], float]
+    ) -> None:
+        self._way, self._merchant, self._is_probe, self._now = way, merchant, is_probe, now
+        self._is_well: bool | None = None
+        self._began = now()
+        self._seat = SEAT.get()
+        if self._seat is not None:
+            self._seat.lend(self._began)
+
+    def went(self, *, well: bool) -> None:
+        """Say whether the channel served it; not saying so means that no call was made."""
+        self._is_well = well
+
+    def over(self) -> None:
+        """Leave the lane."""
+        now = self._now()
+        way = self._way
+        if self._seat is not None:
+            self._seat.back(now)
+        way.breaker.end(is_probe=self._is_probe, is_well=self._is_well, now=now)
+        if self._is_well:
+            way.limit.measured(now - self._began, under_way=way.room.taken, now=now)
+        if self._merchant is not None:
+            way.room.leave(self._merchant)
+
+
+class Lanes:
+    """The lanes of one process, made when they are first used; `calls_max` says how wide each is.
+
+    `offers` names the channels that may serve a merchant.
+    """
+
+    def __init__(
+        self,
+        offers: Callable[[int], Iterable[str]],
+        *,
+        calls_max: Mapping[str, int] = limits.LANE_CALLS_MAX,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
+        self._offers = offers
+        self._calls_max = calls_max
+        self._ways: dict[tuple[str, Lane], _Way] = {}
+
+    def objection(self, merchant: int | None) -> str | None:
+        """Say in one word why no channel would serve one more new payment well; None: one would.
+
+        Nothing is taken.
+        """
+        now, word = self._now(), None
+        for channel in self._offers(PLATFORM if merchant is None else merchant):
+            way = self._ways.get((channel, Lane.CREATE))
+            if way is None or way.admits(merchant, now):
+                return None
+            is_full = way.breaker.admits(now) or word == "channels_full"
+            word = "channels_full" if is_full else "channels_away"
+        return word
+
+    @contextmanager
+    def place(self, routed: Routed) -> Iterator[None]:
+        """Keep a place for a new payment inside a block; `Problem` 503 when there is none."""
+        attempt, merchant = routed.attempt, routed.claimed.merchant
+        way, now = self._way(attempt.channel, Lane.CREATE), self._now()
+        if not way.breaker.admits(now):
+            wait = max(1, math.ceil(way.breaker.wait_seconds(now)))
+            raise Problem(
+                "unavailable",
+                "The channel does not answer just now; nothing was begun.",
+                extra={"retry_after": wait},
+            )
+        if not way.room.admits(merchant.number, limit=way.calls_max):
+            raise Problem("overloaded", "The channel is full just now; nothing was begun.")
+        number = uuid_of(attempt.id)
+        way.reserved[number] = way.breaker.begin(now)
+        way.room.enter(merchant.number, weight=merchant.quota.weight, now=now)
+        try:
+            yield
+        finally:
+            way.room.leave(merchant.number)
+            is_probe = way.reserved.pop(number, False)
+            way.breaker.end(is_probe=is_probe, is_well=None, now=self._now())
+
+    def begin(self, channel: str, verb: Verb, number: str) -> Call | str:
+        """Begin a call about the attempt of this number, or say in one word why it is not made."""
+        way, now = self._way(channel, LANE_OF[verb]), self._now()
+        if verb is Verb.CREATE and number in way.reserved:
+            return Call(way, None, is_probe=way.reserved.pop(number), now=self._now)
+        if not way.breaker.admits(now):
+            return "breaker_open"
+        merchant = merchant_number(number)
+        if not way.room.admits(merchant, limit=way.calls_max):
+            return "lane_full"
+        way.room.enter(merchant, weight=1, now=now)
+        return Call(way, merchant, is_probe=way.breaker.begin(now), now=self._now)
+
+    def health(self) -> dict[tuple[str, str], LaneHealth]:
+        """Say how every lane that was used stands, by channel and lane: a view to read."""
+        now = self._now()
+        return {
+            (channel, lane.value): LaneHealth(
+                breaker=way.breaker.state(now).value,
+                calls=way.breaker.recent()[0],
+                failed=way.breaker.recent()[1],
+                under_way=way.room.taken,
+                limit=way.limit.value,
+            )
+            for (channel, lane), way in self._ways.items()
+        }
+
+    def tell(self) -> None:
+        """Write down for the metrics how the lanes stand."""
+        now = self._now()
+        for (channel, lane), way in self._ways.items():
+            telemetry.LANE_CALLS.labels(channel, lane.value).set(way.room.taken)
+            telemetry.LANE_LIMIT.labels(channel, lane.value).set(way.limit.value)
+            telemetry.BREAKER.labels(channel, lane.value).set(_STATES[way.breaker.state(now)])
+
+    def _way(self, channel: str, lane: Lane) -> _Way:
+        way = self._ways.get((channel, lane))
+        if way is None:
+            way = self._ways[channel, lane] = _Way(self._calls_max[lane.value])
+        return way

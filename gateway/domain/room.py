@@ -1,0 +1,206 @@
+"""How much may be under way at once and whose turn it is: the laws of a room that is shared fairly.
+
+Seconds are those of a monotonic clock.  Everything here runs inside one thread and never waits.
+"""
+
+from contextvars import ContextVar
+from typing import Final
+
+from gateway.domain import limits
+
+# The seat of the request that is being served; a call that leaves the house lends it to others.
+SEAT: Final[ContextVar["Seat | None"]] = ContextVar("seat", default=None)
+
+
+class AdaptiveLimit:
+    """A limit that finds itself: as high as the time that is measured stays good.
+
+    Good is what lasts at most `good_seconds`, or at most `tolerance` times what it lasts in calm
+    hours, whichever is longer.  Every tenth of a second the median is looked at: above good the
+    limit falls in proportion, below it and in full use it grows by its square root (the idea of
+    Netflix's Gradient2).  At `floor` nothing that is slow is slow because of us, so what is
+    measured there, or while half of the room is empty, is what calm means.
+    """
+
+    __slots__ = ("_began", "_calm", "_ceiling", "_exact", "_floor", "_good", "_peak", "_times")
+
+    def __init__(self, *, floor: int, start: int, ceiling: int, good_seconds: float) -> None:
+        self._floor, self._ceiling, self._good = floor, ceiling, good_seconds
+        self._exact = float(start)
+        self._calm: float | None = None
+        self._began: float | None = None
+        self._peak = 0
+        self._times: list[float] = []
+
+    @property
+    def value(self) -> int:
+        """The limit as it stands."""
+        return int(self._exact)
+
+    @property
+    def good_seconds(self) -> float:
+        """Up to where a time is good now."""
+        calm = 0.0 if self._calm is None else self._calm
+        return max(self._good, limits.CALM_TOLERANCE * calm)
+
+    def measured(self, seconds: float, *, under_way: int, now: float) -> None:
+        """Take one time, and how much was under way when it ended."""
+        if self._began is None:
+            self._began = now
+        self._times.append(seconds)
+        self._peak = max(self._peak, under_way)
+        age = now - self._began
+        is_full = len(self._times) >= limits.LIMIT_SAMPLES_MIN and age >= limits.LIMIT_STEP_SECONDS
+        if is_full or age >= limits.LIMIT_STEP_SECONDS_MAX:
+            self._step(sorted(self._times)[len(self._times) // 2])
+            self._began, self._peak = now, 0
+            self._times.clear()
+
+    def _step(self, median: float) -> None:
+        self._learn(median)
+        good = self.good_seconds
+        if median > good:
+            self._exact *= max(limits.LIMIT_FALL_SHARE_MIN, good / median)
+        elif self._peak >= limits.LIMIT_USED_SHARE * self.value:
+            self._exact += max(1.0, self._exact**0.5)
+        self._exact = min(max(self._exact, self._floor), self._ceiling)
+
+    def _learn(self, median: float) -> None:
+        if self._calm is None:
+            self._calm = median
+        elif median < self._calm or self.value <= self._floor or 2 * self._peak <= self.value:
+            self._calm += (median - self._calm) * limits.CALM_LEARNED_SHARE
+
+
+class _Holder:
+    __slots__ = ("seen_at", "taken", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.taken = 0
+        self.seen_at = 0.0
+
+
+class Room:
+    """Who holds how many seats; whoever holds less than its share goes before all others.
+
+    Anybody may have what others leave, but for the seats that are kept: those are for whoever is
+    below its share, who finds one free even beside somebody who takes whatever there is.  A share
+    is what is not kept, times one's weight over the weights of all seen within the last second.
+    """
+
+    __slots__ = ("_holders", "_swept_at", "_weights", "taken")
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._weights = 0
+        self._swept_at = 0.0
+        self._holders: dict[int, _Holder] = {}
+
+    def admits(self, merchant: int | None, *, limit: int, coming: int = 0) -> bool:
+        """Tell whether one more may enter; nothing is taken.
+
+        `merchant` is None for whoever is not known; `coming` are those who were let in already and
+        hold no seat yet.
+        """
+        free = limit - self.taken - coming
+        if free > kept(limit):
+            return True
+        return free > 0 and merchant is not None and self._is_below_share(merchant, limit)
+
+    def enter(self, merchant: int, *, weight: int, now: float, seats: int = 1) -> None:
+        """Take seats, whether there is room or not."""
+        if now - self._swept_at >= limits.SHARE_SECONDS:
+            self._sweep(now)
+        holder = self._holders.get(merchant)
+        if holder is None:
+            holder = self._holders[merchant] = _Holder(0)
+        self._weights += weight - holder.weight
+        holder.weight = weight
+        holder.seen_at = now
+        holder.taken += seats
+        self.taken += seats
+
+    def leave(self, merchant: int, seats: int = 1) -> None:
+        """Give seats back."""
+        self._holders[merchant].taken -= seats
+        self.taken -= seats
+
+    def taken_by(self, merchant: int) -> int:
+        """Say how many seats a merchant holds."""
+        holder = self._holders.get(merchant)
+        return holder.taken if holder is not None else 0
+
+    def _is_below_share(self, merchant: int, limit: int) -> bool:
+        holder = self._holders.get(merchant)
+        if holder is None or holder.taken <= 0:
+            return True
+        return holder.taken * self._weights < (limit - kept(limit)) * holder.weight
+
+    def _sweep(self, now: float) -> None:
+        """Forget who holds nothing and was not seen for a while."""
+        for merchant, holder in list(self._holders.items()):
+            if holder.taken == 0 and now - holder.seen_at >= limits.SHARE_SECONDS:
+                self._weights -= holder.weight
+                del self._holders[merchant]
+        self._swept_at = now
+
+
+def kept(limit: int) -> int:
+    """Say how many seats are kept for those below their share: one in eight, at least one."""
+    return max(1, limit // limits.SEATS_KEPT_PART)
+
+
+class Seat:
+    """One request's seat; it is lent while the request does nothing but wait for a channel.
+
+    So a slow channel holds no room of ours.  A request that carries many payments holds several.
+    `own_seconds` is how long it was really held, and `calls` how often it was lent.
+    """
+
+    __slots__ = (
+        *("_away", "_is_over", "_merchant", "_room", "_seats", "_since", "_weight"),
+        *("calls", "own_seconds"),
+    )
+
+    def __init__(self, room: Room, merchant: int, *, weight: int, now: float) -> None:
+        self._room, self._merchant, self._weight = room, merchant, weight
+        self._seats = 1
+        self._away = 0
+        self._is_over = False
+        self.calls = 0
+        self.own_seconds = 0.0
+        self._sit(now)
+
+    def lend(self, now: float) -> None:
+        """Leave the room for a call; several calls at once lend what there is to lend once."""
+        self._away += 1
+        self.calls += 1
+        if self._away == 1 and not self._is_over:
+            self._rise(now)
+
+    def back(self, now: float) -> None:
+        """Come back from a call, whether there is room or not: what began is finished."""
+        self._away -= 1
+        if self._away == 0 and not self._is_over:
+            self._sit(now)
+
+    def widen(self, seats: int, now: float) -> None:
+        """Hold so many seats from now on."""
+        self._rise(now)
+        self._seats = seats
+        self._sit(now)
+
+    def give_up(self, now: float) -> None:
+        """End it; a call that is still away comes back to nothing."""
+        if self._away == 0:
+            self._rise(now)
+        self._is_over = True
+
+    def _sit(self, now: float) -> None:
+        self._room.enter(self._merchant, weight=self._weight, now=now, seats=self._seats)
+        self._since = now
+
+    def _rise(self, now: float) -> None:
+        self._room.leave(self._merchant, self._seats)
+        self.own_seconds += now - self._since

@@ -1,0 +1,199 @@
+"""The gate before the door: while the house is full a request is refused before it is parsed.
+
+A whole request that comes in one piece is read with one regular expression, and when there is no
+room for it the answer leaves as prepared bytes, at a tenth of what parsing alone would cost.  The
+key it names says who would have to wait; it proves nothing, so nothing is charged to anybody here,
+and the admission step looks again once the signature is verified.  Everything that is not plain
+(pipelined, chunked, upgraded, cut in odd places) goes the ordinary way, and the same admission step
+meets it there.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final, NamedTuple, Protocol
+
+from aiohttp import web
+
+from gateway.admission.service import Refused, problem_of
+from gateway.domain import limits
+from gateway.domain.errors import Problem
+from gateway.faces.api.heads import HeadTimer
+
+_LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[!-~]{0,4000}) HTTP/1\.1\r\n")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})\r\n")
+# Whatever says more about framing or the connection than a length is not plain.
+_ODD: Final = re.compile(rb"\r\n(?:transfer-encoding|upgrade|expect|connection|[ \t])|[^\r]\n")
+_KEPT: Final = b"\r\nconnection: keep-alive\r\n"
+_KEY_ID: Final = re.compile(rb'keyid="(key_[0-9a-f]{32})"')
+_HEAD_BYTES_MAX: Final = 16 * 1024
+_BATCH: Final = "/v1/payments/batch"
+# They stand where each answer has its own, and are as long.
+_NO_ID: Final = f"req_{'-' * 24}"
+_NO_DATE: Final = b"Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+class Plain(NamedTuple):
+    """A plain request of which the whole head is there; `size` counts head and body, in bytes."""
+
+    method: str
+    path: str
+    key_id: str | None
+    size: int
+
+
+def read_plain(data: bytes) -> Plain | None:
+    """Read a head that begins here; None when it is not whole or not plain.
+
+    Framing is that of RFC 9112 section 6.3 where there is at most one Content-Length and no
+    Transfer-Encoding.
+    """
+    line = _LINE.match(data)
+    end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX) if line else -1
+    if line is None or end < 0:
+        return None
+    head = data[line.end() - 2 : end + 2]
+    lower = head.lower()
+    lengths = _LENGTH.findall(lower)
+    if len(lengths) != lower.count(b"\r\ncontent-length") or len(lengths) > 1:
+        return None
+    odd = _ODD.search(lower.replace(_KEPT, b"\r\n", 1))
+    if odd is not None:
+        return None
+    key = _KEY_ID.search(head)
+    return Plain(
+        line[1].decode(),
+        line[2].partition(b"?")[0].decode(),
+        key[1].decode() if key else None,
+        end + 4 + (int(lengths[0]) if lengths else 0),
+    )
+
+
+class Doorman(Protocol):
+    """Who decides at the gate."""
+
+    def refuse(self, plain: Plain) -> bytes | None:
+        """Give the answer that refuses this request; None when there is room for it."""
+        ...
+
+    def let_in(self) -> None:
+        """Hear that a request was let in and has no seat yet."""
+        ...
+
+    def came(self) -> None:
+        """Hear that a request which was let in is being served, or will never be."""
+        ...
+
+
+class Gate(HeadTimer):
+    """aiohttp's protocol behind the gate.
+
+    `doorman` is set when the connection is made; `came_at` is when bytes last came, in seconds of
+    the monotonic clock.  `_owed` are bytes of a body that are still to come, `_unread` whether
+    nobody is to read them, because their request was refused already.  `_is_plain` ends for good
+    where we lose track of where the next request begins.
+    """
+
+    doorman: Doorman
+    came_at = 0.0
+    _is_plain = True
+    _owed = 0
+    _unread = False
+    _is_let_in = False
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a whole request here, or hand the bytes on."""
+        self.came_at = time.monotonic()
+        if self._owed and data:
+            data = self._rest_of(data)
+            if not data:
+                return
+        elif self._is_plain and data and self._is_refused(data):
+            return
+        super().data_received(data)
+
+    def taken_over(self) -> None:
+        """Hear that the request is being served."""
+        if self._is_let_in:
+            self._is_let_in = False
+            self.doorman.came()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Make room again."""
+        self.taken_over()
+        super().connection_lost(exc)
+
+    def _is_refused(self, data: bytes) -> bool:
+        """Refuse a request that begins here, if it is plain and there is no room for it."""
+        plain = read_plain(data) if self._is_idle() else None
+        most = 0 if plain is None else _HEAD_BYTES_MAX + body_bytes_max(plain.path)
+        if plain is None or not len(data) <= plain.size <= most:
+            self._is_plain = False
+            return False
+        self._owed = plain.size - len(data)
+        refusal = self.doorman.refuse(plain)
+        if refusal is None:
+            if not self._owed:  # a body that is still to come takes no room meanwhile
+                self._is_let_in = True
+                self.doorman.let_in()
+            return False
+        assert self.transport is not None, "it is connected"
+        self._unread = self._owed > 0
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self.transport.write(refusal)
+        return True
+
+    def _is_idle(self) -> bool:
+        if self._close or self._force_close or self._messages:
+            return False
+        waiter = self._waiter  # None before aiohttp waits for the first request
+        return not waiter.done() if waiter is not None else self._request_count == 0
+
+    def _rest_of(self, data: bytes) -> bytes:
+        """Take what is owed of a body; gives what is to be read of this data."""
+        count = min(len(data), self._owed)
+        self._owed -= count
+        is_unread, self._unread = self._unread, self._unread and self._owed > 0
+        if count < len(data):
+            self._is_plain = False
+        return data[count:] if is_unread else data
+
+
+class Refusals:
+    """Refusals as the bytes that `make` would lead to, but for their ids and dates prepared."""
+
+    def __init__(self, make: Callable[[Problem, str], web.Response]) -> None:
+        self._make = make
+        self._prepared: dict[Refused, bytes] = {}
+        self._date = (0, b"")
+
+    def written(self, refused: Refused, request_id: str) -> bytes:
+        """Write a refusal under this id."""
+        prepared = self._prepared.get(refused)
+        if prepared is None:
+            prepared = self._prepared[refused] = _on_the_wire(
+                self._make(problem_of(refused), _NO_ID)
+            )
+        second = int(time.time())
+        if self._date[0] != second:
+            self._date = second, formatdate(second, usegmt=True).encode()
+        return prepared.replace(_NO_ID.encode(), request_id.encode()).replace(
+            _NO_DATE, self._date[1], 1
+        )
+
+
+def _on_the_wire(response: web.Response) -> bytes:
+    assert isinstance(response.body, bytes), "a refusal is written whole"
+    headers = dict(response.headers) | {
+        "Content-Length": str(len(response.body)),
+        "Date": _NO_DATE.decode(),
+    }
+    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join((*lines, "", "")).encode() + response.body
+
+
+def body_bytes_max(target: str) -> int:
+    """Say how large a body may be: 500 payments need more room than one."""
+    return limits.BATCH_BODY_BYTES_MAX if target == _BATCH else limits.BODY_BYTES_MAX
