@@ -49,6 +49,9 @@ flash-sale: $(BENCH_READY)  ## quiet, 20 times that, quiet: a load run, proved, 
 locust: $(BENCH_READY)  ## the same by locust; SHAPE=spike, steps, soak or retry_storm
 	@$(BIN)/python -m bench.load.run --generator locust --shape $(SHAPE) $(LOAD)
 
+bench-peers: $(BENCH_READY)  ## beside the same API as most teams write it; two minutes
+	@$(BIN)/python -m bench.peers.compare
+
 docs: $(READY)  ## draw the state diagrams again
 	$(BIN)/python docs/states.py
 
@@ -68,4 +71,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench bench-save bench-compare capacity flash-sale locust docs
+.PHONY: help install run test soak check bench bench-save bench-compare capacity flash-sale locust bench-peers docs

@@ -109,13 +109,13 @@ def _part(process: psutil.Process) -> str:
 @contextlib.contextmanager
 def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
     """Run everything on this folder and free ports inside a block; it is stopped at last."""
-    port = _free_port()
+    port = free_port()
     words = ["-m", "gateway", "dev", "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(
         [sys.executable, *words, "--data", str(data)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{_free_port()}"},
+        env={**os.environ, "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{free_port()}"},
     )
     try:
         _await_ready(process)
@@ -148,7 +148,7 @@ class Beside(Struct, frozen=True):
 @contextlib.contextmanager
 def echo_server() -> Iterator[Beside]:
     """Run the echo server inside a block."""
-    port = _free_port()
+    port = free_port()
     with _beside(["bench.load.echo", str(port)], port) as echo:
         yield echo
 
@@ -157,7 +157,7 @@ def echo_server() -> Iterator[Beside]:
 def unasked(running: Stack, *, workers: int) -> Iterator[Beside]:
     """Run gateway workers beside those of the stack for which the acquirer is not asked."""
     (gateway, *_) = running.pids("gateway")
-    port = _free_port()
+    port = free_port()
     environment = psutil.Process(gateway).environ() | {"FLOODGATE_PORT": str(port)}
     with _beside(["bench.load.unasked"], port, count=workers, environment=environment) as servers:
         yield servers
@@ -174,7 +174,7 @@ def _beside(
     command = [sys.executable, "-m", *words]
     processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
     try:
-        _await_port(port)
+        await_port(port)
         yield Beside(f"http://127.0.0.1:{port}", [process.pid for process in processes])
     finally:
         for process in processes:
@@ -191,7 +191,8 @@ def _await_ready(process: subprocess.Popen[str]) -> None:
     raise RuntimeError("the stack did not start")
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
+    """Wait until somebody listens there; RuntimeError when nobody does."""
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -200,7 +201,8 @@ def _await_port(port: int) -> None:
     raise RuntimeError(f"nobody listens on {port}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
