@@ -14,16 +14,15 @@ import asyncio
 import io
 import statistics
 import struct
-import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import uvloop
 
+from bench.load.stack import own_folder
 from gateway.domain import identity
 from gateway.domain.posting import JournalKind
 from gateway.drivers.embedded import Servers
@@ -160,11 +159,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
-        Servers(Path(folder) / "data") as servers,
+        own_folder() as folder,
+        Servers(folder / "data") as servers,
         Supervisor() as supervisor,
     ):
-        Path(folder).chmod(0o711)
         supervisor.start(servers.postgres())
         asyncio.run(migrate(servers.owner_url))
         uvloop.run(compare(servers.owner_url, given))

@@ -9,10 +9,8 @@ are counted in the books and not by the answers.
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import asyncpg
 import uvloop
@@ -20,7 +18,7 @@ from msgspec import Struct
 
 from bench.load import requests
 from bench.load.capacity import closed_run
-from bench.load.stack import Stack, stack
+from bench.load.stack import Stack, own_folder, stack
 
 _SUCCEEDED = "SELECT count(*) FROM payment WHERE status = 'succeeded'"
 _WARM_UP_SECONDS = 2.0
@@ -86,8 +84,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
-        stack(Path(folder) / "data") as running,
+        own_folder() as folder,
+        stack(folder / "data") as running,
     ):
         uvloop.run(compare(running, given))
         holds, table = running.proofs()

@@ -17,10 +17,8 @@ import argparse
 import asyncio
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 
 import asyncpg
 import uvloop
@@ -28,7 +26,7 @@ from msgspec import Struct
 
 from bench.load import requests
 from bench.load.lean import Generator, Result
-from bench.load.stack import Beside, Stack, echo_server, stack, unasked
+from bench.load.stack import Beside, Stack, echo_server, own_folder, stack, unasked
 from bench.load.unasked import METHOD as UNASKED
 
 _WARM_UP_SECONDS = 3.0
@@ -161,9 +159,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="gateway processes")
     given = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
+        own_folder() as folder,
         echo_server() as echo,
-        stack(Path(folder) / "data", workers=given.workers) as running,
+        stack(folder / "data", workers=given.workers) as running,
         unasked(running, workers=given.workers) as alone,
     ):
         targets = {

@@ -9,9 +9,7 @@ They are no part of the acquirer's books, so no proofs are asked; what is paid m
 
 import argparse
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -19,7 +17,7 @@ import uvloop
 
 from bench.load import requests
 from bench.load.capacity import Measured, Target, pay
-from bench.load.stack import Stack, stack
+from bench.load.stack import Stack, own_folder, stack
 from gateway.drivers.embedded import OWNER
 
 _STEP = 100_000
@@ -125,8 +123,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=256)
     given = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
-        stack(Path(folder) / "data") as running,
+        own_folder() as folder,
+        stack(folder / "data") as running,
     ):
         uvloop.run(measure(running, given))
 

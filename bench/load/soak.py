@@ -11,15 +11,13 @@ import argparse
 import asyncio
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import uvloop
 
 from bench.load import requests
 from bench.load.lean import Generator
-from bench.load.stack import Stack, stack
+from bench.load.stack import Stack, own_folder, stack
 
 _LOOK_SECONDS = 10.0
 _FLAT = ("gateway", "worker")
@@ -65,8 +63,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="payments per second")
     given = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
-        stack(Path(folder) / "data") as running,
+        own_folder() as folder,
+        stack(folder / "data") as running,
     ):
         flat = uvloop.run(soak(running, given))
         holds, table = running.proofs()

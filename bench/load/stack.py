@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,6 +105,17 @@ def _part(process: psutil.Process) -> str:
     words = process.cmdline()
     names = {"simulator": "simulator", "work": "worker", "serve": "gateway"}
     return next((names[word] for word in words if word in names), "launcher")
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """Give a folder inside a block; what the servers keep lies in it, too, and goes with it.
+
+    The user whom root becomes for them must be able to pass.
+    """
+    with tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @contextlib.contextmanager
