@@ -43,6 +43,9 @@ bench-compare: $(READY)  ## run them again and fail beyond the noise of the base
 capacity: $(READY)  ## payments per second beside a bare aiohttp echo; takes a minute
 	@$(BIN)/python -m bench.load.capacity
 
+overload: $(READY)  ## five times the capacity, a small merchant beside it, proved; 2 minutes
+	@$(BIN)/python -m bench.load.overload
+
 flash-sale: $(BENCH_READY)  ## quiet, 20 times that, quiet: a load run, proved, with pictures; a minute
 	@$(BIN)/python -m bench.load.run --shape $(SHAPE) $(LOAD)
 
@@ -71,4 +74,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench bench-save bench-compare capacity flash-sale locust bench-peers docs
+.PHONY: help install run test soak check bench bench-save bench-compare capacity overload flash-sale locust bench-peers docs

@@ -84,9 +84,10 @@ class _Holder:
 class Room:
     """Who holds how many seats; whoever holds less than its share goes before all others.
 
-    Anybody may have what others leave, but for the seats that are kept: those are for whoever is
-    below its share, who finds one free even beside somebody who takes whatever there is.  A share
-    is what is not kept, times one's weight over the weights of all seen within the last second.
+    Anybody may have what others leave, but for the seats that are kept.  Whoever is below its share
+    enters even when the room is full, because seats that were lent come back whether there is room
+    or not; shares add up to less than the limit, so there are never twice as many.  A share is what
+    is not kept, times one's weight over the weights of all seen within the last second.
     """
 
     __slots__ = ("_holders", "_swept_at", "_weights", "taken")
@@ -106,7 +107,7 @@ class Room:
         free = limit - self.taken - coming
         if free > kept(limit):
             return True
-        return free > 0 and merchant is not None and self._is_below_share(merchant, limit)
+        return free > -limit and merchant is not None and self._is_below_share(merchant, limit)
 
     def enter(self, merchant: int, *, weight: int, now: float, seats: int = 1) -> None:
         """Take seats, whether there is room or not."""

@@ -24,7 +24,10 @@ from gateway.faces.api.heads import HeadTimer
 _LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[!-~]{0,4000}) HTTP/1\.1\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})\r\n")
 # Whatever says more about framing or the connection than a length is not plain.
-_ODD: Final = re.compile(rb"\r\n(?:transfer-encoding|upgrade|expect|connection|[ \t])|[^\r]\n")
+_ODD: Final = tuple(
+    b"\r\n" + word
+    for word in (b"transfer-encoding", b"upgrade", b"expect", b"connection", b" ", b"\t")
+)
 _KEPT: Final = b"\r\nconnection: keep-alive\r\n"
 _KEY_ID: Final = re.compile(rb'keyid="(key_[0-9a-f]{32})"')
 _HEAD_BYTES_MAX: Final = 16 * 1024
@@ -58,8 +61,10 @@ def read_plain(data: bytes) -> Plain | None:
     lengths = _LENGTH.findall(lower)
     if len(lengths) != lower.count(b"\r\ncontent-length") or len(lengths) > 1:
         return None
-    odd = _ODD.search(lower.replace(_KEPT, b"\r\n", 1))
-    if odd is not None:
+    if lower.count(b"\n") != lower.count(b"\r\n"):
+        return None
+    lower = lower.replace(_KEPT, b"\r\n", 1)
+    if any(word in lower for word in _ODD):
         return None
     key = _KEY_ID.search(head)
     return Plain(

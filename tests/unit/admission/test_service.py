@@ -124,7 +124,7 @@ def test_the_gate_charges_nobody() -> None:
 
 def test_who_was_let_in_takes_room_until_it_came() -> None:
     admission = Admission(now=Watch())
-    for _ in range(limits.SEATS_START):
+    for _ in range(2 * limits.SEATS_START):
         admission.let_in()
     assert admission.refusal(Kind.CREATE, MERCHANT) is not None
     admission.came()

@@ -1,0 +1,236 @@
+"""Five times what the house can take, with a small merchant beside the flood: who is served how?
+
+    python -m bench.load.overload [--seconds 60] [--times 5] [--connections 64] [--workers 1]
+
+First the capacity (closed loop), then 70 % of it, then the flood, then what comes after it.
+Whoever is refused comes again later with the same key.  Beside the flood a small merchant pays at a
+twentieth of the capacity, and somebody sends notices.  Generator and house share the machine, so a
+part of what the flood costs is the generator's: its CPU is told.  Ends with the proofs.
+"""
+
+import argparse
+import asyncio
+import collections
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct, field
+
+from bench.load import requests
+from bench.load.histogram import Histogram
+from bench.load.lean import Generator, Result
+from bench.load.stack import Stack, stack
+from gateway.signing import Credentials
+
+_CREATED = 201
+_REFUSED = frozenset({429, 503})
+_SMALL_SHARE = 0.05
+_CALM_SHARE = 0.7
+_AFTER_SHARE = 0.5
+_AFTER_SECONDS = 6.0
+_SLICE_SECONDS = 0.5
+_NOTICES_PER_SECOND = 10
+_CONNECTIONS = 1000
+_CONNECTIONS_MAX = 2000
+
+
+class Told(Struct):
+    """What one sender heard: latencies (from the scheduled start) of payments and of refusals."""
+
+    paid: Histogram = field(default_factory=Histogram)
+    refused: Histogram = field(default_factory=Histogram)
+    others: collections.Counter[int] = field(default_factory=collections.Counter)
+    slices: dict[int, Histogram] = field(default_factory=dict)
+
+
+class Sender:
+    """Sends signed payments on a schedule; what was refused is sent again, after what was not."""
+
+    def __init__(self, running: Stack, credentials: Credentials) -> None:
+        self._base_url = running.base_url
+        self._signed = requests.payments(credentials, running.host)
+        self._ready: collections.deque[bytes] = collections.deque()
+        self.told = Told()
+        self._began = 0.0
+
+    def sign(self, payments: int) -> None:
+        """Sign so many payments before they are needed."""
+        self._ready.extend(islice(self._signed, max(0, payments - len(self._ready))))
+
+    async def send(self, per_second: float, seconds: float) -> Result:
+        """Send so many a second for so long; `told` begins anew."""
+        self.told = Told()
+        self._began = 0.0
+        arrivals = (number / per_second for number in range(int(per_second * seconds)))
+        generator = Generator(self._base_url, self._wires(), observe=self._heard)
+        # Opened before: what a storm of new connections costs is another question.
+        return await generator.opened(
+            arrivals, connections=_CONNECTIONS, connections_max=_CONNECTIONS_MAX
+        )
+
+    def _wires(self) -> Iterator[bytes]:
+        while True:
+            yield self._ready.popleft() if self._ready else next(self._signed)
+
+    def _heard(self, request: bytes, status: int, _body: bytes, began: float, ended: float) -> None:
+        self._began = self._began or began
+        told, lasted = self.told, int((ended - began) * 1e6)
+        if status == _CREATED:
+            told.paid.record(lasted)
+            at = int((began - self._began) / _SLICE_SECONDS)
+            told.slices.setdefault(at, Histogram()).record(lasted)
+        elif status in _REFUSED:
+            told.refused.record(lasted)
+            self._ready.append(request)
+        else:
+            told.others[status] += 1
+
+
+class Measured(Struct, frozen=True):
+    """What a run came to; rates per second, times in milliseconds."""
+
+    capacity: float
+    calm: Told
+    calm_small: Told
+    flood: Told
+    flood_small: Told
+    flood_result: Result
+    small_offered: int
+    notices: Result
+    after: Told
+    house_cpu: dict[str, float]
+
+
+def small_merchant(running: Stack) -> Credentials:
+    """Add one more merchant."""
+    words = [sys.executable, "-m", "gateway", "merchant", "add", "Small shop"]
+    environment = {**os.environ, **running.environment()}
+    made = json.loads(subprocess.check_output(words, env=environment))
+    return Credentials(made["key_id"], made["secret"])
+
+
+def notices(host: str) -> Iterator[bytes]:
+    """Give notices that nobody signed: each is to be kept, read and answered with 400."""
+    for number in count():
+        body = b'{"number":"%d"}' % number
+        head = f"POST /notices/simulator HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}"
+        yield head.encode() + b"\r\n\r\n" + body
+
+
+async def measure(running: Stack, *, seconds: float, times: float, connections: int) -> Measured:
+    """Run the four parts."""
+    big, small = Sender(running, running.credentials), Sender(running, small_merchant(running))
+    await asyncio.sleep(2.0)  # the new key reaches the worker
+    for length in (3.0, 8.0):
+        wires = requests.payments(running.credentials, running.host)
+        ready = iter(list(islice(wires, int(3000 * length))))
+        generator = Generator(running.base_url, (w for source in (ready, wires) for w in source))
+        capacity = (await generator.closed(connections=connections, seconds=length)).per_second(
+            _CREATED
+        )
+    low, small_rate = _CALM_SHARE * capacity, _SMALL_SHARE * capacity
+    big.sign(int(low * 10))
+    await asyncio.gather(big.send(low - small_rate, 10.0), small.send(small_rate, 10.0))
+    calm, calm_small = big.told, small.told
+    big.sign(int(capacity * seconds * 1.3))
+    small.sign(int(small_rate * seconds))
+    before = running.cpu_seconds()
+    intake = Generator(running.base_url, notices(running.host))
+    arrivals = (
+        number / _NOTICES_PER_SECOND for number in range(int(_NOTICES_PER_SECOND * seconds))
+    )
+    flood_result, small_result, noticed = await asyncio.gather(
+        big.send(times * capacity - small_rate, seconds),
+        small.send(small_rate, seconds),
+        intake.opened(arrivals, connections=4, connections_max=64),
+    )
+    flood, flood_small = big.told, small.told
+    cpu = {part: spent - before.get(part, 0.0) for part, spent in running.cpu_seconds().items()}
+    await big.send(_AFTER_SHARE * capacity, _AFTER_SECONDS)
+    return Measured(
+        capacity=capacity,
+        calm=calm,
+        calm_small=calm_small,
+        flood=flood,
+        flood_small=flood_small,
+        flood_result=flood_result,
+        small_offered=small_result.sent,
+        notices=noticed,
+        after=big.told,
+        house_cpu=cpu,
+    )
+
+
+def show(measured: Measured, seconds: float) -> None:
+    """Print every target beside what was measured."""
+    calm, flood = _p99(measured.calm.paid), _p99(measured.flood.paid)
+    calm_small, small = _p99(measured.calm_small.paid), _p99(measured.flood_small.paid)
+    goodput = (measured.flood.paid.total + measured.flood_small.paid.total) / seconds
+    share = measured.flood_small.paid.total / max(1, measured.small_offered)
+    refused_notices = sum(measured.notices.statuses.get(status, 0) for status in (429, 503, 500))
+    lines = [
+        ("goodput over capacity", "≥ 0.90", f"{goodput / measured.capacity:.2f}"),
+        ("p99 of admitted over p99 at 70 %", "≤ 3", f"{flood / calm:.2f}"),
+        ("p99 of refusals", "< 10 ms", f"{_p99(measured.flood.refused):.1f} ms"),
+        ("small merchant: served of what it asked", "its share", f"{share:.1%}"),
+        ("small merchant: p99 over its p99 at 70 %", "≤ 2", f"{small / calm_small:.2f}"),
+        ("recovered after", "≤ 2 s", f"{_recovered(measured.after, 2 * calm):.1f} s"),
+        ("notices refused", "0", f"{refused_notices} of {measured.notices.sent}"),
+    ]
+    for name, target, value in lines:
+        print(f"{name:<42}{target:>10}{value:>14}")
+    offered = measured.flood_result.sent / measured.flood_result.seconds
+    print(
+        f"capacity {measured.capacity:,.0f}/s   goodput {goodput:,.0f}/s   offered {offered:,.0f}/s"
+        f"   p99 {calm:.0f} → {flood:.0f} ms, small {calm_small:.0f} → {small:.0f} ms\n"
+        f"answers {measured.flood_result.statuses},"
+        f" small refused {measured.flood_small.refused.total},"
+        f" others {dict(measured.flood.others)}   missed {measured.flood_result.missed}"
+        f"   generator late by {measured.flood_result.late_seconds * 1000:.0f} ms at worst\n"
+        f"CPU seconds: generator {measured.flood_result.cpu_seconds:.1f}   "
+        + "   ".join(f"{part} {spent:.1f}" for part, spent in measured.house_cpu.items())
+    )
+
+
+def _p99(histogram: Histogram) -> float:
+    return histogram.percentile(0.99) / 1000
+
+
+def _recovered(after: Told, good: float) -> float:
+    """Say after how many seconds every half second was good."""
+    bad = [at for at, histogram in after.slices.items() if _p99(histogram) > good]
+    return (max(bad) + 1) * _SLICE_SECONDS if bad else 0.0
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
+    parser.add_argument("--times", type=float, default=5.0, help="of the capacity")
+    parser.add_argument("--connections", type=int, default=64, help="when capacity is measured")
+    parser.add_argument("--workers", type=int, default=1, help="gateway processes")
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder,
+        stack(Path(folder) / "data", workers=given.workers) as running,
+    ):
+        measured = uvloop.run(
+            measure(
+                running, seconds=given.seconds, times=given.times, connections=given.connections
+            )
+        )
+        show(measured, given.seconds)
+        holds, table = running.proofs()
+        print(table)
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
