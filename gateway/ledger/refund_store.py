@@ -68,14 +68,16 @@ class PostgresRefundBooks:
                 for wish in left
             ),
         )
-        planned = {uuid_of(w.standing.refund.id): w.standing.refund.amount for w in left}
+        planned = {uuid_of(w.standing.refund.id): w.standing.refund for w in left}
         reasons: dict[str, RefundResult] = {}
         for row in rows:
             reason: RefundResult = None
-            if row["own_id"] is not None and row["own_amount"] == planned[row["refund_id"].hex]:
+            ours = planned[row["refund_id"].hex]
+            made = (row["own_amount"], row["own_created_at"])
+            if row["own_id"] is not None and made == (ours.amount, ours.created_at):
                 continue
             if row["own_id"] is not None:
-                # Another request with this key made it first, of another amount.
+                # Another request with this key made it first, of another amount or at another time.
                 reason = Heard(bytes(row["fingerprint"]), row["operation"], row["own_id"].hex)
             elif row["resource_id"] is not None and row["resource_id"] != row["refund_id"]:
                 reason = Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)

@@ -318,7 +318,7 @@ SELECT refund_id FROM moved
 """
 WHY_NOT_REFUNDED: Final = """
 SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
-       own.amount AS own_amount, other.id AS other_id
+       own.amount AS own_amount, own.created_at AS own_created_at, other.id AS other_id
   FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[])
        AS w (merchant_id, key, refund_id, reference)
   LEFT JOIN idempotency_key k ON k.merchant_id = w.merchant_id AND k.key = w.key

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -249,3 +250,13 @@ async def test_late_money_that_goes_back_is_not_adopted(desk: Desk) -> None:
 
 async def test_the_policy_is_review_unless_the_merchant_says_otherwise(desk: Desk) -> None:
     assert await Reader(desk.postgres).late_success_policy(desk.merchant.number) == "review"
+
+
+async def test_a_place_that_another_try_took_first_is_told_as_it_was_made(desk: Desk) -> None:
+    """Two tries of one request that was refused before may take its place at different times."""
+    opened = await desk.paid()
+    use, first = desk.use(), desk.asked(opened, 500)
+    second = replace(first, created_at=first.created_at + timedelta(seconds=9))
+    assert isinstance(await desk.refunds.open(use, first, opened.attempt), RefundOpened)
+    heard = await desk.refunds.open(use, second, opened.attempt)
+    assert heard == Heard(use.fingerprint, use.operation, uuid_of(first.id))
