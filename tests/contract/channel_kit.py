@@ -29,9 +29,12 @@ from channel_rig import (
 )
 from msgspec.structs import replace
 
+from gateway.channels.courier import Courier
 from gateway.channels.port import Ask, NoticeRefused, Verb
 from gateway.domain.outcome import Outcome, Verdict, checked
 from gateway.domain.wire import WireAnswer
+from gateway.drivers.clock import Clock
+from gateway.drivers.outbound import Outbound
 
 # What a channel cannot that declares so in its capabilities.
 HOLDS: Final = (
@@ -134,14 +137,16 @@ class ChannelContract:
     ) -> None:
         if verb is Verb.CAPTURE and not rig.channel.capabilities.authorize:
             verb = Verb.QUERY  # where nothing is held there is nothing to capture
-        async with parrot() as bird:
+        async with parrot() as bird, Outbound() as outbound:
             channel = rig.at(bird.base_url)
             for status, body in itertools.product(_STATUSES, _NOTHING_SAID):
+                # A new courier each time: so much silence would shut the breaker of one.
+                courier = Courier(outbound, Clock(), seconds=10)
                 bird.says = WireAnswer(status, {"content-type": "application/json"}, body)
                 ask = Ask(verb, fresh(), AMOUNT, CURRENCY, rig.method("approved"))
                 if verb is not Verb.CREATE:
                     ask = replace(ask, channel_transaction=fresh())
-                outcome = await rig.courier.ask(channel, ask)
+                outcome = await courier.ask(channel, ask)
                 assert (outcome.verdict, outcome.sent) == (Verdict.UNKNOWN, True), (status, body)
 
     async def test_an_acquirer_that_is_away_was_never_asked(self, rig: Rig) -> None:

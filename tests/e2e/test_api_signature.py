@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway import merchants
 from gateway.signing import Credentials
+from gateway.verify.ports import Terms
 from tests.e2e.harness import Reply, Shop, System, order
 from tests.e2e.wire import asked, must_cover, seconds_now, sent, signed
 from tests.native.signing_client import Request, base, digest, parameters
@@ -348,8 +349,8 @@ async def test_a_merchant_with_a_key_pair(system: System, shop: Shop, algorithm:
         merchants.add,
         system.settings,
         name=algorithm,
-        commission_bps=60,
         key=merchants.KeyWish(algorithm, pem.decode()),
+        terms=Terms(),
     )
     assert made["secret"] is None
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import asyncpg
 import msgspec
 import pytest
 import standardwebhooks
@@ -199,15 +200,17 @@ async def test_nobody_there_is_a_failure_with_a_word(stage: Stage, receiver: Rec
     assert (delivery.last_status, delivery.last_error) == (None, "not_connected")
 
 
-async def test_an_address_inside_is_a_failure_with_a_word(stage: Stage) -> None:
+async def test_an_address_inside_is_a_failure_with_a_word(stage: Stage, database: Database) -> None:
     # The name is fine, so it was accepted; where it leads is seen at connect.
     inside = await stage.endpoint("https://localhost.localdomain:8443/hook")
     endpoint = await stage.endpoint("https://localhost:8443/hook")
-    await stage.postgres.write(
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute(
         "UPDATE webhook_endpoint SET url = 'https://10.0.0.1/' WHERE merchant_id = $1 AND id = $2",
         stage.merchant,
         uuid_of(endpoint.id),
     )
+    await owner.close()
     await stage.tell()
     await stage.turn()
     (delivery,) = await stage.listed(endpoint)
