@@ -195,7 +195,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         await policy.refresh()
         quotas = Quotas(RedisDayCounts(redis), workers=settings.workers)
         offers = functools.partial(_candidates, registry, settings)
-        routing = Routing(Outside(offers), policy, fees, quotas, clock=clock)
+        lanes = Lanes(lambda merchant: (a.channel.name for a in registry.offers(merchant)))
+        routing = Routing(Outside(offers, lanes.shut), policy, fees, quotas, clock=clock)
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
@@ -208,7 +209,6 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         claims = FastClaims(redis)
         remarks = Remarks(postgres)
         leaving.push_async_callback(remarks.drain)
-        lanes = Lanes(lambda merchant: (a.channel.name for a in registry.offers(merchant)))
         courier = Courier(outbound, clock, lanes=lanes, seconds=settings.channel_seconds)
         desk = Desk(
             verify=Verify(

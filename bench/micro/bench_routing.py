@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from gateway.channels.lanes import Call, Lanes
+from gateway.channels.port import Verb
+from gateway.domain.identity import uuid_of
 from gateway.domain.stages import Claimed
 from gateway.drivers.clock import Clock
 from gateway.routing.feebook import FeeBook
@@ -14,7 +17,7 @@ from gateway.routing.quota import Quotas
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
 from tests.fakes.operators import Operators
-from tests.unit.nouns import MATCHED
+from tests.unit.nouns import ATTEMPT, MATCHED
 
 CLAIMED = Claimed(MATCHED, "key", b"f" * 32, None)
 CHANNELS = ("simulator", "simulator_b", "stripe", "unionpay", "alipay", "wechat")
@@ -50,7 +53,13 @@ def routing_of(channels: int, document: dict[str, Any]) -> Routing:
         Candidate(name, number, frozenset({"card"}), None)
         for number, name in enumerate(CHANNELS[:channels], 1)
     ]
-    outside = Outside(lambda _: candidates)
+    lanes = Lanes(lambda _: CHANNELS)
+    for name in CHANNELS[:channels]:  # each was asked before, so its lane and breaker are looked at
+        call = lanes.begin(name, Verb.CREATE, uuid_of(ATTEMPT.id))
+        assert isinstance(call, Call)
+        call.went(well=True)
+        call.over()
+    outside = Outside(lambda _: candidates, lanes.shut)
     return Routing(outside, policy, fees, Quotas(store, workers=1), clock=clock)
 
 

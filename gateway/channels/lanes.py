@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from gateway.channels.port import Verb
 from gateway.channels.rules import LANE_OF, Breaker, Lane, State
@@ -111,6 +111,16 @@ class Lanes:
             is_full = way.breaker.admits(now) or word == "channels_full"
             word = "channels_full" if is_full else "channels_away"
         return word
+
+    def shut(self, channel: str, merchant: int) -> Literal["breaker", "lane"] | None:
+        """Say what would keep one more new payment of a merchant from a channel; None: nothing.
+
+        A half open breaker lets its probes through, so it shuts nobody out who may be one.
+        """
+        way = self._ways.get((channel, Lane.CREATE))
+        if way is None or way.admits(merchant, self._now()):
+            return None
+        return "lane" if way.breaker.admits(self._now()) else "breaker"
 
     @contextmanager
     def place(self, routed: Routed) -> Iterator[None]:

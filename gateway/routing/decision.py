@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 Health = Literal["sick", "probe"]
-Full = Literal["quota", "breaker"]
+Full = Literal["quota", "breaker", "lane"]
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -29,9 +29,9 @@ class Seen(Struct, frozen=True, omit_defaults=True):
     """One channel as it was seen at that moment.
 
     `objection` says in one word why it cannot serve, as far as the configuration has no say in it.
-    `full` says that its quota was used up or its breaker open.  `fee` is what it would keep in
-    minor units; of its last `answers`, `good` were successes; `latency` is their mean in
-    milliseconds.
+    `full` says that its quota was used up, its breaker open or its lane as full as it serves well.
+    `fee` is what it would keep in minor units; of its last `answers`, `good` were successes;
+    `latency` is their mean in milliseconds.
     """
 
     channel: str

@@ -2,12 +2,13 @@
 
 A second is counted by each worker for itself, within its share of the contract.  A day is counted
 by all together: every second each worker adds what it had to a sum in Redis, so at most a second's
-payments go over; without Redis each worker counts what it knows.
+payments go over; without Redis each worker counts what it knows.  A day begins at midnight UTC.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from math import ceil
 from typing import Final
 
 from gateway.domain.errors import Unavailable
@@ -15,6 +16,7 @@ from gateway.drivers.redis import Redis
 from gateway.routing.config import ChannelTerms
 from gateway.routing.ports import DayCounts
 
+_DAY: Final = timedelta(days=1)
 _KEEP_SECONDS: Final = 2 * 24 * 3600
 _ADD: Final = """
 local sums = {}
@@ -50,16 +52,17 @@ class Quotas:
         self._summed: Counter[str] = Counter()
         self._fresh: Counter[str] = Counter()
 
-    def is_full(self, channel: str, terms: ChannelTerms, now: datetime) -> bool:
-        """Tell whether one more payment would be more than the contract allows."""
+    def wait_seconds(self, channel: str, terms: ChannelTerms, now: datetime) -> int:
+        """Say after how many seconds the contract allows one more payment; 0: it does now."""
+        had = self._summed[channel] + self._fresh[channel] if self._day == now.date() else 0
+        if terms.per_day is not None and had >= terms.per_day:
+            midnight = datetime.combine(now.date() + _DAY, time.min, now.tzinfo)
+            return ceil((midnight - now).total_seconds())
         second, counted = self._second
-        if terms.per_second is not None and second == int(now.timestamp()):
-            share = max(1, terms.per_second // self._workers)
-            if counted[channel] >= share:
-                return True
-        if terms.per_day is None or self._day != now.date():
-            return False
-        return self._summed[channel] + self._fresh[channel] >= terms.per_day
+        if terms.per_second is None or second != int(now.timestamp()):
+            return 0
+        share = max(1, terms.per_second // self._workers)
+        return 1 if counted[channel] >= share else 0
 
     def took(self, channel: str, terms: ChannelTerms, now: datetime) -> None:
         """Count one payment of a channel that has a quota; before it had one, nobody counted."""

@@ -78,8 +78,8 @@ def decide(
 ) -> Decision:
     """Choose a channel; `chosen` is None when none can serve, or all that can have their fill.
 
-    A channel that is sick, or whose breaker is open, is passed over for another, but never for
-    nobody: the last one is always asked.
+    A channel that is sick, or has no room, or whose breaker is open, is passed over for another,
+    but never for nobody: of those that are left the one that is least badly off is asked.
     """
     config, card = stored.config, card_of(bins, asked.bin)
     reasons = {one.channel: _objection(config, one, asked, card) for one in seen}
@@ -95,9 +95,8 @@ def decide(
         if rule.then == "prefer":
             first = [one for one in ranked if one.channel in rule.channels]
             ranked = first + [one for one in ranked if one.channel not in rule.channels]
-    free = [one for one in ranked if one.full is None and one.health != "sick"]
-    unspent = [one for one in ranked if one.full != "quota"]
-    chosen = free[0] if free else unspent[0] if unspent else None
+    unspent = (one for one in ranked if one.full != "quota")
+    chosen = min(unspent, key=_how_badly_off, default=None)
     return Decision(
         version=stored.version,
         seen=tuple(seen),
@@ -112,6 +111,11 @@ def decide(
         by=None if chosen is None else config.strategy if len(able) > 1 else "only",
         bank=card.issuer,
     )
+
+
+def _how_badly_off(one: Seen) -> tuple[bool, bool, bool]:
+    """Order what is wrong with channels: waiting is better than silence, silence than no call."""
+    return one.full == "breaker", one.health == "sick", one.full == "lane"
 
 
 def _passed(one: Seen, chosen: Seen | None) -> str | None:

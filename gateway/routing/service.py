@@ -34,13 +34,13 @@ _UNBOUND: Final = ChannelTerms()
 
 
 class Outside(NamedTuple):
-    """What the channels say of themselves: which ones a merchant has, and whose door is shut.
+    """What the channels say of themselves: which ones a merchant has, and which are shut to it.
 
-    A shut door is a breaker that is open just now: whatever is sent there comes back unsent.
+    By an open breaker, when whatever is sent there comes back unsent, or by a lane that is full.
     """
 
     offers: Callable[[int], Sequence[Candidate]]
-    is_shut: Callable[[str], bool] = lambda _: False
+    shut: Callable[[str, int], Full | None] = lambda *_: None
 
 
 class _Case(NamedTuple):
@@ -112,7 +112,7 @@ class Routing(Reloading):
         decision, made = self._decided(case, one)
         channel = decision.chosen
         if channel is None:
-            raise _refusal(decision)
+            raise self._refusal(decision, claimed.at)
         payment = Payment(
             id=payment_id,
             merchant=merchant.id,
@@ -189,7 +189,7 @@ class Routing(Reloading):
         """Decide, count it, and give the decision with its bytes."""
         known = self._look_up(case)
         made = known.made
-        if made is not None and not one.tried and not self._is_shut(made[0]):
+        if made is not None and not one.tried and not self._is_shut(case, made[0]):
             return made
         decision = self._weigh(case, one, known)
         if decision.chosen is not None:
@@ -197,10 +197,12 @@ class Routing(Reloading):
             self._quotas.took(decision.chosen, terms, one.at)
         return decision, encode(decision)
 
-    def _is_shut(self, decision: Decision) -> bool:
-        """Tell whether the door of the chosen channel is shut, where there are others."""
+    def _is_shut(self, case: _Case, decision: Decision) -> bool:
+        """Tell whether the chosen channel is shut to this merchant, where there are others."""
         name = decision.chosen
-        return name is not None and decision.by != "only" and self._outside.is_shut(name)
+        if name is None or decision.by == "only":
+            return False
+        return self._outside.shut(name, case.merchant.number) is not None
 
     def _look_up(self, case: _Case) -> _Known:
         if self._known_version != self._policy.version or len(self._known) > limits.TERMS_KEPT_MAX:
@@ -245,9 +247,8 @@ class Routing(Reloading):
         config, key, now = self._policy.config, (name, bank), _second(asked.at)
         how = self._ward.health(key, draw=asked.draw, now=now, terms=config.health)
         terms = config.channels.get(name, _UNBOUND)
-        full: Full | None = "quota" if self._quotas.is_full(name, terms, asked.at) else None
-        if full is None and self._outside.is_shut(name):
-            full = "breaker"
+        full: Full | None = "quota" if self._quotas.wait_seconds(name, terms, asked.at) else None
+        full = full or self._outside.shut(name, case.merchant.number)
         if config.strategy != "score":
             return base if how is None and full is None else Seen(name, health=how, full=full)
         tally = self._ward.tally(key, now)
@@ -261,6 +262,20 @@ class Routing(Reloading):
             answers=tally.good + tally.refused + tally.bad,
             latency=tally.milliseconds // max(1, tally.answers),
         )
+
+    def _refusal(self, decision: Decision, now: datetime) -> Problem:
+        """Refuse: for good when nobody can serve, for now when those who can have their fill."""
+        terms = self._policy.config.channels
+        waits = [
+            self._quotas.wait_seconds(one.channel, terms[one.channel], now)
+            for one in decision.candidates
+            if one.reason == "quota"
+        ]
+        if waits:
+            words = "Every channel for this payment has its fill; nothing was begun."
+            return Problem("overloaded", words, extra={"retry_after": max(1, min(waits))})
+        reasons = ", ".join(f"{one.channel}: {one.reason}" for one in decision.candidates)
+        return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
     def _attempt(self, case: _Case, payment: Payment, channel: str) -> Attempt:
         candidate = self._look_up(case).candidates[channel]
@@ -309,14 +324,6 @@ def _bin_of(method: Method) -> str | None:
 
 def _second(at: datetime) -> int:
     return int(at.timestamp())
-
-
-def _refusal(decision: Decision) -> Problem:
-    """Refuse: for good when nobody can serve, for now when those who can have their fill."""
-    if any(one.reason == "quota" for one in decision.candidates):
-        return Problem("overloaded", "Every channel for this payment is full; nothing was begun.")
-    reasons = ", ".join(f"{one.channel}: {one.reason}" for one in decision.candidates)
-    return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
 
 def _expiry(command: CreatePayment, now: datetime) -> datetime:

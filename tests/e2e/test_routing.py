@@ -225,6 +225,39 @@ async def test_a_sick_channel_is_passed_over_tried_again_and_recovers(
     assert (await shop.pay()).json["channel"] == A
 
 
+async def test_a_channel_whose_breaker_is_open_is_passed_over_until_probes_reach_it(
+    system: System, shop: Shop, configure: Any
+) -> None:
+    """Each payment that the first channel never got goes on to the second, until none asks it."""
+    await in_force(shop, await configure(health={"answers_min": 100_000}))
+    system.kill(A)
+    try:
+
+        async def passed_over() -> Any:
+            payment = (await shop.pay()).json
+            assert (payment["status"], payment["channel"]) == ("succeeded", B)
+            return payment if len(await attempts(shop, payment)) == 1 else None
+
+        payment = await until(passed_over)
+        (decision,) = [
+            moment["details"]["routing"]
+            for moment in await timeline(shop, payment["id"])
+            if moment["kind"] == "attempt"
+        ]
+        assert {"channel": A, "reason": "breaker"}.items() <= decision["candidates"][0].items()
+        assert [one["identical"] for one in await replayed(system, payment)] == [True]
+    finally:
+        system.start_simulator()
+        await system.ready()
+
+    async def is_back() -> bool:
+        assert (await shop.pay()).json["status"] == "succeeded"
+        return await gauge(shop, f'floodgate_breaker{{channel="{A}",lane="create"}}') == 0
+
+    await until(is_back)
+    assert (await shop.pay()).json["channel"] == A
+
+
 async def test_the_last_channel_is_never_switched_off(shop: Shop, configure: Any) -> None:
     terms = {"answers_min": 3, "rest_seconds": 60}
     await in_force(shop, await configure(health=terms, channels={B: {"enabled": False}}))
@@ -282,10 +315,21 @@ async def test_who_cannot_be_served_hears_why(shop: Shop, configure: Any) -> Non
     assert (await shop.pay(amount=100)).json["channel"] == A
 
 
-async def test_a_quota_is_kept(shop: Shop, configure: Any) -> None:
+async def test_a_quota_is_kept(system: System, shop: Shop, configure: Any) -> None:
     await in_force(shop, await configure(channels={A: {"per_day": 2}, B: {"enabled": False}}))
-    statuses = [(await shop.pay()).status for _ in range(4)]
-    assert statuses == [201, 201, 503, 503]
+    statuses = [(await shop.pay()).status for _ in range(3)]
+    assert statuses == [201, 201, 503]
+    body, key = order(), uuid.uuid4().hex
+    refused = await shop.call("POST", "/v1/payments", body, key=key)
+    assert (refused.status, refused.json["code"]) == (503, "overloaded")
+    assert (refused.json["retry"], "simulator" in refused.body.decode()) == ("later", False)
+    assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600, "until its day is over"
+    assert [one["reason"] for one in (await routed(shop))["candidates"]] == ["quota", "off"]
+    await in_force(shop, await configure(channels={A: {"per_day": 2}}))
+    # Nothing was begun, so the same request may come again; and now there is another channel.
+    paid = (await shop.call("POST", "/v1/payments", body, key=key)).json
+    assert (paid["status"], paid["channel"]) == ("succeeded", B)
+    assert [one["identical"] for one in await replayed(system, paid)] == [True]
 
 
 async def test_trying_a_route_moves_nothing(shop: Shop) -> None:

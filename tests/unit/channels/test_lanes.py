@@ -90,6 +90,24 @@ def test_a_breaker_opens_for_its_lane_alone(lanes: Lanes, watch: Watch) -> None:
     assert lanes.health()["slow", "create"].breaker == "closed"
 
 
+def test_what_shuts_a_channel_to_a_new_payment(lanes: Lanes, watch: Watch) -> None:
+    assert lanes.shut("slow", 7) is None
+    while isinstance(lanes.begin("other", Verb.CREATE, number()), Call):
+        pass
+    assert (lanes.shut("other", 7), lanes.shut("other", 8)) == ("lane", None)
+    failed(lanes, Verb.CREATE)
+    assert lanes.shut("slow", 7) == "breaker"
+    watch.now += limits.BREAKER_PAUSE_SECONDS_MIN
+    held = []
+    while lanes.shut("slow", 7) is None:
+        held.append(begun(lanes, Verb.CREATE))
+    assert (len(held), lanes.shut("slow", 7)) == (limits.BREAKER_PROBES, "breaker")
+    for probe in held:
+        probe.went(well=True)
+        probe.over()
+    assert lanes.shut("slow", 7) is None
+
+
 def test_a_new_payment_is_told_before_anything_is_begun(lanes: Lanes, watch: Watch) -> None:
     failed(lanes, Verb.CREATE)
     watch.now += 0.2

@@ -30,13 +30,13 @@ class SharedCounts:
 def test_a_second_has_its_share_and_the_next_one_begins_anew() -> None:
     quotas, terms = Quotas(SharedCounts(), workers=2), ChannelTerms(per_second=5)
     for _ in range(2):
-        assert not quotas.is_full("a", terms, NOON)
+        assert not quotas.wait_seconds("a", terms, NOON)
         quotas.took("a", terms, NOON)
-    assert quotas.is_full("a", terms, NOON), "half of five, for one of two workers"
-    assert not quotas.is_full("b", terms, NOON)
-    assert not quotas.is_full("a", terms, NOON + SECOND)
+    assert quotas.wait_seconds("a", terms, NOON) == 1, "half of five, for one of two workers"
+    assert not quotas.wait_seconds("b", terms, NOON)
+    assert not quotas.wait_seconds("a", terms, NOON + SECOND)
     small = ChannelTerms(per_second=1)
-    assert not quotas.is_full("a", small, NOON + SECOND), "everybody may have at least one"
+    assert not quotas.wait_seconds("a", small, NOON + SECOND), "everybody may have at least one"
 
 
 async def test_a_day_is_counted_by_all_workers_together() -> None:
@@ -44,17 +44,18 @@ async def test_a_day_is_counted_by_all_workers_together() -> None:
     one, other = Quotas(counts, workers=2), Quotas(counts, workers=2)
     for quotas in (one, one, one, other):
         quotas.took("a", terms, NOON)
-    assert not one.is_full("a", terms, NOON)
+    assert not one.wait_seconds("a", terms, NOON)
     for quotas in (one, other, one):
         await quotas.share(["a"], NOON)
     assert counts.sums[NOON.date()]["a"] == 4, "each payment is added once"
     one.took("a", terms, NOON)
-    assert one.is_full("a", terms, NOON)
-    assert not other.is_full("a", terms, NOON), "it will hear of that within a second"
+    assert one.wait_seconds("a", terms, NOON)
+    assert not other.wait_seconds("a", terms, NOON), "it will hear of that within a second"
     await one.share(["a"], NOON)
     await other.share(["a"], NOON)
-    assert other.is_full("a", terms, NOON)
-    assert not one.is_full("a", terms, NOON + timedelta(days=1))
+    assert other.wait_seconds("a", terms, NOON)
+    assert not one.wait_seconds("a", terms, NOON + timedelta(days=1))
+    assert one.wait_seconds("a", terms, NOON) == 12 * 3600, "until midnight"
 
 
 async def test_without_redis_each_worker_counts_what_it_knows() -> None:
@@ -64,7 +65,7 @@ async def test_without_redis_each_worker_counts_what_it_knows() -> None:
     for _ in range(2):
         quotas.took("a", terms, NOON)
         await quotas.share(["a"], NOON)
-    assert quotas.is_full("a", terms, NOON)
+    assert quotas.wait_seconds("a", terms, NOON)
     counts.is_away = False
     await quotas.share(["a"], NOON)
     assert counts.sums[NOON.date()]["a"] == 2, "nothing was forgotten"
@@ -73,4 +74,4 @@ async def test_without_redis_each_worker_counts_what_it_knows() -> None:
 def test_what_has_no_quota_is_not_counted() -> None:
     quotas, plain = Quotas(SharedCounts(), workers=1), ChannelTerms()
     quotas.took("a", plain, NOON)
-    assert not quotas.is_full("a", ChannelTerms(per_second=1, per_day=1), NOON)
+    assert not quotas.wait_seconds("a", ChannelTerms(per_second=1, per_day=1), NOON)

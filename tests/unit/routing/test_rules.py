@@ -209,6 +209,12 @@ STATES = [
     (Seen(A, full="breaker"), Seen(B, "method"), A, {A: None, B: "method"}),
     (Seen(A, full="quota"), Seen(B, health="sick"), B, {A: "quota", B: None}),
     (Seen(A, full="quota"), Seen(B, full="quota"), None, {A: "quota", B: "quota"}),
+    (Seen(A, full="quota"), Seen(B, full="breaker"), B, {A: "quota", B: None}),
+    (Seen(A, full="breaker"), Seen(B, health="sick"), B, {A: "breaker", B: None}),
+    (Seen(A, full="breaker"), Seen(B, full="lane"), B, {A: "breaker", B: None}),
+    (Seen(A, health="sick"), Seen(B, full="lane"), B, {A: "sick", B: None}),
+    (Seen(A, full="lane"), Seen(B), B, {A: "lane", B: None}),
+    (Seen(A, full="lane"), Seen(B, "tried"), A, {A: None, B: "tried"}),
 ]
 
 
@@ -224,7 +230,7 @@ SEEN = st.builds(
     channel=st.just(""),
     objection=st.sampled_from([None, None, None, "method", "tried"]),
     health=st.sampled_from([None, None, "sick", "probe"]),
-    full=st.sampled_from([None, None, None, "quota", "breaker"]),
+    full=st.sampled_from([None, None, None, "quota", "breaker", "lane"]),
     fee=st.integers(0, 500),
     good=st.integers(0, 100),
     answers=st.integers(100, 300),
@@ -268,7 +274,7 @@ def test_whatever_is_configured_a_decision_is_sound(
     can_serve = {
         one.channel
         for one in seen
-        if one.objection is None and why[one.channel] in {None, "sick", "quota", "breaker"}
+        if one.objection is None and why[one.channel] in {None, "sick", "quota", "breaker", "lane"}
     }
     unspent = {one.channel for one in seen if one.full != "quota"} & can_serve
     assert (decision.chosen is not None) == bool(unspent), "never nobody when somebody can serve"

@@ -12,7 +12,7 @@ from gateway.domain.payment import CardMethod
 from gateway.domain.stages import Answered, Claimed, Opened, Routed
 from gateway.drivers.clock import Clock
 from gateway.routing.config import Config, StoredConfig
-from gateway.routing.decision import decode
+from gateway.routing.decision import Full, decode
 from gateway.routing.feebook import FeeBook
 from gateway.routing.policy import Policy
 from gateway.routing.quota import Quotas
@@ -45,14 +45,14 @@ class Stage:
 
     def __init__(self, *documents: dict[str, Any]) -> None:
         self.kept, self.clock = Operators(*documents), AtNoon()
-        self.shut: set[str] = set()
+        self.shut: dict[str, Full] = {}
         self.policy = Policy(self.kept)
         candidates = [
             Candidate(A, 1, frozenset({"card"}), None, for_load_tests=True, account="acc_a"),
             Candidate(B, 91, frozenset({"card"}), None),
         ]
         self.routing = Routing(
-            Outside(lambda _: candidates, self.shut.__contains__),
+            Outside(lambda _: candidates, lambda name, _: self.shut.get(name)),
             self.policy,
             FeeBook(self.kept, self.clock),
             Quotas(self.kept, workers=1),
@@ -118,14 +118,18 @@ async def test_attempts_are_counted(attempts_max: int, channel: str | None) -> N
     assert stage.next(routed, DECLINED, A) is None
 
 
-async def test_a_shut_door_is_passed_over_unless_it_is_the_last() -> None:
-    stage = await Stage().refreshed()
-    stage.shut.add(A)
+@pytest.mark.parametrize("full", ["breaker", "lane"])
+@pytest.mark.parametrize("document", [{}, {"channels": {A: {"per_day": 9}}}])
+async def test_a_shut_channel_is_passed_over_unless_it_is_the_last(
+    full: Full, document: dict[str, Any]
+) -> None:
+    stage = await Stage(document).refreshed()
+    stage.shut[A] = full
     routed = stage.routing.choose(CLAIMED)
     assert routed.attempt.channel == B
     assert routed.decision is not None
-    assert [one.reason for one in decode(routed.decision).candidates] == ["breaker", None]
-    stage.shut.add(B)
+    assert [one.reason for one in decode(routed.decision).candidates] == [full, None]
+    stage.shut[B] = full
     assert stage.routing.choose(CLAIMED).attempt.channel == A
     stage.shut.clear()
     assert stage.routing.choose(CLAIMED).attempt.channel == A
@@ -154,7 +158,7 @@ async def test_a_load_test_and_a_trial_leave_no_trace() -> None:
     assert taken == [A, B]
     with pytest.raises(Problem) as refused:
         stage.routing.choose(CLAIMED)
-    assert refused.value.code == "overloaded"
+    assert (refused.value.code, refused.value.extra) == ("overloaded", {"retry_after": 12 * 3600})
 
 
 async def test_who_cannot_be_served_hears_why() -> None:
