@@ -57,6 +57,7 @@ from gateway.routing.quota import Quotas, RedisDayCounts
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
 from gateway.routing.store import PostgresConfigs, PostgresPlans
+from gateway.routing.tallies import RedisTallies
 from gateway.settings import Settings, SettingsWrong
 from gateway.verify.keyring import Keyring
 from gateway.verify.service import Verify
@@ -196,7 +197,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         quotas = Quotas(RedisDayCounts(redis), workers=settings.workers)
         offers = functools.partial(_candidates, registry, settings)
         lanes = Lanes(lambda merchant: (a.channel.name for a in registry.offers(merchant)))
-        routing = Routing(Outside(offers, lanes.shut), policy, fees, quotas, clock=clock)
+        routing = Routing(
+            Outside(offers, lanes.shut, RedisTallies(redis)), policy, fees, quotas, clock=clock
+        )
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,

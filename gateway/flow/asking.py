@@ -47,6 +47,7 @@ async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None 
         logger.warning("attempt %s could not be asked about in time", opened.attempt.id)
         return
     posted = await desk.ledger.post(answered)
+    desk.routing.learn_end(answered)
     again = None
     if due is not None:
         jitter = random.uniform(-1, 1)  # noqa: S311 - nothing secret hangs on it

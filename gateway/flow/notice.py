@@ -91,6 +91,7 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
         remark = said("notice_differs", kept.id, notice.outcome, kept.received_at)
         await desk.remarks.note(merchant, opened.standing.payment.id, remark)
     posted = await desk.ledger.post(answered)
+    desk.routing.learn_end(answered)
     await desk.recovery.saw(answered, "notice")
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
 

@@ -1,18 +1,25 @@
-"""How well each channel answers, in one worker's memory: sick, resting, on trial, or well.
+"""How well each channel answers, as one worker knows it: sick, resting, on trial, or well.
 
 A channel is held against its own usual share of bad answers, for all cards together and for each
-bank.  A card that is declined and a payer who goes away are no fault of the channel.  Times are
-whole seconds that only have to ascend; everything here is pure.
+bank.  A card that is declined and a payer who goes away are no fault of the channel; silence is,
+whatever became of the payment.  What other workers heard counts as well, but rests and trials are
+each worker's own.  Times are whole seconds that only have to ascend; everything here is pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+from gateway.domain import limits
 from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.payment import Certainty, Payment, Status
 from gateway.routing.config import HealthTerms
 
 Answer = Literal["good", "refused", "error", "unknown", "open"]
+End = Literal["paid", "declined"]
+# A channel and a bank at it, or all of them; and five seconds of its life, by their number.
 Key = tuple[str, str | None]
+Bucket = tuple[int, Key]
 
 SHORT_SECONDS: Final = 60
 LONG_SECONDS: Final = 300
@@ -46,8 +53,27 @@ def answer_of(outcome: Outcome) -> Answer | None:
     return _ANSWERS.get(outcome.verdict)
 
 
+def end_of(before: Payment, outcome: Outcome, at: datetime) -> End | None:
+    """Say how a payment ended that the channel had left open when it was asked; else None.
+
+    A payer who goes away is no end that tells anything.  What was unknown at first counts as that,
+    and the answer to the question itself may still be under way for as long as it may take.
+    """
+    if before.status is not Status.REQUIRES_ACTION:
+        left_open = before.status is Status.PROCESSING and before.certainty is Certainty.PENDING
+        age = (at - before.created_at).total_seconds()
+        if not left_open or age <= limits.CHANNEL_ANSWER_SECONDS:
+            return None
+    if outcome.verdict in {Verdict.SUCCEEDED, Verdict.AUTHORIZED}:
+        return "paid"
+    return "declined" if outcome.verdict is Verdict.FAILED else None
+
+
 class Tally(NamedTuple):
-    """Answers of one span of time; `milliseconds` is the sum of their waits."""
+    """Answers of one span of time, and how payments ended in it that were left open at first.
+
+    `milliseconds` is the sum of the waits for the answers.
+    """
 
     good: int = 0
     refused: int = 0
@@ -55,6 +81,8 @@ class Tally(NamedTuple):
     unknown: int = 0
     open: int = 0
     milliseconds: int = 0
+    paid: int = 0
+    declined: int = 0
 
     @property
     def answers(self) -> int:
@@ -67,9 +95,24 @@ class Tally(NamedTuple):
         return self.error + self.unknown
 
     @property
+    def successes(self) -> int:
+        """How many payments the channel took, at once or in the end."""
+        return self.good + self.paid
+
+    @property
+    def ends(self) -> int:
+        """How many payments it took, refused, or left in the dark."""
+        return self.successes + self.refused + self.declined + self.bad
+
+    @property
     def bad_share(self) -> int:
         """How many of them were bad, in basis points."""
         return self.bad * 10_000 // max(1, self.answers)
+
+
+def place_of(now: int) -> int:
+    """Number the bucket of a second."""
+    return now // _BUCKET_SECONDS
 
 
 _COLUMN: Final = {name: place for place, name in enumerate(Tally._fields)}
@@ -78,17 +121,31 @@ _COLUMN: Final = {name: place for place, name in enumerate(Tally._fields)}
 class Ring:
     """Tallies of the last five minutes, in buckets of five seconds."""
 
-    __slots__ = ("_buckets", "_newest")
+    __slots__ = ("_buckets", "_cleared", "_newest")
 
     def __init__(self) -> None:
         self._buckets = [[0] * len(Tally._fields) for _ in range(_BUCKETS)]
         self._newest = 0
+        self._cleared = -1
 
-    def add(self, answer: Answer, milliseconds: int, now: int) -> None:
-        """Count one answer."""
+    def add(self, answer: Answer | End, milliseconds: int, now: int) -> None:
+        """Count one answer, or one end."""
         bucket = self._at(now)
         bucket[_COLUMN[answer]] += 1
         bucket[_COLUMN["milliseconds"]] += milliseconds
+
+    def put(self, place: int, counts: Sequence[int], now: int) -> Tally:
+        """Take in what all workers counted in one bucket; gives what is new in it.
+
+        What lies before everything was forgotten stays forgotten.
+        """
+        self._at(now)
+        if not max(self._cleared, self._newest - _BUCKETS) < place <= self._newest:
+            return Tally()
+        bucket = self._buckets[place % _BUCKETS]
+        more = [max(0, count - had) for count, had in zip(counts, bucket, strict=True)]
+        bucket[:] = map(sum, zip(bucket, more, strict=True))
+        return Tally(*more)
 
     def last(self, seconds: int, now: int) -> Tally:
         """Sum the buckets of so many seconds up to now."""
@@ -101,10 +158,11 @@ class Ring:
         """Forget everything."""
         for bucket in self._buckets:
             bucket[:] = [0] * len(bucket)
+        self._cleared = self._newest
 
     def _at(self, now: int) -> list[int]:
         """Give the bucket of this second, emptying those that nobody counted into meanwhile."""
-        place = max(now // _BUCKET_SECONDS, self._newest)
+        place = max(place_of(now), self._newest)
         for passed in range(max(self._newest + 1, place - _BUCKETS + 1), place + 1):
             self._buckets[passed % _BUCKETS][:] = [0] * len(Tally._fields)
         self._newest = place
@@ -155,7 +213,7 @@ class Patient:
         is_bad = answer in {"error", "unknown"}
         if not self.is_on_trial(now):
             if self.is_well:
-                self._learn(is_bad=is_bad)
+                self._learn(answers=1, bad=int(is_bad))
                 if is_bad and self._is_too_bad(now, terms):
                     self._lie_down(now, terms)
             return
@@ -167,10 +225,23 @@ class Patient:
             self._rests_until, self._rest = None, 0
             self.ring.clear()
 
-    def _learn(self, *, is_bad: bool) -> None:
+    def told(self, place: int, counts: Sequence[int], now: int, terms: HealthTerms) -> None:
+        """Take in what all workers heard in one bucket; a trial is judged by our own answers."""
+        more = self.ring.put(place, counts, now)
+        self._known_at = -1
+        if not self.is_well or not more.answers:
+            return
+        if more.bad and self._is_too_bad(now, terms):
+            self._lie_down(now, terms)
+        else:
+            self._learn(answers=more.answers, bad=more.bad)
+
+    def _learn(self, *, answers: int, bad: int) -> None:
         """Move the usual share a little; a whole outage hardly moves it."""
-        self._usual_answers = min(self._usual_answers + 1, _USUAL_ANSWERS_MAX)
-        self._usual_bad += (_MILLION * is_bad - self._usual_bad) // self._usual_answers
+        weight = min(answers, _USUAL_ANSWERS_MAX)
+        self._usual_answers = min(self._usual_answers + weight, _USUAL_ANSWERS_MAX)
+        share = _MILLION * bad // answers
+        self._usual_bad += (share - self._usual_bad) * weight // self._usual_answers
 
     def _is_too_bad(self, now: int, terms: HealthTerms) -> bool:
         for seconds, allowed in ((SHORT_SECONDS, terms.short), (LONG_SECONDS, terms.long)):
@@ -191,6 +262,8 @@ class Ward:
 
     def __init__(self) -> None:
         self._patients: dict[Key, Patient] = {}
+        self._fresh: dict[Bucket, list[int]] = {}
+        self._shared: int | None = None
 
     def heard(
         self, key: Key, answer: Answer, *, milliseconds: int, now: int, terms: HealthTerms
@@ -198,13 +271,66 @@ class Ward:
         """Take in one answer for the channel and the bank; tell whether one of them turned."""
         turned = False
         for each in {key, (key[0], None)}:
-            patient = self._patients.get(each)
-            if patient is None:
-                patient = self._patients[each] = Patient()
+            patient = self._patient(each)
             before = patient.is_well
             patient.heard(answer, milliseconds, now, terms)
             turned |= before is not patient.is_well
+        self._count(key, answer, milliseconds, now)
         return turned
+
+    def ended(self, key: Key, end: End, now: int) -> None:
+        """Take in how a payment ended that was left open when the channel was asked."""
+        for each in {key, (key[0], None)}:
+            self._patient(each).ring.add(end, 0, now)
+        self._count(key, end, 0, now)
+
+    def fresh(self, now: int) -> tuple[dict[Bucket, list[int]], range]:
+        """Give what was counted since the last time, and the buckets that others counted into.
+
+        An answer is counted once, for its bank.  What others heard before the first time is left
+        alone: their trials may have ended since.
+        """
+        fresh, self._fresh = self._fresh, {}
+        newest = place_of(now)
+        oldest = newest if self._shared is None else self._shared - 1
+        return fresh, range(max(oldest, newest - _BUCKETS + 1), newest + 1)
+
+    def keep(self, fresh: Mapping[Bucket, Sequence[int]], now: int) -> None:
+        """Take back what could not be shared, as far as it still counts."""
+        for (place, key), counts in fresh.items():
+            if place > place_of(now) - _BUCKETS:
+                _add(self._fresh, (place, key), counts)
+
+    def told(self, shared: Mapping[Bucket, Sequence[int]], *, now: int, terms: HealthTerms) -> bool:
+        """Take in what all workers counted; tell whether any of the channels turned."""
+        sums: dict[Bucket, list[int]] = {}
+        for part in (shared, self._fresh):
+            for (place, key), counts in part.items():
+                for each in {key, (key[0], None)}:
+                    _add(sums, (place, each), counts)
+        turned = False
+        for (place, key), counts in sums.items():
+            patient = self._patient(key)
+            before = patient.is_well
+            patient.told(place, counts, now, terms)
+            turned |= before is not patient.is_well
+        self._shared = place_of(now)
+        return turned
+
+    def _patient(self, key: Key) -> Patient:
+        patient = self._patients.get(key)
+        if patient is None:
+            patient = self._patients[key] = Patient()
+        return patient
+
+    def _count(self, key: Key, answer: Answer | End, milliseconds: int, now: int) -> None:
+        """Remember what the other workers have not heard of yet."""
+        bucket = (place_of(now), key)
+        counts = self._fresh.get(bucket)
+        if counts is None:
+            counts = self._fresh[bucket] = [0] * len(Tally._fields)
+        counts[_COLUMN[answer]] += 1
+        counts[_COLUMN["milliseconds"]] += milliseconds
 
     def health(
         self, key: Key, *, draw: int, now: int, terms: HealthTerms
@@ -231,3 +357,8 @@ class Ward:
 
     def __iter__(self) -> Iterator[tuple[Key, Patient]]:
         return iter(self._patients.items())
+
+
+def _add(sums: dict[Bucket, list[int]], bucket: Bucket, counts: Sequence[int]) -> None:
+    had = sums.get(bucket)
+    sums[bucket] = [*counts] if had is None else [*map(sum, zip(had, counts, strict=True))]

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Protocol
 
 from gateway.routing.config import StoredConfig
+from gateway.routing.health import Bucket
 from gateway.routing.plans import StoredPlan
 
 
@@ -26,3 +27,11 @@ class DayCounts(Protocol):
     """Adds to the channels' counts of a day and gives them, summed over all workers."""
 
     async def add(self, day: date, counts: Mapping[str, int]) -> Mapping[str, int]: ...
+
+
+class Tallies(Protocol):
+    """Adds to what all workers heard of the channels and gives the sums of these buckets."""
+
+    async def add(
+        self, counted: Mapping[Bucket, Sequence[int]], places: Sequence[int]
+    ) -> Mapping[Bucket, Sequence[int]]: ...

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final, NamedTuple
 
 from gateway.domain import limits
-from gateway.domain.errors import Problem
+from gateway.domain.errors import Problem, Unavailable
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CardMethod, CreatePayment, Method, Payment, Standing, type_of
 from gateway.domain.stages import Answered, Attempt, Claimed, Merchant, Rerouted, Routed
@@ -17,6 +17,7 @@ from gateway.routing.config import ChannelTerms, StoredConfig
 from gateway.routing.decision import Asked, Decision, Full, Seen, encode
 from gateway.routing.feebook import FeeBook
 from gateway.routing.policy import Policy
+from gateway.routing.ports import Tallies
 from gateway.routing.quota import Quotas
 from gateway.routing.rules import (
     Candidate,
@@ -34,13 +35,15 @@ _UNBOUND: Final = ChannelTerms()
 
 
 class Outside(NamedTuple):
-    """What the channels say of themselves: which ones a merchant has, and which are shut to it.
+    """What the router hears of channels: who has which, what shuts them, how they answered all.
 
-    By an open breaker, when whatever is sent there comes back unsent, or by a lane that is full.
+    What shuts one to a merchant is an open breaker, when whatever is sent there comes back unsent,
+    or a full lane.  Without `tallies` the router knows only what this worker was answered.
     """
 
     offers: Callable[[int], Sequence[Candidate]]
     shut: Callable[[str, int], Full | None] = lambda *_: None
+    tallies: Tallies | None = None
 
 
 class _Case(NamedTuple):
@@ -74,10 +77,7 @@ class _Try(NamedTuple):
 
 
 class Routing(Reloading):
-    """Chooses the channel of a new payment, and the next one where the first cannot have served.
-
-    What it knows of the channels' health is this worker's own experience.
-    """
+    """Chooses the channel of a new payment, and the next one where the first cannot have served."""
 
     what: ClassVar[str] = "channels that can serve"
 
@@ -95,12 +95,27 @@ class Routing(Reloading):
         self._known_version = policy.version
 
     async def refresh(self) -> None:
-        """Forget what was worked out, share the counts of the day, show the channels' health."""
+        """Forget what was worked out, count with all other workers, show the channels' health."""
         self._known = {}
         terms = self._policy.config.channels
         counted = [name for name, each in terms.items() if each.per_day is not None]
         await self._quotas.share(counted, self._clock.now())
+        await self._share_health()
         self._show_health()
+
+    async def _share_health(self) -> None:
+        """Add what was heard of the channels to what others heard, and take in theirs."""
+        if self._outside.tallies is None:
+            return
+        now = _second(self._clock.now())
+        fresh, places = self._ward.fresh(now)
+        try:
+            told = await self._outside.tallies.add(fresh, places)
+        except Unavailable:
+            self._ward.keep(fresh, now)
+            return
+        if self._ward.told(told, now=now, terms=self._policy.config.health):
+            self._known = {}
 
     def choose(self, claimed: Claimed) -> Routed:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
@@ -172,10 +187,8 @@ class Routing(Reloading):
         answer = health.answer_of(answered.outcome)
         if answer is None:
             return
-        payment, attempt = answered.opened.standing.payment, answered.opened.attempt
-        bank = card_of(self._policy.bins, _bin_of(payment.method)).issuer
         turned = self._ward.heard(
-            (attempt.channel, bank),
+            self._key(answered),
             answer,
             milliseconds=milliseconds,
             now=_second(answered.at),
@@ -184,6 +197,17 @@ class Routing(Reloading):
         if turned:
             self._known = {}
             self._show_health()
+
+    def learn_end(self, answered: Answered) -> None:
+        """Remember how a payment ended that the channel had left open, as it said later."""
+        end = health.end_of(answered.opened.standing.payment, answered.outcome, answered.at)
+        if end is not None:
+            self._ward.ended(self._key(answered), end, _second(answered.at))
+
+    def _key(self, answered: Answered) -> health.Key:
+        method = answered.opened.standing.payment.method
+        bank = card_of(self._policy.bins, _bin_of(method)).issuer
+        return answered.opened.attempt.channel, bank
 
     def _decided(self, case: _Case, one: _Try) -> tuple[Decision, bytes]:
         """Decide, count it, and give the decision with its bytes."""
@@ -258,8 +282,8 @@ class Routing(Reloading):
             health=how,
             full=full,
             fee=fees.channel.of(asked.amount),
-            good=tally.good,
-            answers=tally.good + tally.refused + tally.bad,
+            good=tally.successes,
+            answers=tally.ends,
             latency=tally.milliseconds // max(1, tally.answers),
         )
 

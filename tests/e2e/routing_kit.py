@@ -1,6 +1,7 @@
 """What the tests of the router need: a second acquirer, decisions, and what became of attempts."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -18,6 +19,14 @@ _ports: dict[int, int] = {}
 def start_b(system: System) -> None:
     port = system.settings.simulator_b_url.rpartition(":")[2]
     system.start(B, "simulator", "--port", port, "--data", str(system.folder / B))
+
+
+async def b_answers(system: System, session: aiohttp.ClientSession) -> bool:
+    """Tell whether the second acquirer is up."""
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.get(f"{system.settings.simulator_b_url}/healthz") as answer:
+            return answer.status == 200
+    return False
 
 
 def second(system: System) -> Any:
@@ -53,6 +62,12 @@ async def attempts(shop: Shop, payment: Any) -> list[tuple[str, str, str | None]
     ]
 
 
+async def decisions(shop: Shop, payment: Any) -> list[Any]:
+    """Why each attempt of a payment went through its channel."""
+    moments = await timeline(shop, payment["id"])
+    return [each["details"]["routing"] for each in moments if each["kind"] == "attempt"]
+
+
 async def replayed(system: System, payment: Any) -> list[Any]:
     """Every decision of a payment, decided again."""
     return await asyncio.to_thread(policies.replay_payment, system.settings, payment["id"])
@@ -63,6 +78,16 @@ async def gauge(shop: Shop, line: str) -> int | None:
     page = (await shop.send("GET", "/metrics", b"", {})).body.decode()
     found = [each for each in page.splitlines() if each.startswith(line)]
     return round(float(found[0].rpartition(" ")[2])) if found else None
+
+
+async def pay_until(shop: Shop, line: str, value: int) -> None:
+    """Make payments, each of which succeeds, until a gauge has this value."""
+
+    async def holds() -> bool:
+        assert (await shop.pay()).json["status"] == "succeeded"
+        return await gauge(shop, line) == value
+
+    await until(holds)
 
 
 async def settled(shop: Shop, payment: Any) -> Any:

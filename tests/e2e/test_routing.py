@@ -1,7 +1,6 @@
 """The router between two acquirers: fail-over, rules, decisions that explain themselves, replay."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import uuid
@@ -9,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway import policies
@@ -17,14 +15,17 @@ from gateway.cli import main
 from gateway.domain.errors import FloodgateError
 from tests.e2e.harness import Shop, System, free_port, order, system_of, until
 from tests.e2e.idempotency_kit import Witness
-from tests.e2e.life_kit import act, balances, events, give_back, timeline
+from tests.e2e.life_kit import act, balances, events, give_back, scan
 from tests.e2e.routing_kit import (
     A,
     B,
     attempts,
+    b_answers,
     books_of,
+    decisions,
     gauge,
     in_force,
+    pay_until,
     replayed,
     routed,
     second,
@@ -57,15 +58,7 @@ async def shop(system: System) -> AsyncIterator[Shop]:
     """A merchant of its own, once both acquirers answer."""
     await system.ready()
     async with system.shop() as shop:
-
-        async def answers() -> bool:
-            with contextlib.suppress(aiohttp.ClientError):
-                url = f"{system.settings.simulator_b_url}/healthz"
-                async with shop.session.get(url) as answer:
-                    return answer.status == 200
-            return False
-
-        await until(answers)
+        await until(lambda: b_answers(system, shop.session))
         yield shop
 
 
@@ -111,8 +104,8 @@ async def test_a_closed_port_is_passed_over_for_another_channel(system: System, 
         (B, "succeeded", "succeeded"),
     ]
     assert await events(shop, payment["id"]) == ["payment.processing", "payment.succeeded"]
-    second_try = [m for m in await timeline(shop, payment["id"]) if m["kind"] == "attempt"][1]
-    told = {one["channel"]: one["reason"] for one in second_try["details"]["routing"]["candidates"]}
+    second_try = (await decisions(shop, payment))[1]
+    told = {one["channel"]: one["reason"] for one in second_try["candidates"]}
     assert told == {B: None, A: "tried"}
     assert [one["identical"] for one in await replayed(system, payment)] == [True, True]
     refund = (await give_back(shop, payment["id"])).json
@@ -209,19 +202,10 @@ async def test_a_sick_channel_is_passed_over_tried_again_and_recovers(
     assert (await gauge(shop, shares) or 0) > 1_000
     passed_over = (await shop.pay()).json
     assert passed_over["channel"] == B
-    (decision,) = [
-        moment["details"]["routing"]
-        for moment in await timeline(shop, passed_over["id"])
-        if moment["kind"] == "attempt"
-    ]
+    (decision,) = await decisions(shop, passed_over)
     assert {"channel": A, "reason": "sick"}.items() <= decision["candidates"][0].items()
     assert [one["identical"] for one in await replayed(system, passed_over)] == [True]
-
-    async def recovered() -> bool:
-        assert (await shop.pay()).json["status"] == "succeeded"
-        return await gauge(shop, well) == 1
-
-    await until(recovered)
+    await pay_until(shop, well, 1)
     assert (await shop.pay()).json["channel"] == A
 
 
@@ -239,23 +223,36 @@ async def test_a_channel_whose_breaker_is_open_is_passed_over_until_probes_reach
             return payment if len(await attempts(shop, payment)) == 1 else None
 
         payment = await until(passed_over)
-        (decision,) = [
-            moment["details"]["routing"]
-            for moment in await timeline(shop, payment["id"])
-            if moment["kind"] == "attempt"
-        ]
+        (decision,) = await decisions(shop, payment)
         assert {"channel": A, "reason": "breaker"}.items() <= decision["candidates"][0].items()
         assert [one["identical"] for one in await replayed(system, payment)] == [True]
     finally:
         system.start_simulator()
         await system.ready()
-
-    async def is_back() -> bool:
-        assert (await shop.pay()).json["status"] == "succeeded"
-        return await gauge(shop, f'floodgate_breaker{{channel="{A}",lane="create"}}') == 0
-
-    await until(is_back)
+    await pay_until(shop, f'floodgate_breaker{{channel="{A}",lane="create"}}', 0)
     assert (await shop.pay()).json["channel"] == A
+
+
+async def test_what_becomes_of_an_open_payment_is_known_to_every_worker(
+    system: System, shop: Shop, other: Shop, configure: Any
+) -> None:
+    version = await configure(strategy="score", channels={B: {"enabled": False}})
+    for there in (shop, other):
+        await in_force(there, version)
+
+    async def ends() -> int:
+        decision = await routed(other)
+        return sum(one["answers"] for one in decision["candidates"] if one["channel"] == A)
+
+    before = await ends()
+    payment = (await shop.pay("qr")).json
+    assert await scan(system, shop, payment) == 200
+    await shop.until(payment["id"], "succeeded")
+
+    async def heard() -> bool:
+        return await ends() > before
+
+    await until(heard, 5)
 
 
 async def test_the_last_channel_is_never_switched_off(shop: Shop, configure: Any) -> None:

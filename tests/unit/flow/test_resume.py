@@ -74,13 +74,21 @@ class FakeRest:
     async def post(self, answered: Answered) -> Posted:
         return Posted(answered.opened.standing, b"")
 
+    def learn_end(self, _answered: Answered) -> None:
+        pass
+
+
+def desk_of(queue: FakeQueue, rest: FakeRest) -> Desk:
+    others = dict.fromkeys(("ledger", "channels", "routing", "notices", "clock"), rest)
+    return cast("Desk", SimpleNamespace(recovery=queue, **others))
+
 
 async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> None:
     queue, rest = FakeQueue([*SLOW, *QUICK[:2]], QUICK[2:]), FakeRest()
-    desk = SimpleNamespace(recovery=queue, ledger=rest, channels=rest, notices=rest, clock=rest)
+    desk = desk_of(queue, rest)
     attempts = Flights()
     for _ in range(2):
-        await resume.resume_due(cast("Desk", desk), attempts, Flights())
+        await resume.resume_due(desk, attempts, Flights())
         async with asyncio.timeout(5):
             while len(attempts) > len(SLOW):
                 await attempts.rest(0, 5)
@@ -94,10 +102,10 @@ async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> N
 async def test_nobody_asks_beyond_the_lease(caplog: pytest.LogCaptureFixture) -> None:
     """A worker that took an attempt and then stood still for long leaves it to the next one."""
     queue, rest = FakeQueue([SLOW[0]]), FakeRest()
-    desk = SimpleNamespace(recovery=queue, ledger=rest, channels=rest, notices=rest, clock=rest)
+    desk = desk_of(queue, rest)
     rest.time = LEASE_ENDS - timedelta(seconds=limits.QUERY_LEASE_REST_SECONDS)
     attempts = Flights()
-    await resume.resume_due(cast("Desk", desk), attempts, Flights())
+    await resume.resume_due(desk, attempts, Flights())
     async with asyncio.timeout(5):
         await attempts.landed()
     assert queue.seen == []
