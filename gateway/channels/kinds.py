@@ -6,6 +6,8 @@ from typing import Final
 from gateway.channels.alipay.channel import AlipayChannel
 from gateway.channels.alipay.credential import AlipayCredential
 from gateway.channels.credential import Kind
+from gateway.channels.crypto.channel import CryptoChannel
+from gateway.channels.crypto.credential import CryptoCredential
 from gateway.channels.stripe.channel import StripeChannel
 from gateway.channels.stripe.credential import StripeCredential
 from gateway.channels.unionpay.channel import UnionpayChannel
@@ -18,5 +20,6 @@ _KINDS: Final = (
     Kind(WechatCredential, WechatChannel),
     Kind(AlipayCredential, AlipayChannel),
     Kind(UnionpayCredential, UnionpayChannel),
+    Kind(CryptoCredential, CryptoChannel),
 )
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _KINDS}

@@ -90,7 +90,11 @@ class UnionpayMethod(
     flow: Literal["front", "app"] = "front"
 
 
-Method = CardMethod | QrMethod | WechatMethod | AlipayMethod | UnionpayMethod
+class CryptoMethod(Struct, frozen=True, tag="crypto", tag_field="type", forbid_unknown_fields=True):
+    """A stablecoin, sent on its chain to an address that is the payment's own."""
+
+
+Method = CardMethod | QrMethod | WechatMethod | AlipayMethod | UnionpayMethod | CryptoMethod
 
 
 def type_of(method: Method) -> str:

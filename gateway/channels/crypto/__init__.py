@@ -1,0 +1,1 @@
+"""The channel of stablecoins on an EVM chain: each attempt has a deposit address of its own."""
