@@ -115,7 +115,7 @@ def _merchant_parser(commands: Any) -> None:
     add.add_argument(
         "--load-test",
         action="store_true",
-        help="served by the scripted acquirer alone and never paid out; for ever",
+        help="served by the scripted acquirer alone and never paid out, for ever; with a quota",
     )
     _key(add)
     add.set_defaults(run=_merchant_add)

@@ -1,4 +1,4 @@
-"""Times what measuring costs one payment: its watch, eight laps, and the count at the end."""
+"""Times what measuring costs one payment: its watch, nine laps, and the count at the end."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from gateway.drivers.stopwatch import lap
 from gateway.flow import steps
 
 STEPS = [
-    *(steps.VERIFY, steps.MATCH, steps.CLAIM, steps.ROUTE),
+    *(steps.VERIFY, steps.ADMIT, steps.MATCH, steps.CLAIM, steps.ROUTE),
     *(steps.OPEN, steps.ASK, steps.POST, steps.SETTLE),
 ]
 REGISTRY = CollectorRegistry()

@@ -79,6 +79,10 @@ SHARE_SECONDS = 1.0
 BATCH_SEATS_PART = 4
 QUOTA_WEIGHT_MAX = 1000
 QUOTA_REQUESTS_MAX = 1_000_000
+# What a merchant that only tests is granted at first: enough to see how it is served in a rush, and
+# a part of what one worker can do, so that a rehearsal takes nobody's sale.
+LOAD_TEST_REQUESTS_PER_SECOND = 500
+LOAD_TEST_IN_FLIGHT_MAX = 256
 # How a limit finds itself: how often it is looked at, on how many times measured, by how much it
 # may fall at once, when it counts as used, and how calm is learned.
 LIMIT_STEP_SECONDS = 0.1
@@ -233,6 +237,8 @@ assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace 
 assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowest pace moves"
 assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"
 assert SEATS_MIN <= SEATS_START <= SEATS_MAX < QUEUE_ITEMS_MAX, "a seat has its place in a queue"
+assert LOAD_TEST_IN_FLIGHT_MAX < SEATS_START, "a rehearsal does not fill the house"
+assert LOAD_TEST_REQUESTS_PER_SECOND <= QUOTA_REQUESTS_MAX, "and may be granted by hand, too"
 assert PATIENCE_SECONDS < REQUEST_SECONDS_MAX, "nobody waits for longer"
 assert sum(LANE_CALLS_MAX.values()) <= CHANNEL_CALLS_MAX, "a lane's calls have connections"
 assert BREAKER_PAUSE_SECONDS_MIN * 2**BREAKER_DOUBLINGS_MAX >= BREAKER_PAUSE_SECONDS_MAX

@@ -58,7 +58,7 @@ def lap(step: Step) -> None:
     now = perf_counter()
     seconds = now - watch.last
     watch.last = now
-    # What `observe` does, without the call: this is done eight times for every payment.
+    # What `observe` does, without the call: this is done nine times for every payment.
     step.counts[bisect_left(step.bounds, seconds)] += 1
     step.total += seconds
     if watch.laps is not None:

@@ -46,6 +46,7 @@ async def enter(received: Received, desk: Desk) -> Answer:
     verified = desk.verify(received)
     lap(steps.VERIFY)
     with desk.admission.admit(verified):
+        lap(steps.ADMIT)
         return await _serve(verified, desk)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from gateway.drivers.stopwatch import Step
 
 VERIFY: Final = Step("verify")
+ADMIT: Final = Step("admit")
 MATCH: Final = Step("match")
 CLAIM: Final = Step("claim")
 ROUTE: Final = Step("route")

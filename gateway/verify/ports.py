@@ -5,7 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from gateway.domain.stages import Merchant
+from gateway.domain import limits
+from gateway.domain.stages import Merchant, Quota
 
 
 class StoredKey(Struct, frozen=True):
@@ -31,6 +32,13 @@ class Terms(Struct, frozen=True):
     commission_bps: int = 60
     late_success: str = "review"
     load_test: bool = False
+
+    @property
+    def quota(self) -> Quota:
+        """What it is granted at first; `floodgate merchant limit` grants something else."""
+        if not self.load_test:
+            return Quota()
+        return Quota(limits.LOAD_TEST_REQUESTS_PER_SECOND, limits.LOAD_TEST_IN_FLIGHT_MAX)
 
 
 class KeyStore(Protocol):

@@ -21,8 +21,9 @@ SELECT k.id, k.merchant_id, k.algorithm, k.secret_sealed, k.public_key,
  WHERE k.revoked_at IS NULL
 """
 _ADD_MERCHANT: Final = """
-INSERT INTO merchant (id, public_id, name, commission_bps, late_success, load_test, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO merchant (id, public_id, name, commission_bps, late_success, load_test, created_at,
+                      quota_per_second, quota_in_flight, quota_weight)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING id
 """
 _FIND_MERCHANT: Final = """
 SELECT m.id AS merchant_id, m.public_id, m.commission_bps, m.load_test,
@@ -83,6 +84,7 @@ class PostgresKeyStore:
 
     async def add_merchant(self, name: str, terms: Terms, at: datetime) -> Merchant:
         """Add a merchant with its terms under the next free number."""
+        quota = terms.quota
         while True:
             rows = await self._postgres.read("SELECT coalesce(max(id), 0) + 1 AS n FROM merchant")
             number = rows[0]["n"]
@@ -96,9 +98,12 @@ class PostgresKeyStore:
                 terms.late_success,
                 terms.load_test,
                 at,
+                quota.per_second,
+                quota.in_flight,
+                quota.weight,
             )
             if added:
-                return Merchant(number, public_id, terms.commission_bps, terms.load_test)
+                return Merchant(number, public_id, terms.commission_bps, terms.load_test, quota)
 
     async def find_merchant(self, public_id: str) -> Merchant | None:
         """Look a merchant up by its public id."""

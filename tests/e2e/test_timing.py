@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.harness import Reply, Shop, order
 
 TOLD = {"Prefer": "wait=5, server-timing"}
-STEPS = ["verify", "match", "claim", "route", "open", "ask", "post", "settle"]
+STEPS = ["verify", "admit", "match", "claim", "route", "open", "ask", "post", "settle"]
 
 
 def timing(reply: Reply) -> dict[str, float]:
@@ -37,8 +37,8 @@ async def test_every_step_of_a_payment_is_told_on_wish(shop: Shop) -> None:
 async def test_refusals_and_reads_have_their_times_too(shop: Shop) -> None:
     refused = await shop.call("POST", "/v1/payments", order(amount=0), headers=TOLD)
     listed = await shop.call("GET", "/v1/payments", headers=TOLD)
-    assert (refused.status, list(timing(refused))) == (400, ["verify", "total"])
-    assert (listed.status, list(timing(listed))) == (200, ["verify", "match", "total"])
+    assert (refused.status, list(timing(refused))) == (400, ["verify", "admit", "total"])
+    assert (listed.status, list(timing(listed))) == (200, ["verify", "admit", "match", "total"])
 
 
 async def test_each_payment_of_a_batch_is_measured(shop: Shop) -> None:
@@ -46,12 +46,13 @@ async def test_each_payment_of_a_batch_is_measured(shop: Shop) -> None:
     items = [{"idempotency_key": uuid.uuid4().hex} | order() for _ in range(5)]
     batch = {"payments": items}
     reply = await shop.call("POST", "/v1/payments/batch", batch, headers=TOLD)
-    assert list(timing(reply)) == ["verify", "match", "claim", "items", "total"]
+    assert list(timing(reply)) == ["verify", "admit", "match", "claim", "items", "total"]
     after = await metrics(shop)
     counted = {
         step: after[f"floodgate_step_seconds_count {step}"]
         - before.get(f"floodgate_step_seconds_count {step}", 0)
         for step in [*STEPS, "items"]
     }
-    assert counted == dict.fromkeys(STEPS, 5) | {"verify": 1, "match": 1, "claim": 6, "items": 1}
+    once = dict.fromkeys(["verify", "admit", "match", "items"], 1)
+    assert counted == dict.fromkeys(STEPS, 5) | once | {"claim": 6}
     assert {"floodgate_queue_items open", "floodgate_loop_lag_seconds"} <= after.keys()

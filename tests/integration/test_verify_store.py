@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.domain import limits
 from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import is_id, merchant_number
-from gateway.domain.stages import Merchant
+from gateway.domain.stages import Merchant, Quota
 from gateway.drivers import sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
@@ -67,6 +68,17 @@ async def test_merchants_added_at_once_have_numbers_of_their_own(store: Postgres
         assert merchant_number(merchant.id) == merchant.number
         assert await store.find_merchant(merchant.id) == merchant
     assert await store.find_merchant("mer_" + "0" * 32) is None
+
+
+async def test_a_rehearsal_has_a_quota_until_it_is_granted_another(store: PostgresKeyStore) -> None:
+    tester = await store.add_merchant("Rehearsal", Terms(load_test=True), CLOCK.now())
+    first = Quota(limits.LOAD_TEST_REQUESTS_PER_SECOND, limits.LOAD_TEST_IN_FLIGHT_MAX)
+    await key_of(store, tester, None)
+    assert await store.find_merchant(tester.id) == tester
+    assert (tester.quota, (await added(store)).quota) == (first, Quota())
+    for quota in (Quota(7, None, 3), Quota()):
+        await store.grant(tester, quota)
+        assert [key.merchant.quota for key in await store.live_keys()] == [quota]
 
 
 async def test_a_key_is_read_back_as_it_was_made(store: PostgresKeyStore) -> None:
