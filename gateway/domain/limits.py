@@ -133,6 +133,8 @@ CREDENTIAL_BYTES_MAX = 64 * 1024
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
+# A chain tells nobody what came: while a payer is awaited it is asked at least this often.
+CHAIN_NEWS_SECONDS = 15
 
 # Who asks a channel about an attempt has it to itself for the lease, and stops this long before it
 # ends.  One asking makes at most so many calls (query, close or capture, query), so many of them

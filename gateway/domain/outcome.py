@@ -65,7 +65,8 @@ class Outcome(msgspec.Struct, frozen=True):
     `code` is the channel's raw word, kept for support staff.  `number` is our number of the attempt
     or refund as the channel repeats it; another one than we asked about is a conflict.  `sent` is
     False only when the request provably never left (the connection was refused).  `conflict` is
-    True when what it says cannot be so beside what is booked already.
+    True when what it says cannot be so beside what is booked already.  `news_in_seconds` is how
+    soon the channel may know more, where nobody will tell us.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -79,6 +80,7 @@ class Outcome(msgspec.Struct, frozen=True):
     sent: bool = True
     conflict: bool = False
     number: str | None = None
+    news_in_seconds: int | None = None
 
     @property
     def is_clean(self) -> bool:

@@ -1,5 +1,7 @@
 """Ending a payment that nobody wants any more: only the channel's word ends it."""
 
+from msgspec.structs import replace
+
 from gateway.domain.errors import Problem
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import Status
@@ -39,10 +41,11 @@ async def close_at_channel(opened: Opened, desk: Desk) -> Answered:
     """Close an attempt; where it is too late for that, ask how the attempt stands.
 
     The payer may have paid in between, or the merchant have captured: then the attempt itself now
-    says how much is to be expected.
+    says how much is to be expected.  It stays leased to whoever asks.
     """
     closed = await desk.channels.close(opened)
     if closed.outcome.verdict is Verdict.CLOSED:
         return closed
     again = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
-    return await desk.channels.query_refused(again or opened)
+    assert again is not None, "an attempt that was opened does not vanish"
+    return await desk.channels.query_refused(replace(again, lease=opened.lease))

@@ -17,6 +17,7 @@ _NOT_YET: Final = frozenset(
 )
 # What a channel says of an attempt that is alive, although we know its payment to have ended.
 _ALIVE: Final = frozenset({Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED})
+_MAY_COME: Final = frozenset({Verdict.UNKNOWN, Verdict.PENDING})
 _LET_GO: Final = frozenset({Verdict.CLOSED, Verdict.FAILED})
 
 
@@ -61,6 +62,9 @@ def again(
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
     soon = next_query_at(at, queries, jitter)
+    news_in = answered.outcome.news_in_seconds
+    if news_in is not None:
+        soon = min(soon, at + timedelta(seconds=news_in))
     if payment.status in ENDED:
         if not was_check and verdict not in _LET_GO:
             return Again(soon)
@@ -78,14 +82,15 @@ def again(
 def _look_again(payment: Payment, verdict: Verdict, at: datetime, soon: datetime) -> Again | None:
     """Say when to look next whether money came after the end of a payment.
 
-    Of a decline nothing comes.  A last look at a channel that is silent is repeated for a while.
+    Of a decline nothing comes.  The last look is repeated for a while if the channel is silent, or
+    says that money is on its way.
     """
     if payment.status is Status.FAILED:
         return None
     ended_at = payment.updated_at
     look = check_at(ended_at, at)
     gives_up_at = ended_at + timedelta(seconds=limits.CHECK_GIVE_UP_SECONDS)
-    if look is None and verdict is Verdict.UNKNOWN and at < gives_up_at:
+    if look is None and verdict in _MAY_COME and at < gives_up_at:
         look = soon
     return Again(look, is_check=True) if look is not None else None
 

@@ -1,8 +1,5 @@
 """Accounts at acquirers: added by a command, served within seconds, each payment at its own."""
 
-import asyncio
-import contextlib
-import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -10,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway import cli
-from gateway.domain.errors import FloodgateError
+from tests.e2e.account_kit import run
 from tests.e2e.harness import Reply, Shop, System, until
 from tests.e2e.life_kit import act, number_of, refused, timeline
 from tests.fakes.stripe_platform import KEY, StripePlatform, standing
@@ -26,22 +22,6 @@ OTHER_KEY = "sk_test_of_another_account"
 async def stripe() -> AsyncIterator[StripePlatform]:
     async with standing(SECRET) as platform:
         yield platform
-
-
-async def run(system: System, *words: str) -> tuple[int, str, str]:
-    """Run `floodgate channel …` in this process, which is quicker than in one of its own."""
-    out = io.StringIO()
-
-    def command() -> int:
-        given = cli._parser().parse_args(["channel", *words])
-        with contextlib.redirect_stdout(out):
-            code: int = given.run(system.settings, given)
-        return code
-
-    try:
-        return await asyncio.to_thread(command), out.getvalue(), ""
-    except FloodgateError as error:
-        return 1, out.getvalue(), str(error)
 
 
 def words(base_url: str, account: str, key: str = KEY) -> dict[str, Any]:

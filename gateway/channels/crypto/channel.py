@@ -41,6 +41,7 @@ from gateway.channels.port import (
     NoticeRefused,
     Verb,
 )
+from gateway.domain.limits import CHAIN_NEWS_SECONDS
 from gateway.domain.money import EXPONENTS, to_decimal
 from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
@@ -212,6 +213,7 @@ class CryptoChannel:
             channel_transaction=transaction,
             code="waiting",
             next_action=NextAction("transfer", qr=uri, fields=fields),
+            news_in_seconds=CHAIN_NEWS_SECONDS,
         )
 
     def _outcome(self, ask: Ask, deposit: bytes, there: Tally, *, has_moved: bool) -> Outcome:
@@ -236,20 +238,20 @@ class CryptoChannel:
             if has_moved and (ask.verb is Verb.CLOSE or ask.is_over):
                 return Outcome(Verdict.CLOSED, channel_transaction=transaction, code="nothing_came")
             return self._shown(ask, deposit, transaction or "")
-        if seen > final:
+        is_moving = seen > final
+        word, units = ("confirming", there.seen) if is_moving else ("paid_partly", there.final)
+        if is_moving or not ask.is_over:
             return Outcome(
                 Verdict.PENDING,
                 channel_transaction=transaction,
-                code=self._word("confirming", there.seen),
+                code=self._word(word, units),
+                news_in_seconds=CHAIN_NEWS_SECONDS,
             )
-        word = self._word("paid_partly", there.final)
-        if not ask.is_over:
-            return Outcome(Verdict.PENDING, channel_transaction=transaction, code=word)
         return Outcome(
             channel_transaction=transaction,
             amount=final,
             currency=currency,
-            code=word,
+            code=self._word(word, units),
             conflict=True,
         )
 

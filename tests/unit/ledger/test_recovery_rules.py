@@ -92,15 +92,31 @@ def test_what_is_open_is_asked_about_again(
     assert next_look(status, verdict, at) == (Again(when) if when is not None else None)
 
 
+def test_a_channel_that_may_know_more_soon_is_asked_soon_however_often_it_was() -> None:
+    told = answered(Status.REQUIRES_ACTION, Verdict.PENDING, NOON)
+    posted = Posted(told.opened.standing, b"")
+
+    def next_at(news_in: int | None, queries: int) -> datetime:
+        hinted = replace(told, outcome=Outcome(Verdict.PENDING, news_in_seconds=news_in))
+        look = again(hinted, posted, queries=queries, was_check=False, jitter=0)
+        assert look is not None
+        return look.at
+
+    assert next_at(15, 6) == NOON + timedelta(seconds=15)
+    assert next_at(15, 1) == next_at(None, 1) == NOON + SOON
+
+
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
-@pytest.mark.parametrize("verdict", [Verdict.CLOSED, Verdict.NOT_FOUND, Verdict.UNKNOWN])
+@pytest.mark.parametrize(
+    "verdict", [Verdict.CLOSED, Verdict.NOT_FOUND, Verdict.UNKNOWN, Verdict.PENDING]
+)
 def test_after_the_end_it_is_looked_for_money_three_times(status: Status, verdict: Verdict) -> None:
     for wait, then in ((FIVE, HOUR), (HOUR, DAY)):
         look = next_look(status, verdict, NOON + wait, was_check=True)
         assert look == Again(NOON + then, is_check=True)
     last = next_look(status, verdict, NOON + DAY, was_check=True)
-    silent = Again(NOON + DAY + SOON, is_check=True)
-    assert last == (silent if verdict is Verdict.UNKNOWN else None)
+    once_more = Again(NOON + DAY + SOON, is_check=True)
+    assert last == (once_more if verdict in {Verdict.UNKNOWN, Verdict.PENDING} else None)
     given_up = NOON + timedelta(seconds=limits.CHECK_GIVE_UP_SECONDS)
     assert next_look(status, verdict, given_up, was_check=True) is None
 
