@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.admission.service import Admission
 from gateway.channels.courier import Courier
+from gateway.channels.keys import KeyFetcher
 from gateway.channels.lanes import Lanes
 from gateway.channels.notices import NoticeBox
 from gateway.channels.port import Channel
@@ -75,6 +76,7 @@ class House(Struct, frozen=True):
     settings: Settings
     postgres: Postgres
     registry: Registry
+    keys: KeyFetcher
     desk: Desk
     held: Sequence[Reloading]
     telling: Sequence[Callable[[], None]]
@@ -184,7 +186,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         redis = Redis.with_house_limits(settings.redis_url)
         leaving.push_async_callback(redis.close)
         outbound = await leaving.enter_async_context(Outbound())
-        registry = registry_of(settings, PostgresCredentials(postgres, vault), clock)
+        credentials = PostgresCredentials(postgres, vault)
+        registry = registry_of(settings, credentials, clock)
         store = PostgresKeyStore(postgres, vault)
         keyring = Keyring(store)
         await keyring.refresh()
@@ -239,7 +242,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         leaving.callback(asyncio.create_task(beat(queues)).cancel)
         held = [keyring, registry, fees, policy, routing]
         telling = [desk.admission.tell, lanes.tell]
-        yield House(settings, postgres, registry, desk, held, telling)
+        keys = KeyFetcher(registry, courier, credentials, clock=clock)
+        yield House(settings, postgres, registry, keys, desk, held, telling)
 
 
 @contextlib.asynccontextmanager

@@ -83,14 +83,16 @@ async def _drain(server: asyncio.AbstractServer, api: ApiServer) -> None:
 
 
 async def work(settings: Settings) -> None:
-    """Run the background worker until told to stop: recovery, webhooks, retention."""
+    """Run the background worker until told to stop: recovery, webhooks, retention, keys."""
     async with (
         until_told_to_stop() as stop,
         assembly.house(settings) as home,
         kept_fresh(settings.database_url, home.held),
         assembly.relay_of(home) as relay,
     ):
-        await _until(stop, keep_resuming(home.desk), relay.run(), assembly.retention_of(home).run())
+        retention = assembly.retention_of(home)
+        duties = keep_resuming(home.desk), relay.run(), retention.run(), home.keys.run()
+        await _until(stop, *duties)
 
 
 async def _until(stop: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> None:

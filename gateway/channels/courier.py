@@ -9,7 +9,7 @@ from gateway.channels.port import Ask, Channel, Verb
 from gateway.domain.limits import CHANNEL_ANSWER_SECONDS
 from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict, checked
 from gateway.domain.stages import Routed
-from gateway.domain.wire import WireAnswer
+from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
 
@@ -43,6 +43,13 @@ class Courier:
     def place(self, routed: Routed) -> AbstractContextManager[None]:
         """Keep a place for the first call of a new payment; `Problem` 503 when there is none."""
         return self._lanes.place(routed)
+
+    async def fetch(self, channel: Channel, request: WireRequest) -> WireAnswer | None:
+        """Fetch what concerns no payment, and so needs no lane; None when there is no answer."""
+        try:
+            return await self._outbound.send(channel.base_url, request, seconds=self._seconds)
+        except (NeverSent, NoAnswer):
+            return None
 
     async def ask(self, channel: Channel, ask: Ask) -> Outcome:
         """Ask, and wait at most the deadline; everything that is not an answer is UNKNOWN.

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,6 +47,17 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def account(self) -> str:
         """The acquirer's own name of the account: who has several credentials has one account."""
         raise NotImplementedError
+
+    def with_keys(self, keys: Mapping[str, str]) -> Self:  # noqa: ARG002 - most have no use for it
+        """Give this credential with the keys that the acquirer told of since."""
+        return self
+
+    def believes_until(self) -> datetime | None:
+        """Until when (aware UTC) a known key of the acquirer's is valid; None: as long as we like.
+
+        A time that is past when none is known at all.
+        """
+        return None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"

@@ -7,7 +7,7 @@ the deadline and turns silence into UNKNOWN; unknown words of a provider are UNK
 import enum
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -95,6 +95,10 @@ class NoticeRefused(Exception):
         super().__init__(reason)
 
 
+class KeysRefused(Exception):
+    """What an acquirer told of its keys cannot be believed or read; the word says why."""
+
+
 class BillRefused(Exception):
     """The bill is cut short, altered or unreadable; nothing of it may be used."""
 
@@ -177,4 +181,17 @@ class Channel(Protocol):
 
     def read_bill(self, body: bytes) -> Iterator[BillLine]:
         """Read a daily bill; raises `BillRefused`, at the latest after the last line."""
+        ...
+
+
+@runtime_checkable
+class TellsKeys(Protocol):
+    """A channel whose acquirer tells by which keys it signs, and changes them by itself."""
+
+    def ask_for_keys(self, now: datetime) -> WireRequest | None:
+        """Ask for the acquirer's keys; None where they were agreed upon and are not told."""
+        ...
+
+    def read_keys(self, answer: WireAnswer, now: datetime) -> Mapping[str, str]:
+        """Verify and read them: PEM by the name that signatures carry; raises `KeysRefused`."""
         ...

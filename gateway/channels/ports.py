@@ -1,6 +1,6 @@
 """What the channels need from outside: where credentials are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -27,7 +27,28 @@ class StoredCredential(Struct, frozen=True):
         return f"StoredCredential({self.id})"
 
 
+class AcquirerKeys(Struct, frozen=True):
+    """By which keys an acquirer signs what it says to an account, as it told us: PEM by name.
+
+    None when what is stored cannot be opened.
+    """
+
+    owner: int
+    channel: str
+    account: str
+    keys: Mapping[str, str] | None
+    told_at: datetime
+
+
 class CredentialStore(Protocol):
-    """Gives every credential that is not revoked, newest first."""
+    """Gives every credential that is not revoked, newest first, and what acquirers told of keys."""
 
     async def live(self) -> Sequence[StoredCredential]: ...
+
+    async def acquirer_keys(self) -> Sequence[AcquirerKeys]: ...
+
+
+class KeyStore(Protocol):
+    """Keeps what an acquirer told of its keys, in place of what it told before."""
+
+    async def keep_keys(self, told: AcquirerKeys) -> None: ...

@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from gateway.channels.credential import Credential, Kind
 from gateway.channels.kinds import KINDS
-from gateway.channels.port import Channel
-from gateway.channels.ports import CredentialStore, StoredCredential
+from gateway.channels.port import Channel, TellsKeys
+from gateway.channels.ports import AcquirerKeys, CredentialStore, StoredCredential
 from gateway.domain.identity import PLATFORM
 from gateway.drivers import telemetry
 from gateway.drivers.clock import Clock
@@ -26,6 +26,7 @@ UNREADABLE: Final = "unreadable"
 UNUSABLE: Final = "unusable"
 EXPIRED: Final = "expired"
 REFUSED: Final = "refused"
+KEYLESS: Final = "keyless"
 
 _Key = tuple[str, str]
 
@@ -50,16 +51,26 @@ class Trouble(Struct, frozen=True):
 
 
 class _Made(Struct, frozen=True):
-    """An account as it was made of these credentials, newest first; some may be of no use."""
+    """An account as it was made of these credentials, newest first; some may be of no use.
+
+    Until `believes_until` we know a key by which its acquirer signs; None: for ever.
+    """
 
     stored: tuple[StoredCredential, ...]
+    keys: AcquirerKeys | None
     account: Account | None
     troubles: Mapping[str, str]
+    believes_until: datetime | None
 
     def serves(self, now: datetime) -> bool:
         """Tell whether new payments may be asked for: one good credential has not ended."""
         good = (one for one in self.stored if one.id not in self.troubles)
-        return self.account is not None and any(not _has_ended(one, now) for one in good)
+        fit = self.account is not None and not self.is_keyless(now)
+        return fit and any(not _has_ended(one, now) for one in good)
+
+    def is_keyless(self, now: datetime) -> bool:
+        """Tell whether no answer of the acquirer could be believed, for want of its keys."""
+        return self.believes_until is not None and self.believes_until <= now
 
 
 class Registry(Reloading):
@@ -97,11 +108,13 @@ class Registry(Reloading):
         for one in await self._store.live():
             if one.channel in self._kinds:
                 groups.setdefault((one.channel, one.account), []).append(one)
+        told = {(each.channel, each.account): each for each in await self._store.acquirer_keys()}
         made = {}
         for key, group in groups.items():
-            before = self._made.get(key)
-            same = before is not None and before.stored == tuple(group)
-            made[key] = before if before is not None and same else self._make(group)
+            before, keys = self._made.get(key), told.get(key)
+            if before is None or (before.stored, before.keys) != (tuple(group), keys):
+                before = self._make(group, keys)
+            made[key] = before
         self._made = made
         self._refused &= made.keys()
         self._offers = self._offered()
@@ -125,6 +138,14 @@ class Registry(Reloading):
         """Give the accounts of this owner at a channel, of which a notice may speak."""
         made = [each.account for each in self._made.values() if each.account is not None]
         return [a for a in (*made, *self._fixed) if (a.channel.name, a.owner) == (channel, owner)]
+
+    def tellers(self) -> list[tuple[Account, datetime | None]]:
+        """Give the accounts whose acquirers tell their keys, and when they last did."""
+        return [
+            (made.account, made.keys.told_at if made.keys is not None else None)
+            for made in self._made.values()
+            if made.account is not None and isinstance(made.account.channel, TellsKeys)
+        ]
 
     def queries_per_second(self) -> dict[str, int]:
         """Say how many queries each channel allows; all of its accounts share the least of them."""
@@ -154,6 +175,8 @@ class Registry(Reloading):
                     word = EXPIRED
                 if word is None and key in self._refused:
                     word = REFUSED
+                if word is None and made.is_keyless(now):
+                    word = KEYLESS
                 if word is not None:
                     found.append(Trouble(one.id, one.channel, word))
         return found
@@ -169,7 +192,7 @@ class Registry(Reloading):
         platform = serving[PLATFORM]
         return {owner: (*(platform | own).values(), *self._fixed) for owner, own in serving.items()}
 
-    def _make(self, group: Sequence[StoredCredential]) -> _Made:
+    def _make(self, group: Sequence[StoredCredential], told: AcquirerKeys | None) -> _Made:
         """Make the channel of an account of those of its credentials that are of use."""
         kind, oldest = self._kinds[group[0].channel], group[-1]
         address = f"{self._notify_base}/notices/{oldest.channel}"
@@ -177,8 +200,10 @@ class Registry(Reloading):
             address += f"/{oldest.owner_id}"
         good: list[Credential] = []
         troubles = {}
+        known = told is not None and told.owner == oldest.owner
+        keys = (told.keys if told is not None and known else None) or {}
         for one in group:
-            credential = _opened(kind, one)
+            credential = _opened(kind, one, keys)
             if credential is None:
                 troubles[one.id] = UNREADABLE
             elif one.owner != oldest.owner or _channel(kind, (credential,), address) is None:
@@ -188,7 +213,9 @@ class Registry(Reloading):
         # Should they not fit together, the newest serves alone.
         channel = _channel(kind, good, address) or _channel(kind, good[:1], address)
         account = Account(channel, oldest.account, oldest.owner) if channel is not None else None
-        return _Made(tuple(group), account, troubles)
+        until = [credential.believes_until() for credential in good]
+        believes_until = max(filter(None, until), default=None) if None not in until else None
+        return _Made(tuple(group), told, account, troubles, believes_until)
 
     def _count(self) -> None:
         """Tell Prometheus how many credentials there are, and what is wrong with how many."""
@@ -203,7 +230,7 @@ def _has_ended(one: StoredCredential, now: datetime) -> bool:
     return one.not_after is not None and one.not_after <= now
 
 
-def _opened(kind: Kind, one: StoredCredential) -> Credential | None:
+def _opened(kind: Kind, one: StoredCredential, keys: Mapping[str, str]) -> Credential | None:
     """Read what was stored; None when it cannot be opened, or is of an older form."""
     if one.secret is None:
         return None
@@ -211,7 +238,7 @@ def _opened(kind: Kind, one: StoredCredential) -> Credential | None:
         credential = msgspec.json.decode(one.secret, type=kind.credential)
     except msgspec.DecodeError:
         return None
-    return credential if credential.account == one.account else None
+    return credential.with_keys(keys) if credential.account == one.account else None
 
 
 def _channel(kind: Kind, credentials: Sequence[Credential], address: str) -> Channel | None:

@@ -1,12 +1,13 @@
 """Credentials in PostgreSQL: sealed there, and opened only here."""
 
+import hashlib
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from gateway.channels.credential import Credential
-from gateway.channels.ports import StoredCredential
+from gateway.channels.ports import AcquirerKeys, StoredCredential
 from gateway.domain import identity
 from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import uuid_of
@@ -34,7 +35,15 @@ UPDATE channel_credential SET revoked_at = coalesce(revoked_at, $3)
  WHERE merchant_id = $1 AND id = $2
 RETURNING id
 """
+_KEYS: Final = "SELECT merchant_id, channel, account, sealed, told_at FROM acquirer_keys"
+_KEEP_KEYS: Final = """
+INSERT INTO acquirer_keys (merchant_id, channel, account, sealed, told_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (merchant_id, channel, account)
+DO UPDATE SET sealed = excluded.sealed, told_at = excluded.told_at
+"""
 _encode: Final = msgspec.json.Encoder().encode
+_decode_keys: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class PostgresCredentials:
@@ -84,6 +93,29 @@ class PostgresCredentials:
         rows = await self._postgres.write(_REVOKE, owner, uuid_of(credential_id), at)
         await tell_changed(self._postgres)
         return bool(rows)
+
+    async def acquirer_keys(self) -> list[AcquirerKeys]:
+        """Give what acquirers told of their keys, opened."""
+        found = []
+        for row in await self._postgres.read(_KEYS):
+            whose = (row["merchant_id"], row["channel"], row["account"])
+            plain = self._strongbox.open(row["sealed"], _seal_of(*whose))
+            keys = _decode_keys(plain) if plain is not None else None
+            found.append(AcquirerKeys(*whose, keys, row["told_at"]))
+        return found
+
+    async def keep_keys(self, told: AcquirerKeys) -> None:
+        """Seal and store what an acquirer told of its keys, and tell the workers."""
+        whose = (told.owner, told.channel, told.account)
+        sealed = await self._strongbox.seal(_encode(told.keys), _seal_of(*whose))
+        await self._postgres.write(_KEEP_KEYS, *whose, sealed, told.told_at)
+        await tell_changed(self._postgres)
+
+
+def _seal_of(owner: int, channel: str, account: str) -> str:
+    """Name an account in 32 hex digits: what is sealed for it cannot be opened as another's."""
+    words = f"{owner}/{channel}/{account}".encode()
+    return hashlib.blake2b(words, digest_size=16).hexdigest()
 
 
 def _id_of(row: Row) -> str:

@@ -130,6 +130,12 @@ ACCOUNT_CHARS_MAX = 64
 CREDENTIAL_LABEL_CHARS_MAX = 64
 CREDENTIAL_BYTES_MAX = 64 * 1024
 
+# Acquirers that change their keys by themselves are asked twice a day, long before a new one signs;
+# while they do not answer, every minute.
+ACQUIRER_KEYS_SECONDS = 12 * 3600
+ACQUIRER_KEYS_RETRY_SECONDS = 60
+ACQUIRER_KEYS_LOOK_SECONDS = 1.0
+
 # Recovery of unknown outcomes: after each silence the next query waits this long.
 QUERY_WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 QUERY_JITTER_SHARE = 0.2
@@ -235,6 +241,7 @@ assert REQUEST_SECONDS_MAX < QUERY_LEASE_SECONDS, "a lease must outlive the sync
 assert CHANNEL_ANSWER_SECONDS * ASKING_CALLS_MAX < QUERY_LEASE_SECONDS - QUERY_LEASE_REST_SECONDS, (
     "a lease must outlive the asking it guards"
 )
+assert ACQUIRER_KEYS_LOOK_SECONDS < ACQUIRER_KEYS_RETRY_SECONDS < ACQUIRER_KEYS_SECONDS
 assert PACE_SHARE * ASKING_QUERIES_MAX * (1 + PACE_BURST_SECONDS) <= 1, "a pace is below the quota"
 assert PACE_SHARE * QUERIES_PER_SECOND_MIN * PACE_BURST_SECONDS >= 1, "the slowest pace moves"
 assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be repeated"

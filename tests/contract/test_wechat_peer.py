@@ -7,9 +7,11 @@ same server, is not only tested on our reading of the documents.
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from wechatpayv3 import WeChatPay, WeChatPayType
 
 from gateway.channels.courier import Courier
@@ -31,6 +33,8 @@ async def platform() -> AsyncIterator[WechatPay]:
 
 
 def client_of(platform: WechatPay) -> WeChatPay:
+    """The client, which knows the platform's public key, or fetches its certificates."""
+    agreed = {"public_key": fake.pem_of_theirs(), "public_key_id": fake.PLATFORM_NAME}
     client = WeChatPay(
         wechatpay_type=WeChatPayType.NATIVE,
         mchid=fake.MCHID,
@@ -39,11 +43,12 @@ def client_of(platform: WechatPay) -> WeChatPay:
         apiv3_key=fake.APIV3_KEY,
         appid=fake.APPID,
         notify_url=f"{platform.base_url}/nobody",
-        public_key=fake.pem_of_theirs(),
-        public_key_id=fake.PLATFORM_NAME,
         timeout=(5, 5),
+        **agreed,
     )
     client._core._gate_way = platform.base_url
+    if platform.certificates:
+        client._core._public_key = client._core._public_key_id = None
     return client
 
 
@@ -66,6 +71,29 @@ async def test_the_independent_client_believes_our_server(platform: WechatPay) -
     refund = {"out_refund_no": "r" * 8, "out_trade_no": NUMBER, "amount": amount}
     status, given = await spoken(client.refund, **refund)
     assert (status, given["status"]) == (200, "SUCCESS")
+    assert platform.wrongly_signed == 0
+
+
+async def test_the_channel_and_the_client_read_the_same_certificates() -> None:
+    now = datetime.now(UTC)
+    older, newer = (fake.certificate(n, begins=now - timedelta(days=1)) for n in (0xA1, 0xB2))
+    ended = fake.certificate(0xC3, begins=now - timedelta(days=5 * 365 + 1))
+    async with WechatPay(older, newer, ended).running() as platform, Outbound() as outbound:
+        status, _ = await spoken(client_of(platform).query, out_trade_no=NUMBER)
+        assert status == 404, "it fetched the certificates, and by them it believes the answer"
+        credential = replace(fake.credential(platform.base_url), platform_keys={})
+        channel = WechatChannel([credential], notify_url=f"{platform.base_url}/nobody")
+        courier = Courier(outbound, Clock(), seconds=5)
+        query = Ask(Verb.QUERY, NUMBER, 1999, "CNY")
+        assert (await courier.ask(channel, query)).code == "unsigned"
+        request = channel.ask_for_keys(now)
+        assert request is not None
+        answer = await courier.fetch(channel, request)
+        assert answer is not None
+        keys = channel.read_keys(answer, datetime.now(UTC))
+        assert keys == {each.serial_no: each.pem for each in (older, newer)}
+        taught = WechatChannel([credential.with_keys(keys)], f"{platform.base_url}/nobody")
+        assert (await courier.ask(taught, query)).verdict is Verdict.NOT_FOUND
     assert platform.wrongly_signed == 0
 
 

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.e2e.account_kit import run
 from tests.e2e.harness import Reply, Shop, System, until
 from tests.e2e.life_kit import act, number_of, refused, timeline
+from tests.fakes import wechat_pay
 from tests.fakes.stripe_platform import KEY, StripePlatform, standing
+from tests.fakes.wechat_pay import WechatPay
 
 pytestmark = pytest.mark.usefixtures("proven")
 
@@ -34,11 +39,15 @@ def words(base_url: str, account: str, key: str = KEY) -> dict[str, Any]:
 
 
 async def added(
-    system: System, folder: Path, credential: Mapping[str, Any], *more: str
+    system: System,
+    folder: Path,
+    credential: Mapping[str, Any],
+    *more: str,
+    channel: str = "stripe",
 ) -> tuple[int, str, str]:
     file = folder / "credential.json"
     file.write_text(json.dumps(credential))
-    told = await run(system, "add", "stripe", "--file", str(file), *more)
+    told = await run(system, "add", channel, "--file", str(file), *more)
     file.unlink()
     assert KEY not in told[1] + told[2]
     assert SECRET not in told[1] + told[2]
@@ -125,6 +134,28 @@ async def test_one_merchants_event_never_speaks_of_anothers_payment(
         letter = await theirs.events.get()
         assert (await notify(liar, f"stripe/{liar.merchant}", letter)).status == 200
     assert (await shop.payment(victim["id"]))["status"] == "requires_action"
+
+
+async def test_an_acquirer_tells_its_own_keys_and_every_worker_knows_them(
+    system: System, shop: Shop, tmp_path: Path
+) -> None:
+    """The background worker fetches them; until then nobody is sent there."""
+    first = wechat_pay.certificate(0xA1, begins=datetime.now(UTC) - timedelta(days=1))
+    async with WechatPay(first).running() as platform:
+        keyless = replace(wechat_pay.credential(platform.base_url), platform_keys={})
+        plain = msgspec.to_builtins(keyless)
+        made = await added(system, tmp_path, plain, "--merchant", shop.merchant, channel="wechat")
+        assert made[0] == 0, made[2]
+
+        async def begun() -> Any:
+            payment = await shop.pay(method={"type": "wechat", "flow": "native"})
+            return payment.json if payment.status == 201 else refused(payment, 422, "no_channel")
+
+        payment = await until(begun, seconds=10)
+        assert (payment["status"], payment["next_action"]["type"]) == ("requires_action", "qr")
+        (order,) = platform.orders.values()
+        platform.book(order)
+        assert (await act(shop, payment["id"], "sync")).json["status"] == "succeeded"
 
 
 async def test_a_payment_stays_with_the_account_it_was_made_at(

@@ -13,17 +13,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import ClientSession, web
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
 )
+from cryptography.x509 import CertificateBuilder, Name, NameAttribute, load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 from wechatpayv3 import utils as peer
 
 from gateway.channels.wechat.credential import WechatCredential
@@ -45,6 +48,36 @@ def pem_of_theirs() -> str:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
+class Certificate(NamedTuple):
+    """One of the platform's certificates, with the key of its own that signs."""
+
+    pem: str
+    serial_no: str
+    key: RSAPrivateKey
+
+    def told(self, apiv3_key: str = APIV3_KEY) -> dict[str, Any]:
+        certificate = load_pem_x509_certificate(self.pem.encode())
+        box = sealed(self.pem, "certificate", apiv3_key)
+        return {
+            "serial_no": self.serial_no,
+            "effective_time": certificate.not_valid_before_utc.isoformat(),
+            "expire_time": certificate.not_valid_after_utc.isoformat(),
+            "encrypt_certificate": box,
+        }
+
+
+def certificate(serial: int, *, begins: datetime, key: RSAPrivateKey = THEIRS) -> Certificate:
+    """Issue a certificate for five years, as the platform does."""
+    name = Name([NameAttribute(NameOID.COMMON_NAME, "Tenpay.com Root CA")])
+    made = (
+        CertificateBuilder(name, name, key.public_key(), serial)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=5 * 365))
+        .sign(key, SHA256())
+    )
+    return Certificate(made.public_bytes(Encoding.PEM).decode(), f"{serial:X}", key)
+
+
 def credential(base_url: str) -> WechatCredential:
     return WechatCredential(
         mchid=MCHID,
@@ -57,27 +90,34 @@ def credential(base_url: str) -> WechatCredential:
     )
 
 
-def signed_headers(body: str, *, at: int | None = None) -> dict[str, str]:
-    """Sign an answer or a notice as the platform does."""
+def signed_headers(
+    body: str, *, at: int | None = None, by: Certificate | None = None
+) -> dict[str, str]:
+    """Sign an answer or a notice as the platform does, by its public key or by a certificate."""
     timestamp, nonce = str(at if at is not None else int(time.time())), "5K8264ILTKCH16CQ2502SI8Z"
     return {
         "Wechatpay-Timestamp": timestamp,
         "Wechatpay-Nonce": nonce,
-        "Wechatpay-Serial": PLATFORM_NAME,
+        "Wechatpay-Serial": PLATFORM_NAME if by is None else by.serial_no,
         "Wechatpay-Signature-Type": "WECHATPAY2-SHA256-RSA2048",
-        "Wechatpay-Signature": peer.rsa_sign(THEIRS, f"{timestamp}\n{nonce}\n{body}\n"),
+        "Wechatpay-Signature": peer.rsa_sign(
+            THEIRS if by is None else by.key, f"{timestamp}\n{nonce}\n{body}\n"
+        ),
     }
 
 
-def sealed(plain: Mapping[str, Any]) -> dict[str, str]:
-    nonce, data = "fdasflkja484", b"transaction"
-    box = AESGCM(APIV3_KEY.encode()).encrypt(nonce.encode(), json.dumps(plain).encode(), data)
+def sealed(
+    plain: Mapping[str, Any] | str, kind: str = "transaction", apiv3_key: str = APIV3_KEY
+) -> dict[str, str]:
+    nonce, data = "fdasflkja484", kind.encode()
+    text = plain if isinstance(plain, str) else json.dumps(plain)
+    box = AESGCM(apiv3_key.encode()).encrypt(nonce.encode(), text.encode(), data)
     return {
         "algorithm": "AEAD_AES_256_GCM",
         "ciphertext": base64.b64encode(box).decode(),
         "nonce": nonce,
         "associated_data": data.decode(),
-        "original_type": "transaction",
+        "original_type": kind,
     }
 
 
@@ -114,9 +154,13 @@ class Order:
 
 
 class WechatPay:
-    """The server; a create's `openid` (or its description, for flows without one) is its script."""
+    """The server; a create's `openid` (or its description, for flows without one) is its script.
 
-    def __init__(self) -> None:
+    It signs by its public key, or by the first of its certificates where it has some.
+    """
+
+    def __init__(self, *certificates: Certificate) -> None:
+        self.certificates = list(certificates)
         self.base_url = ""
         self.orders: dict[str, Order] = {}
         self.notified: list[asyncio.Task[None]] = []
@@ -130,6 +174,8 @@ class WechatPay:
             self.wrongly_signed += 1
             return self._answer(401, {"code": "SIGN_ERROR", "message": "sign"})
         path = request.path
+        if path == "/v3/certificates":
+            return self._answer(200, {"data": [each.told() for each in self.certificates]})
         if path.startswith("/v3/refund/"):
             return await self._refunds(request, body)
         if request.method == "POST" and not path.endswith("/close"):
@@ -207,7 +253,7 @@ class WechatPay:
             "resource": sealed(told if told is not None else order.told()),
         }
         body = json.dumps(message)
-        headers = signed_headers(body)
+        headers = self._signed(body)
         if forged:
             headers["Wechatpay-Signature"] = "WECHATPAY/SIGNTEST/" + headers["Wechatpay-Signature"]
         self.notified.append(
@@ -253,9 +299,12 @@ class WechatPay:
             return self._answer(500, {"code": "SYSTEM_ERROR", "message": "busy"})
         return self._answer(200, order.refunds[name])
 
+    def _signed(self, body: str) -> dict[str, str]:
+        return signed_headers(body, by=self.certificates[0] if self.certificates else None)
+
     def _answer(self, status: int, said: Mapping[str, Any] | None) -> web.Response:
         body = json.dumps(said) if said is not None else ""
-        headers = signed_headers(body)
+        headers = self._signed(body)
         if said is not None:
             headers["Content-Type"] = "application/json; charset=utf-8"
         return web.Response(status=status, text=None, body=body.encode(), headers=headers)

@@ -17,7 +17,7 @@ from tests.integration.test_permissions import FIXED
 
 # Asked over all merchants, or of tables that every node holds whole.
 PROOFS = {"gateway.ledger.proofs", "gateway.ledger.questions"}
-HELD_WHOLE = REFERENCE_TABLES | {"api_key", "channel_credential"}
+HELD_WHOLE = REFERENCE_TABLES | {"api_key", "channel_credential", "acquirer_keys"}
 TENANT_TABLES = set(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", schema())) - HELD_WHOLE
 
 STATEMENT = re.compile(r"\s*(?:WITH|SELECT|INSERT INTO|UPDATE|DELETE FROM|MERGE)\b")

@@ -24,6 +24,7 @@ FIXED = {
     "merchant": "id public_id load_test created_at",
     "api_key": "merchant_id id algorithm secret_sealed public_key created_at",
     "platform_key": "public_key created_at",
+    "acquirer_keys": "merchant_id channel account",
     "notice": "merchant_id id channel owner received_at headers body",
 }
 

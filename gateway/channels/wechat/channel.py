@@ -19,11 +19,12 @@ from gateway.channels.port import (
     Ask,
     BillLine,
     Capabilities,
+    KeysRefused,
     Notice,
     NoticeRefused,
     Verb,
 )
-from gateway.channels.wechat import bill
+from gateway.channels.wechat import bill, certificates
 from gateway.channels.wechat.credential import WechatCredential
 from gateway.channels.wechat.messages import (
     KEY_REFUSED,
@@ -58,7 +59,6 @@ from gateway.domain.wire import WireAnswer, WireRequest
 _BEIJING: Final = timezone(timedelta(hours=8))
 _DESCRIPTION_CHARS_MAX: Final = 127
 _CLOCKS_APART_SECONDS: Final = 300
-_BY_PUBLIC_KEY: Final = "PUB_KEY_ID_"
 
 _encode: Final = msgspec.json.Encoder().encode
 _read_shown: Final = msgspec.json.Decoder(Shown).decode
@@ -98,6 +98,8 @@ class WechatChannel:
             for credential in reversed(credentials)
             for name, pem in credential.platform_keys.items()
         }
+        agreed = [name for name in self._platform if name.startswith(certificates.BY_PUBLIC_KEY)]
+        self._agreed_key = agreed[-1] if agreed else None
         self._apiv3_keys = [credential.apiv3_key.encode() for credential in credentials]
         self.base_url = self._credential.base_url
 
@@ -108,10 +110,13 @@ class WechatChannel:
         """Put a question into APIv3's words, signed; ValueError for what it has no words for."""
         method, path, order = self._worded(ask)
         body = _encode(order) if order is not None else b""
+        return self._request(method, path, body, now=now)
+
+    def _request(self, method: str, path: str, body: bytes, *, now: datetime) -> WireRequest:
         timestamp = str(int(now.timestamp()))
         # Not a secret, only never the same twice: the same question at another time is another one.
-        seed = f"{ask.verb.value} {ask.number} {ask.refund_number} {now.isoformat()}"
-        nonce = hashlib.sha256(seed.encode()).hexdigest()[:32].upper()
+        seed = f"{method} {path} {now.isoformat()} ".encode() + body
+        nonce = hashlib.sha256(seed).hexdigest()[:32].upper()
         signature = signed(self._key, method, path, timestamp, nonce, body.decode())
         headers = {
             "Accept": "application/json",
@@ -123,11 +128,28 @@ class WechatChannel:
                 f'signature="{signature}"'
             ),
         }
-        by_public_key = [name for name in self._platform if name.startswith(_BY_PUBLIC_KEY)]
-        if by_public_key:
+        if self._agreed_key is not None:
             # Asks WeChat Pay to sign its answer with this key.
-            headers["Wechatpay-Serial"] = by_public_key[-1]
+            headers["Wechatpay-Serial"] = self._agreed_key
         return WireRequest(method, path, headers, body)
+
+    def ask_for_keys(self, now: datetime) -> WireRequest | None:
+        """Ask for WeChat Pay's certificates; an account with its public key has no use for them."""
+        if self._agreed_key is not None:
+            return None
+        return self._request("GET", certificates.PATH, b"", now=now)
+
+    def read_keys(self, answer: WireAnswer, now: datetime) -> Mapping[str, str]:
+        """Open WeChat Pay's certificates; one of them, or a key that we know, signs the answer."""
+        if answer.status != HTTPStatus.OK:
+            raise KeysRefused(f"status {answer.status}")
+        if not is_fresh(answer.headers, now):
+            raise KeysRefused("stale")
+        told = certificates.read(answer.body, self._apiv3_keys, now)
+        keys = {name: public_rsa_key(pem) for name, pem in told.items()} | self._platform
+        if not is_signed(keys, answer.headers, answer.body):
+            raise KeysRefused("forged")
+        return told
 
     def _worded(self, ask: Ask) -> tuple[str, str, msgspec.Struct | dict[str, str] | None]:
         mchid = self._credential.mchid

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import NoticeRefused
-from gateway.channels.ports import StoredCredential
+from gateway.channels.ports import AcquirerKeys, StoredCredential
 from gateway.channels.registry import Account, Registry
 from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SimulatorChannel
@@ -55,6 +55,9 @@ class Shelf:
 
     async def live(self) -> Sequence[StoredCredential]:
         return list(self.stored)
+
+    async def acquirer_keys(self) -> Sequence[AcquirerKeys]:
+        return []
 
 
 @pytest.fixture
