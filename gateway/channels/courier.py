@@ -98,11 +98,20 @@ def _agreed(ask: Ask, outcome: Outcome) -> Outcome:
     """Freeze an outcome about another number or other money than we asked for.
 
     After CREATE only success is compared: what is held or let go may be more than the capture that
-    is asked, which the ledger knows.
+    is asked, which the ledger knows.  Nor is another transaction beside the one that is booked: it
+    has an amount of its own, and the ledger books it apart.
     """
     number = ask.number if ask.refund_number is None else ask.refund_number
     if outcome.number not in {None, number}:
         return ANOTHER_NUMBER
     if outcome.verdict is not Verdict.SUCCEEDED and ask.verb is not Verb.CREATE:
         return outcome
+    if ask.verb is Verb.QUERY and _is_beside(ask, outcome):
+        return outcome
     return checked(outcome, amount=ask.amount, currency=ask.currency)
+
+
+def _is_beside(ask: Ask, outcome: Outcome) -> bool:
+    known = {None, ask.channel_transaction}
+    is_booked = bool(ask.captured) and ask.channel_transaction is not None
+    return is_booked and outcome.channel_transaction not in known

@@ -145,6 +145,7 @@ class Channels:
             expires_at=attempt.expires_at,
             channel_transaction=attempt.channel_transaction,
             captured=standing.payment.amount_captured,
+            further_transactions=attempt.further_transactions,
             description=standing.payment.description,
             return_url=opened.return_url,
             payer_ip=opened.payer.ip if opened.payer is not None else None,

@@ -71,6 +71,8 @@ def again(
         return _look_again(payment, verdict, at, soon)
     is_held = payment.status is Status.REQUIRES_CAPTURE
     is_frozen = payment.status is Status.REQUIRES_REVIEW and not payment.amount_captured
+    if payment.status is Status.SUCCEEDED and news_in is not None:
+        return Again(soon)
     if not is_held and payment.status not in OPEN and not (is_frozen and verdict in _NOT_YET):
         return None
     ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at

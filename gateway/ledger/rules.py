@@ -171,7 +171,7 @@ def consequence(
         journal=booked,
         at=at,
         # Late money is due at once: the worker carries out what the merchant wants done with it.
-        due_at=at if late else _due_at(payment, at),
+        due_at=at if late else _due_at(payment, outcome, at),
     )
 
 
@@ -194,7 +194,7 @@ def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: date
         event_type="payment.late_success",
         journal=suspense_journal(JournalKind.PAID_AGAIN, attempt, amount, cause=cause),
         at=at,
-        due_at=at if is_due else None,
+        due_at=at if is_due else _more_at(outcome, at),
         further_id=cause,
     )
 
@@ -268,7 +268,7 @@ def _certainty(status: Status, fact: Fact) -> Certainty | None:
     return Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
 
 
-def _due_at(payment: Payment, at: datetime) -> datetime | None:
+def _due_at(payment: Payment, outcome: Outcome, at: datetime) -> datetime | None:
     """Say when somebody must ask again: soon while it is open, and before a hold lapses.
 
     What is frozen for people is closed at its deadline all the same, if it never was paid; what was
@@ -283,7 +283,13 @@ def _due_at(payment: Payment, at: datetime) -> datetime | None:
         return max(soon, payment.expires_at)
     if payment.status in {Status.CANCELED, Status.EXPIRED}:
         return check_at(at, at)
-    return None
+    return _more_at(outcome, at) if payment.status is Status.SUCCEEDED else None
+
+
+def _more_at(outcome: Outcome, at: datetime) -> datetime | None:
+    """Say when to ask for more money beside what is paid, where the channel knows of some."""
+    seconds = outcome.news_in_seconds
+    return at + timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account, int]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from gateway.channels.courier import Courier
 from gateway.channels.crypto.channel import CryptoChannel
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Verb
+from gateway.domain.limits import CHAIN_NEWS_SECONDS
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
@@ -189,16 +190,34 @@ class TestCrypto(ChannelContract):
         waits = await asked_after_its_time(rig, Verb.CLOSE, number)
         assert (waits.verdict, waits.code) == (Verdict.PENDING, "confirming 19.99")
 
-    async def test_what_is_sent_too_much_is_told_and_the_order_is_paid(
+    async def test_what_is_sent_too_much_is_told_beside_what_was_asked(
         self, rig: CryptoRig
     ) -> None:
         number = fresh()
         address = address_in(await create(rig, "payer", number))
+        rig.node.send(address, 500 * UNITS)
         rig.node.send(address, AMOUNT * UNITS + 123)
+        rig.node.send(address, 700 * UNITS)
         rig.node.mine(FINALITY_BLOCKS)
-        paid = await ask(rig, Verb.QUERY, number)
+        first = replace(question(Verb.QUERY, number), captured=0)
+        paid = await rig.courier.ask(rig.channel, first)
         assert (paid.verdict, paid.amount) == (Verdict.SUCCEEDED, AMOUNT)
-        assert paid.code == "paid_over 19.990123"
+        assert (paid.code, paid.news_in_seconds) == ("paid_over 31.990123", CHAIN_NEWS_SECONDS)
+        # Once that is booked, what went beyond it is told transfer by transfer.
+        booked = replace(first, captured=AMOUNT)
+        for amount, is_last in ((500, False), (700, True)):
+            more = await rig.courier.ask(rig.channel, booked)
+            assert (more.verdict, more.amount, more.currency) == (
+                Verdict.SUCCEEDED,
+                amount,
+                CURRENCY,
+            )
+            assert (more.news_in_seconds is None) is is_last
+            assert more.channel_transaction is not None
+            known = (*booked.further_transactions, more.channel_transaction)
+            booked = replace(booked, further_transactions=known)
+        assert len(set(booked.further_transactions)) == 2
+        assert await rig.courier.ask(rig.channel, booked) == replace(paid, news_in_seconds=None)
 
     async def test_less_than_the_books_can_hold_is_nothing(self, rig: CryptoRig) -> None:
         number = fresh()

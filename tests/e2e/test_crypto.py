@@ -98,6 +98,30 @@ async def test_a_payment_succeeds_when_its_transfer_is_final(shop: Shop, node: N
     assert (await shop.payment(payment["id"]))["amount_refunded"] == 0
 
 
+async def test_what_is_sent_beyond_the_amount_waits_in_suspense(
+    shop: Shop, node: Node, witness: Witness
+) -> None:
+    payment = await shown(shop)
+    node.send(payment["next_action"]["fields"]["address"], 1000 * UNITS)
+    node.send(payment["next_action"]["fields"]["address"], 1500 * UNITS)
+    transfer(node, payment, 700)
+    await synced(shop, payment["id"], "succeeded")
+    for suspense in (501, 501 + 700):
+
+        async def booked(amount: int = suspense) -> bool:
+            await its_time_comes(witness, shop, payment["id"])
+            return (await balances(shop)).get("suspense, long", 0) >= amount
+
+        await until(booked)
+    paid = await shop.payment(payment["id"])
+    assert (paid["status"], paid["amount_captured"]) == ("succeeded", 1999)
+    books = await balances(shop)
+    assert (books["channel receivable"], books["suspense, long"]) == (3200, 1201)
+    for _ in range(2):
+        await act(shop, payment["id"], "sync")
+    assert await balances(shop) == books
+
+
 async def test_a_part_waits_for_people_and_the_rest_makes_it_whole(
     database: Database, shop: Shop, node: Node, witness: Witness
 ) -> None:

@@ -30,7 +30,7 @@ from gateway.channels.crypto.rpc import (
     data,
     quantity,
 )
-from gateway.channels.crypto.transfers import Tally, tally, topics_to
+from gateway.channels.crypto.transfers import Came, beyond, came, topics_to
 from gateway.channels.port import (
     CREDENTIAL_REFUSED,
     Ask,
@@ -48,6 +48,9 @@ from gateway.domain.wire import WireAnswer, WireRequest
 
 _HEADERS: Final = {"Content-Type": "application/json"}
 _START: Final = re.compile(r".*@([0-9]{1,20})")
+# Nobody pays an address before it is shown, so it costs nothing to look a little further back, in
+# case the chain gave up more than it was thought to.
+_BLOCKS_BEFORE: Final = 128
 _ID_BITS: Final = 48
 _CALLS_MAX: Final = 4
 _CALLS: Final = 3
@@ -151,7 +154,7 @@ class CryptoChannel:
             if data(_read_text(last)) != word(self._credential.token_decimals.to_bytes(1)):
                 return _refused(ask)
             return self._shown(ask, deposit, f"{self._name_of(deposit)}@{final_block}")
-        there = tally(_read_logs(last), self._token, deposit, final_block)
+        there = came(_read_logs(last), self._token, deposit, final_block)
         return self._outcome(ask, deposit, there, has_moved=final_block > _start(ask))
 
     def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:  # noqa: ARG002 - whatever it is
@@ -191,7 +194,7 @@ class CryptoChannel:
         wanted = {
             "address": self._credential.token,
             "topics": topics_to(deposit),
-            "fromBlock": hex(_start(ask)),
+            "fromBlock": hex(max(0, _start(ask) - _BLOCKS_BEFORE)),
             "toBlock": "latest",
         }
         return Call("eth_getLogs", (wanted,))
@@ -216,31 +219,25 @@ class CryptoChannel:
             news_in_seconds=CHAIN_NEWS_SECONDS,
         )
 
-    def _outcome(self, ask: Ask, deposit: bytes, there: Tally, *, has_moved: bool) -> Outcome:
+    def _outcome(self, ask: Ask, deposit: bytes, there: Came, *, has_moved: bool) -> Outcome:
         """Map what is there to the amount: all of it, more, a part, or nothing.
 
         A part is told once the payment's time is over and nothing more is on its way, so that
         people look at it; what is less than the books can hold is nothing.  Of a chain that stands
         still since the address was shown nothing is believed to be closed.
         """
-        transaction, currency = ask.channel_transaction, self._credential.currency
-        seen, final = there.seen // self._units, there.final // self._units
+        transaction = ask.channel_transaction
+        seen, final = there.seen_units // self._units, there.final_units // self._units
         if final >= ask.amount:
-            is_more = there.final > ask.amount * self._units
-            return Outcome(
-                Verdict.SUCCEEDED,
-                channel_transaction=transaction,
-                amount=ask.amount,
-                currency=currency,
-                code=self._word("paid_over", there.final) if is_more else "paid",
-            )
+            return self._paid(ask, there)
         if seen == 0:
             if has_moved and (ask.verb is Verb.CLOSE or ask.is_over):
                 return Outcome(Verdict.CLOSED, channel_transaction=transaction, code="nothing_came")
             return self._shown(ask, deposit, transaction or "")
-        is_moving = seen > final
-        word, units = ("confirming", there.seen) if is_moving else ("paid_partly", there.final)
-        if is_moving or not ask.is_over:
+        if there.moving or not ask.is_over:
+            word, units = "paid_partly", there.final_units
+            if there.moving:
+                word, units = "confirming", there.seen_units
             return Outcome(
                 Verdict.PENDING,
                 channel_transaction=transaction,
@@ -250,9 +247,34 @@ class CryptoChannel:
         return Outcome(
             channel_transaction=transaction,
             amount=final,
-            currency=currency,
-            code=self._word(word, units),
+            currency=self._credential.currency,
+            code=self._word("paid_partly", there.final_units),
             conflict=True,
+        )
+
+    def _paid(self, ask: Ask, there: Came) -> Outcome:
+        """Tell the amount, and once that is booked, one by one, what came beyond it.
+
+        What goes beyond is a transaction of its own, named after its transfer.
+        """
+        transaction, amount = ask.channel_transaction, ask.amount
+        over = [
+            (f"{self._credential.chain_id}:{each.transaction}:{each.index}", units // self._units)
+            for each, units in beyond(there.final, ask.amount * self._units)
+        ]
+        over = [
+            (name, more) for name, more in over if more and name not in ask.further_transactions
+        ]
+        if ask.captured and over:
+            transaction, amount = over.pop(0)
+        is_over = there.final_units >= (ask.amount + 1) * self._units
+        return Outcome(
+            Verdict.SUCCEEDED,
+            channel_transaction=transaction,
+            amount=amount,
+            currency=self._credential.currency,
+            code=self._word("paid_over", there.final_units) if is_over else "paid",
+            news_in_seconds=CHAIN_NEWS_SECONDS if over or there.moving else None,
         )
 
     def _word(self, word: str, units: int) -> str:

@@ -5,7 +5,7 @@ movement.  A transfer is known by its transaction and its place in the block; a 
 gives up takes its transfers along, so only what lies deep enough counts as money.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -18,11 +18,30 @@ _TOPICS: Final = 3
 _VALUE_BYTES: Final = 32
 
 
-class Tally(Struct, frozen=True):
-    """Sums in the token's own units: all that is `seen`, and the part that is `final`."""
+class Transfer(Struct, frozen=True, order=True):
+    """One movement to the address: its place in the chain, its transaction, the token's units."""
 
-    seen: int
-    final: int
+    block: int
+    index: int
+    transaction: str
+    units: int
+
+
+class Came(Struct, frozen=True):
+    """All that came, in the chain's order: what is `final`, and what the chain may yet give up."""
+
+    final: tuple[Transfer, ...]
+    moving: tuple[Transfer, ...]
+
+    @property
+    def final_units(self) -> int:
+        """The sum of what is there for good."""
+        return sum(transfer.units for transfer in self.final)
+
+    @property
+    def seen_units(self) -> int:
+        """The sum of everything."""
+        return self.final_units + sum(transfer.units for transfer in self.moving)
 
 
 def topics_to(deposit: bytes) -> tuple[str | None, ...]:
@@ -30,28 +49,37 @@ def topics_to(deposit: bytes) -> tuple[str | None, ...]:
     return _hex(TRANSFER), None, _hex(word(deposit))
 
 
-def tally(logs: Iterable[Log], token: bytes, deposit: bytes, final_block: int) -> Tally:
-    """Add up what came, each transfer once; ValueError for an event that nobody asked for."""
-    seen: dict[tuple[bytes, int], tuple[int, int]] = {}
-    for log in logs:
-        if log.removed:
-            continue
-        if data(log.address) != token or not _is_transfer(log, deposit):
-            raise ValueError("an event that was not asked for")
-        key = data(log.transaction_hash), quantity(log.log_index)
-        seen[key] = quantity(log.block_number), int.from_bytes(data(log.data))
-    return Tally(
-        seen=sum(units for _, units in seen.values()),
-        final=sum(units for block, units in seen.values() if block <= final_block),
+def came(logs: Iterable[Log], token: bytes, deposit: bytes, final_block: int) -> Came:
+    """Read what came, each transfer once; ValueError for an event that nobody asked for."""
+    transfers = sorted({_transfer(log, token, deposit) for log in logs if not log.removed})
+    if len({(t.transaction, t.index) for t in transfers}) != len(transfers):
+        raise ValueError("a transfer in two places")
+    return Came(
+        final=tuple(each for each in transfers if each.block <= final_block),
+        moving=tuple(each for each in transfers if each.block > final_block),
     )
 
 
-def _is_transfer(log: Log, deposit: bytes) -> bool:
-    topics = [data(topic) for topic in log.topics]
-    return (
-        len(topics) == _TOPICS
-        and (topics[0], topics[2]) == (TRANSFER, word(deposit))
-        and len(data(log.data)) == _VALUE_BYTES
+def beyond(transfers: Sequence[Transfer], units: int) -> Iterator[tuple[Transfer, int]]:
+    """Give the transfers that go beyond a sum, and by how much each of them does."""
+    before = 0
+    for transfer in transfers:
+        after = before + transfer.units
+        if after > units:
+            yield transfer, after - max(before, units)
+        before = after
+
+
+def _transfer(log: Log, token: bytes, deposit: bytes) -> Transfer:
+    topics, value = [data(topic) for topic in log.topics], data(log.data)
+    is_ours = len(topics) == _TOPICS and (topics[0], topics[2]) == (TRANSFER, word(deposit))
+    if not is_ours or data(log.address) != token or len(value) != _VALUE_BYTES:
+        raise ValueError("an event that was not asked for")
+    return Transfer(
+        block=quantity(log.block_number),
+        index=quantity(log.log_index),
+        transaction=_hex(data(log.transaction_hash)),
+        units=int.from_bytes(value),
     )
 
 

@@ -150,6 +150,33 @@ async def test_other_money_is_frozen(
     )
 
 
+@pytest.mark.parametrize(
+    ("verb", "captured", "transaction", "passes"),
+    [
+        (Verb.QUERY, 1000, "txn_2", True),
+        (Verb.QUERY, 1000, "txn", False),
+        (Verb.QUERY, 1000, None, False),
+        (Verb.QUERY, 0, "txn_2", False),
+        (Verb.CLOSE, 1000, "txn_2", False),
+    ],
+)
+async def test_another_transaction_beside_the_booked_one_has_its_own_amount(
+    server: Server,
+    outbound: Outbound,
+    verb: Verb,
+    captured: int,
+    transaction: str | None,
+    *,
+    passes: bool,
+) -> None:
+    channel = EchoChannel(server.base_url)
+    channel.outcome = Outcome(Verdict.SUCCEEDED, transaction, 300, "CNY")
+    asked = replace(ASK, verb=verb, captured=captured, channel_transaction="txn")
+    outcome = await courier_of(outbound).ask(channel, asked)
+    assert (outcome is channel.outcome) is passes
+    assert outcome.conflict is not passes
+
+
 async def test_silence_ends_at_the_deadline(server: Server, outbound: Outbound) -> None:
     server.go_on.clear()
     outcome = await courier_of(outbound, seconds=0.05).ask(EchoChannel(server.base_url), ASK)

@@ -29,7 +29,7 @@ WORDS: dict[str, Any] = {
     "confirmations": 12,
 }
 TOKENS = 10**18
-QUERY = Ask(Verb.QUERY, NUMBER, 1999, "USD", channel_transaction="1:0x@100")
+QUERY = Ask(Verb.QUERY, NUMBER, 1999, "USD", channel_transaction="1:0x@1000")
 
 
 def channel(**changes: Any) -> CryptoChannel:
@@ -71,12 +71,12 @@ def told_of(*logs: Any, head: int = 200) -> Outcome:
     return told("0x1", hex(head), list(logs))
 
 
-def test_transfers_are_asked_for_from_where_the_chain_was_final() -> None:
+def test_transfers_are_asked_for_from_before_the_address_was_shown() -> None:
     chain, head, logs = asked()
     assert (chain["method"], head["method"]) == ("eth_chainId", "eth_blockNumber")
     assert logs["method"] == "eth_getLogs"
     wanted = logs["params"][0]
-    assert (wanted["fromBlock"], wanted["toBlock"]) == ("0x64", "latest")
+    assert (wanted["fromBlock"], wanted["toBlock"]) == (hex(1000 - 128), "latest")
     assert wanted["topics"][:2] == [
         "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef",
         None,
@@ -118,6 +118,7 @@ def test_so_many_confirmations_count_the_transfers_own_block(head: int, code: st
         {"blockNumber": "101"},
         {"logIndex": "-0x1"},
         {"transactionHash": 7},
+        {"blockNumber": "0x66"},  # the same transfer in another block
     ],
 )
 def test_an_event_that_was_not_asked_for_proves_nothing(changes: dict[str, Any]) -> None:

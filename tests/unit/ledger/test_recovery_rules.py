@@ -106,6 +106,14 @@ def test_a_channel_that_may_know_more_soon_is_asked_soon_however_often_it_was() 
     assert next_at(15, 1) == next_at(None, 1) == NOON + SOON
 
 
+def test_a_payment_is_asked_about_while_its_channel_knows_of_more_money() -> None:
+    told = answered(Status.SUCCEEDED, Verdict.SUCCEEDED, NOON)
+    told = replace(told, outcome=replace(told.outcome, news_in_seconds=15))
+    posted = Posted(told.opened.standing, b"")
+    look = again(told, posted, queries=9, was_check=False, jitter=0)
+    assert look == Again(NOON + timedelta(seconds=15))
+
+
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
 @pytest.mark.parametrize(
     "verdict", [Verdict.CLOSED, Verdict.NOT_FOUND, Verdict.UNKNOWN, Verdict.PENDING]

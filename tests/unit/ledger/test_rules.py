@@ -344,6 +344,20 @@ def test_every_further_transaction_of_an_attempt_waits_in_suspense_once(status: 
     assert second.due_at == (LATER if status is Status.REQUIRES_REVIEW else None)
 
 
+def test_a_channel_that_knows_of_more_money_beside_the_paid_is_asked_again() -> None:
+    soon, more = LATER + timedelta(seconds=15), replace(SUCCEEDED, news_in_seconds=15)
+    change = brought(standing_at(Status.PROCESSING), more)
+    assert change is not None
+    assert (change.standing.payment.status, change.due_at) == (Status.SUCCEEDED, soon)
+    attempt = replace(ATTEMPT, channel_transaction="tx_1")
+    further = replace(more, channel_transaction="tx_2", amount=123)
+    change = brought(standing_at(Status.SUCCEEDED), further, attempt=attempt)
+    assert change is not None
+    assert change.journal is not None
+    assert [transfer.amount for transfer in change.journal.transfers] == [123]
+    assert change.due_at == soon
+
+
 def test_a_further_transaction_in_another_currency_is_not_booked_as_ours() -> None:
     attempt = replace(ATTEMPT, channel_transaction="tx_1")
     told = replace(SUCCEEDED, channel_transaction="tx_2", currency="USD")
