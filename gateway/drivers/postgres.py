@@ -22,6 +22,7 @@ from gateway.domain.limits import (
     DATABASE_WRITE_SECONDS,
     PLAN_KEEP_SECONDS,
 )
+from gateway.drivers.arrays import write_natively
 
 # A session of no more use: its server became a read-only one, it was idle for too long, or it does
 # not know itself what became of the statement.
@@ -114,6 +115,7 @@ class Postgres:
                 max_size=self._connections,
                 statement_cache_size=self._statement_cache,
                 command_timeout=DATABASE_WRITE_SECONDS,
+                init=write_natively,
                 reset=_nothing,
                 connection_class=_Session,
                 server_settings={"application_name": "floodgate", "jit": "off"},

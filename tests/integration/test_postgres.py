@@ -4,9 +4,11 @@ import asyncio
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 
 from gateway.domain.errors import StatementRefused
@@ -116,3 +118,32 @@ async def seen(readiness: Readiness, *, is_missing: bool) -> Mapping[str, str]:
         while bool(missing := await readiness.missing()) is not is_missing:  # noqa: ASYNC110 - it asks
             await asyncio.sleep(0.05)
     return missing
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", [True, None, False]),
+        ("bytea", [b"", None, bytes(range(256))]),
+        ("smallint", [-(1 << 15), None, (1 << 15) - 1]),
+        ("integer", [-(1 << 31), None, (1 << 31) - 1]),
+        ("bigint", [-(1 << 63), None, (1 << 63) - 1]),
+        ("text", ["", None, "NULL", "ä\N{SNOWMAN}", '{"a,b\\c"}']),
+        ("uuid", [uuid.uuid4(), None, uuid.UUID(int=0)]),
+        (
+            "timestamptz",
+            [datetime(2, 1, 1, tzinfo=UTC), None, datetime(1999, 12, 31, 23, 59, 59, 1, UTC)],
+        ),
+    ],
+)
+async def test_arrays_come_back_as_they_went(
+    postgres: Postgres, database: Database, kind: str, values: list[Any]
+) -> None:
+    """They are written by our own code; what each item is, PostgreSQL says itself."""
+    sql = f"SELECT $1::{kind}[] AS whole, ARRAY(SELECT unnest($1::{kind}[])::text) AS texts"
+    for given in (values, tuple(values), values[:1], []):
+        (row,) = await postgres.read(sql, given)
+        assert row["whole"] == list(given)
+        plain = await asyncpg.connect(database.app_url)
+        assert await plain.fetchrow(sql, list(given)) == row
+        await plain.close()

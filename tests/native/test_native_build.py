@@ -4,7 +4,9 @@ import gc
 import subprocess
 import sys
 import tracemalloc
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
@@ -14,13 +16,16 @@ from signing_client import SECRET, balance, parameters, payment, sign
 from twins import COMPILED
 
 from gateway.domain import limits
-from native import _routes_c, _signature_c, envelope
+from native import _arrays_c, _routes_c, _signature_c, arrays, envelope
 from native.envelope import SignatureProblem
 
+NOW, SOME_ID = datetime.now(UTC), uuid.uuid4()
 ROOT = Path(__file__).parents[2]
+TWINS = ("arrays", "signature", "routes")
 CHOSEN = """
-from native import routes, signature
-print(signature.COMPILED, routes.COMPILED, signature.read.__module__, routes.RouteTable.__module__)
+from native import arrays, routes, signature
+print(arrays.COMPILED, signature.COMPILED, routes.COMPILED)
+print(arrays.encode.__module__, signature.read.__module__, routes.RouteTable.__module__)
 """
 BROKEN = """
 import sys
@@ -41,25 +46,24 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", [_signature_c, _routes_c])
+@pytest.mark.parametrize("module", [_arrays_c, _signature_c, _routes_c])
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def test_the_compiled_twins_are_chosen() -> None:
     answer = run(CHOSEN)
-    assert answer.stdout.split() == ["True", "True", "native._signature_c", "native._routes_c"]
+    assert answer.stdout.split() == [*["True"] * 3, *(f"native._{name}_c" for name in TWINS)]
 
 
 def test_the_pure_twins_are_chosen_on_demand() -> None:
     answer = run(CHOSEN, FLOODGATE_PURE="1")
-    assert answer.stdout.split() == ["False", "False", "native._signature_py", "native._routes_py"]
+    assert answer.stdout.split() == [*["False"] * 3, *(f"native._{name}_py" for name in TWINS)]
 
 
-@pytest.mark.parametrize(
-    ("twin", "chooser"), [("_signature_c", "signature"), ("_routes_c", "routes")]
-)
-def test_a_missing_build_is_an_error_with_a_hint(twin: str, chooser: str) -> None:
+@pytest.mark.parametrize("chooser", TWINS)
+def test_a_missing_build_is_an_error_with_a_hint(chooser: str) -> None:
+    twin = f"_{chooser}_c"
     answer = run(BROKEN.format(twin, chooser))
     assert answer.returncode == 1
     assert f"ImportError: native.{twin} is not built: run `pip install -e .`" in answer.stderr
@@ -71,7 +75,7 @@ def test_the_bounds_are_those_of_the_house() -> None:
     assert envelope.NONCE_CHARS_MAX == limits.NONCE_CHARS_MAX
 
 
-@pytest.mark.parametrize("module", ["_signature", "_routes"])
+@pytest.mark.parametrize("module", ["_arrays", "_signature", "_routes"])
 def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", f"native.{module}_c"],
@@ -119,7 +123,23 @@ def match_routes() -> None:
         COMPILED.routes.RouteTable([("GET", "/a", 1), ("GET", "/a", 2)])
 
 
-@pytest.mark.parametrize("work", [read_and_verify, match_routes])
+COLUMNS = {
+    arrays.UUID: ["0" * 32, None, SOME_ID, str(SOME_ID)],
+    arrays.TIMESTAMPTZ: (NOW, None),
+    arrays.TEXT: ["ä" * 90, "b", None],
+    arrays.INT8: (1 << 40, None),
+}
+
+
+def write_arrays() -> None:
+    for kind, column in COLUMNS.items():
+        arrays.encode(kind, column)
+    for kind in (arrays.INT2, arrays.TEXT, arrays.UUID, arrays.TIMESTAMPTZ):
+        with pytest.raises((TypeError, OverflowError)):
+            arrays.encode(kind, [1 << 50])
+
+
+@pytest.mark.parametrize("work", [read_and_verify, match_routes, write_arrays])
 def test_the_compiled_code_keeps_no_memory(work: Callable[[], None]) -> None:
     for _ in range(20):
         work()
