@@ -4,8 +4,8 @@ A node of the chain is asked; nothing is ever signed or sent to the chain.  An a
 closed: money that comes after we called an attempt closed is late money, and found when it is
 looked for.  It cannot be drawn upon by us either, so refunds are made by hand.
 
-What is final when an address is shown stays so, and nobody has paid before: its transfers are
-looked for from there on.  Its channel transaction says so: `chain:address@block`.
+Nobody pays an address before it is shown, so its transfers are looked for from about the block that
+was final then.  The channel transaction of an attempt tells it: `chain:address@block`.
 """
 
 import re
@@ -48,14 +48,14 @@ from gateway.domain.wire import WireAnswer, WireRequest
 
 _HEADERS: Final = {"Content-Type": "application/json"}
 _START: Final = re.compile(r".*@([0-9]{1,20})")
-# Nobody pays an address before it is shown, so it costs nothing to look a little further back, in
-# case the chain gave up more than it was thought to.
+# It costs nothing to look a little further back, in case the chain gives up more than was thought.
 _BLOCKS_BEFORE: Final = 128
 _ID_BITS: Final = 48
 _CALLS_MAX: Final = 4
 _CALLS: Final = 3
 _DECIMALS: Final = "0x313ce567"  # the call `decimals()` (EIP-20)
 _BY_OUR_FAULT: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_REVERTED: Final = 3  # the contract that was called will not have it: it is no token
 
 _BY_HAND: Final = Outcome(
     Verdict.FAILED,
@@ -145,7 +145,7 @@ class CryptoChannel:
         except Foreign:
             return ANOTHER_NUMBER
         except Refused as refused:
-            ours = answer.status in _BY_OUR_FAULT
+            ours = answer.status in _BY_OUR_FAULT or refused.code == _REVERTED
             return _refused(ask) if ours else Outcome(code=f"rpc_{refused.code}")
         if quantity(_read_text(chain)) != self._credential.chain_id:
             return _refused(ask)

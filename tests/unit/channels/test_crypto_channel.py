@@ -11,7 +11,7 @@ from gateway.channels.credential import CredentialWrong, read_credential
 from gateway.channels.crypto.channel import CryptoChannel
 from gateway.channels.crypto.credential import CryptoCredential
 from gateway.channels.kinds import KINDS
-from gateway.channels.port import Ask, BillRefused, NoticeRefused, Verb
+from gateway.channels.port import CREDENTIAL_REFUSED, Ask, BillRefused, NoticeRefused, Verb
 from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
@@ -143,6 +143,13 @@ def test_one_question_without_an_answer_is_none_at_all() -> None:
     replies[2] = {"id": replies[2]["id"], "error": {"code": -32000, "message": "busy"}}
     answer = WireAnswer(200, {}, json.dumps(replies).encode())
     assert channel().read(QUERY, answer) == Outcome(code="rpc_-32000")
+
+
+def test_a_contract_that_is_no_token_is_a_wrong_credential() -> None:
+    order = msgspec.structs.replace(QUERY, verb=Verb.CREATE, channel_transaction=None)
+    fault = {"jsonrpc": "2.0", "id": 1, "error": {"code": 3, "message": "execution reverted"}}
+    refused = channel().read(order, WireAnswer(200, {}, json.dumps([fault]).encode()))
+    assert (refused.verdict, refused.code) == (Verdict.FAILED, CREDENTIAL_REFUSED)
 
 
 def test_refunds_are_made_by_hand_and_nothing_is_captured() -> None:
