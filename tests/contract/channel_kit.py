@@ -7,7 +7,7 @@ cannot do, or what cannot happen to it, the class declares in `cannot`, with the
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final
 
@@ -63,6 +63,43 @@ def without(names: Iterable[str], reason: str) -> dict[str, str]:
     return dict.fromkeys(names, reason)
 
 
+async def _nothing_is_proven(rig: Rig, order: Ask) -> None:
+    """Ask an acquirer that answers, and in none of its words."""
+    async with parrot() as bird, Outbound() as outbound:
+        channel = rig.at(bird.base_url)
+        for status, body in itertools.product(_STATUSES, _NOTHING_SAID):
+            # A new courier each time: so much silence would shut the breaker of one.
+            courier = Courier(outbound, Clock(), seconds=10)
+            bird.says = WireAnswer(status, {"content-type": "application/json"}, body)
+            outcome = await courier.ask(channel, order)
+            assert (outcome.verdict, outcome.sent) == (Verdict.UNKNOWN, True), (status, body)
+
+
+def _altered(body: bytes) -> Iterator[bytes]:
+    """Give it with one letter changed, here and there, and without any."""
+    for place in range(len(body) // 8, len(body), len(body) // 8):
+        letter = b"0" if body[place : place + 1] != b"0" else b"1"
+        yield body[:place] + letter + body[place + 1 :]
+    yield b""
+
+
+class SignedAnswers:
+    """What must hold besides where an acquirer signs its answers, and not only its notices."""
+
+    async def test_a_true_answer_proves_nothing_once_it_is_altered(self, rig: Rig) -> None:
+        number = fresh()
+        paid = await create(rig, "approved", number)
+        query = question(Verb.QUERY, number)
+        answer = await raw(rig, query)
+        async with parrot() as bird:
+            channel = rig.at(bird.base_url)
+            bird.says = answer
+            assert money(await rig.courier.ask(channel, query)) == money(paid)
+            for body in _altered(answer.body):
+                bird.says = WireAnswer(answer.status, answer.headers, body)
+                assert (await rig.courier.ask(channel, query)).verdict is Verdict.UNKNOWN, body
+
+
 class ChannelContract:
     """What must hold between us and any acquirer, whatever goes wrong in between.
 
@@ -88,6 +125,13 @@ class ChannelContract:
         assert first.channel_transaction
         assert await create(rig, "approved", number) == first
         assert await ask(rig, Verb.QUERY, number) == first
+        assert await rig.booked(number) == [("payment", AMOUNT)]
+
+    async def test_two_requests_at_once_under_one_number_take_money_once(self, rig: Rig) -> None:
+        number = fresh()
+        both = await asyncio.gather(*(create(rig, "approved", number) for _ in range(2)))
+        assert Verdict.SUCCEEDED in {each.verdict for each in both}
+        assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.SUCCEEDED
         assert await rig.booked(number) == [("payment", AMOUNT)]
 
     async def test_a_number_with_other_parameters_proves_nothing(self, rig: Rig) -> None:
@@ -137,17 +181,16 @@ class ChannelContract:
     ) -> None:
         if verb is Verb.CAPTURE and not rig.channel.capabilities.authorize:
             verb = Verb.QUERY  # where nothing is held there is nothing to capture
-        async with parrot() as bird, Outbound() as outbound:
-            channel = rig.at(bird.base_url)
-            for status, body in itertools.product(_STATUSES, _NOTHING_SAID):
-                # A new courier each time: so much silence would shut the breaker of one.
-                courier = Courier(outbound, Clock(), seconds=10)
-                bird.says = WireAnswer(status, {"content-type": "application/json"}, body)
-                ask = Ask(verb, fresh(), AMOUNT, CURRENCY, rig.method("approved"))
-                if verb is not Verb.CREATE:
-                    ask = replace(ask, channel_transaction=fresh())
-                outcome = await courier.ask(channel, ask)
-                assert (outcome.verdict, outcome.sent) == (Verdict.UNKNOWN, True), (status, body)
+        order = Ask(verb, fresh(), AMOUNT, CURRENCY, rig.method("approved"))
+        if verb is not Verb.CREATE:
+            order = replace(order, channel_transaction=fresh())
+        await _nothing_is_proven(rig, order)
+
+    @pytest.mark.parametrize("verb", [Verb.REFUND, Verb.QUERY_REFUND])
+    async def test_a_refund_of_which_nothing_is_said_is_unknown(self, rig: Rig, verb: Verb) -> None:
+        order = Ask(verb, fresh(), 500, CURRENCY, rig.method("approved"), refund_number=fresh())
+        known = replace(order, channel_transaction=fresh(), refund_transaction=fresh())
+        await _nothing_is_proven(rig, replace(known, captured=AMOUNT))
 
     async def test_an_acquirer_that_is_away_was_never_asked(self, rig: Rig) -> None:
         async with parrot() as bird:
@@ -159,6 +202,9 @@ class ChannelContract:
         number = fresh()
         await create(rig, "approved", number)
         outcome = await ask(rig, Verb.QUERY, number, amount=AMOUNT - 1)
+        assert (outcome.verdict, outcome.code) == (Verdict.UNKNOWN, "amount_mismatch")
+        other = replace(question(Verb.QUERY, number), currency="HKD")
+        outcome = await rig.courier.ask(rig.channel, other)
         assert (outcome.verdict, outcome.code) == (Verdict.UNKNOWN, "amount_mismatch")
 
     async def test_an_answer_about_another_number_is_frozen(self, rig: Rig) -> None:
@@ -220,13 +266,9 @@ class ChannelContract:
     async def test_a_true_notice_is_refused_when_it_is_altered(self, rig: Rig) -> None:
         await create(rig, "pending", fresh())
         raw = await rig.next_notice()
-        for place in range(len(raw.body) // 8, len(raw.body), len(raw.body) // 8):
-            letter = b"0" if raw.body[place : place + 1] != b"0" else b"1"
-            altered = raw.body[:place] + letter + raw.body[place + 1 :]
+        for body in _altered(raw.body):
             with pytest.raises(NoticeRefused):
-                read(rig, RawNotice(raw.headers, altered))
-        with pytest.raises(NoticeRefused):
-            read(rig, RawNotice(raw.headers, b""))
+                read(rig, RawNotice(raw.headers, body))
 
     async def test_a_true_notice_is_refused_without_its_headers(self, rig: Rig) -> None:
         await create(rig, "pending", fresh())

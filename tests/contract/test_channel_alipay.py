@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
-from channel_kit import HOLDS, ChannelContract, without
+from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
 from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.alipay.channel import AlipayChannel
@@ -82,7 +82,7 @@ async def rig() -> AsyncIterator[AlipayRig]:
         assert platform.wrongly_signed == 0
 
 
-class TestAlipay(ChannelContract):
+class TestAlipay(SignedAnswers, ChannelContract):
     cannot: ClassVar[Mapping[str, str]] = without(
         HOLDS, "Alipay takes money at once: capabilities.authorize is False."
     ) | {

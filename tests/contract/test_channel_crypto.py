@@ -92,6 +92,7 @@ class TestCrypto(ChannelContract):
             [
                 "test_refunds_in_parts_never_give_back_more_than_was_taken",
                 "test_an_unknown_refund_is_found_and_never_given_twice",
+                "test_a_refund_of_which_nothing_is_said_is_unknown",
             ],
             "Refunds are made by hand: every one is refused.",
         )

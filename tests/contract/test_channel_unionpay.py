@@ -1,10 +1,10 @@
-"""The channel contract on UnionPay, whose answers and notices are signed in its own name."""
+"""The channel contract on UnionPay, which checks our signatures and signs in its own name."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
-from channel_kit import HOLDS, ChannelContract, without
+from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
 from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.courier import Courier
@@ -52,9 +52,10 @@ class UnionpayRig:
 async def rig() -> AsyncIterator[UnionpayRig]:
     async with mailbox() as box, Unionpay().running() as platform, Outbound() as outbound:
         yield UnionpayRig(platform, Courier(outbound, Clock(), seconds=0.5), box)
+        assert platform.wrongly_signed == 0
 
 
-class TestUnionpay(ChannelContract):
+class TestUnionpay(SignedAnswers, ChannelContract):
     cannot: ClassVar[Mapping[str, str]] = without(
         HOLDS, "These products take money at once: capabilities.authorize is False."
     ) | {

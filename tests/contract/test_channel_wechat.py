@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
-from channel_kit import HOLDS, ChannelContract, without
+from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
 from channel_rig import Mailbox, RawNotice, mailbox
 
 from gateway.channels.courier import Courier
@@ -54,7 +54,7 @@ async def rig() -> AsyncIterator[WechatRig]:
         assert platform.wrongly_signed == 0
 
 
-class TestWechat(ChannelContract):
+class TestWechat(SignedAnswers, ChannelContract):
     cannot: ClassVar[Mapping[str, str]] = without(
         HOLDS, "WeChat Pay takes money at once: capabilities.authorize is False."
     ) | {

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import ClientSession, web
 
-from tests.fakes.unionpay_platform import answered, noticed, said
+from tests.fakes.unionpay_platform import answered, is_ours, noticed, said
 
 
 @dataclass
@@ -33,12 +33,17 @@ class Unionpay:
         self.base_url = ""
         self.script = "approved"
         self.kept: dict[str, Transaction] = {}
+        self.wrongly_signed = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._never = asyncio.Event()
         self._session: ClientSession | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = dict(parse_qsl((await request.read()).decode()))
+        form = (await request.read()).decode()
+        asked = dict(parse_qsl(form, keep_blank_values=True, strict_parsing=True))
+        if not is_ours(asked):
+            self.wrongly_signed += 1
+            return _word(asked.get("orderId", ""), "11")
         name = asked["orderId"]
         if request.path.endswith("queryTrans.do"):
             return self._query(name)

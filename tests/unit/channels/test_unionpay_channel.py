@@ -83,10 +83,11 @@ def openssl_accepts(folder: Path, public_pem: bytes, signature: str, base: bytes
 def test_requests_are_signed_as_openssl_sees_it(channel: UnionpayChannel, tmp_path: Path) -> None:
     said = said_by(channel, ASK)
     pem = fake.OURS.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    assert openssl_accepts(tmp_path, pem, said["signature"], signature_base(said))
-    assert not openssl_accepts(
-        tmp_path, pem, said["signature"], signature_base(said | {"txnAmt": "1"})
-    )
+    assert fake.is_ours(said)
+    assert openssl_accepts(tmp_path, pem, said["signature"], fake.text_of(said))
+    altered = said | {"txnAmt": "1"}
+    assert not fake.is_ours(altered)
+    assert not openssl_accepts(tmp_path, pem, said["signature"], fake.text_of(altered))
 
 
 def test_a_notice_that_the_provider_recorded_is_signed_as_we_compute(tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_a_notice_that_the_provider_recorded_is_signed_as_we_compute(tmp_path: P
     theirs = load_pem_x509_certificate(said["signPubKeyCert"].encode()).public_key()
     pem = theirs.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     assert openssl_accepts(tmp_path, pem, said["signature"], signature_base(said))
+    assert fake.text_of(said) == signature_base(said), "the rules as our counterpart has them"
 
 
 def test_an_order_carries_the_time_of_its_number(channel: UnionpayChannel) -> None:
