@@ -4,13 +4,14 @@ Like the flow, these remember how the channel calls a payment.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from aiohttp import web
+from loopback import Acquirer, served
 from msgspec.structs import replace
 
 from gateway.channels.courier import Courier
@@ -21,6 +22,7 @@ from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 
+_Platform = TypeVar("_Platform", bound=Acquirer)
 AMOUNT = 1999
 CURRENCY = "CNY"
 CLOCK = Clock()
@@ -176,28 +178,32 @@ _OF_THE_CONNECTION = {"content-length", "transfer-encoding", "connection", "date
 
 
 @asynccontextmanager
-async def _served(handle: Callable[[web.BaseRequest], Awaitable[Any]]) -> AsyncIterator[str]:
-    """Serve on a free port of this machine; gives the base URL."""
-    runner = web.ServerRunner(web.Server(handle, access_log=None))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
 async def parrot() -> AsyncIterator[Parrot]:
     """Let one stand on a free port."""
     bird = Parrot()
-    async with _served(bird.handle) as bird.base_url:
+    async with served(bird.handle) as bird.base_url:
         yield bird
+
+
+class PostedRig(Generic[_Platform]):
+    """What is alike in rigs of acquirers that post their notices to a mailbox of ours."""
+
+    def __init__(self, platform: _Platform, courier: Courier, box: Mailbox) -> None:
+        self.platform = platform
+        self.courier = courier
+        self.box = box
+        self.channel = self.at(platform.base_url)
+
+    def at(self, base_url: str) -> Channel:
+        raise NotImplementedError
+
+    async def next_notice(self) -> RawNotice:
+        return await self.box.next()
 
 
 @asynccontextmanager
 async def mailbox() -> AsyncIterator[Mailbox]:
     """Put one up on a free port."""
     box = Mailbox()
-    async with _served(box.handle) as box.url:
+    async with served(box.handle) as box.url:
         yield box

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
-from channel_rig import Mailbox, RawNotice, mailbox
+from channel_rig import Mailbox, PostedRig, RawNotice, mailbox
 
 from gateway.channels.alipay.channel import AlipayChannel
 from gateway.channels.courier import Courier
@@ -20,12 +20,9 @@ SHOWN = {"payer", "duplicate_notice", "wrong_amount_notice", "forged_notice", "p
 PAID = {"trade_status": "TRADE_SUCCESS", "gmt_payment": "2026-05-01 12:00:00"}
 
 
-class AlipayRig:
+class AlipayRig(PostedRig[Alipay]):
     def __init__(self, platform: Alipay, courier: Courier, box: Mailbox) -> None:
-        self.platform = platform
-        self.box = box
-        self.channel = self.at(platform.base_url)
-        self.courier = courier
+        super().__init__(platform, courier, box)
         self._told: set[str] = set()
 
     def method(self, case: str) -> Mapping[str, str]:

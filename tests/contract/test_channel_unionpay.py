@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
-from channel_rig import Mailbox, RawNotice, mailbox
+from channel_rig import PostedRig, mailbox
 
 from gateway.channels.courier import Courier
 from gateway.channels.unionpay.channel import UnionpayChannel
@@ -16,13 +16,7 @@ from tests.fakes import unionpay_platform
 from tests.fakes.unionpay_server import Unionpay
 
 
-class UnionpayRig:
-    def __init__(self, platform: Unionpay, courier: Courier, box: Mailbox) -> None:
-        self.platform = platform
-        self.box = box
-        self.channel = self.at(platform.base_url)
-        self.courier = courier
-
+class UnionpayRig(PostedRig[Unionpay]):
     def method(self, case: str) -> Mapping[str, str]:
         self.platform.script = case
         return {"type": "unionpay", "flow": "app"}
@@ -43,9 +37,6 @@ class UnionpayRig:
         assert outcome.next_action is not None
         assert outcome.next_action.fields is not None
         self.platform.pay(outcome.next_action.fields["tn"].removeprefix("tn"))
-
-    async def next_notice(self) -> RawNotice:
-        return await self.box.next()
 
 
 @pytest.fixture

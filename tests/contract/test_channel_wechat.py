@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 from channel_kit import HOLDS, ChannelContract, SignedAnswers, without
-from channel_rig import Mailbox, RawNotice, mailbox
+from channel_rig import PostedRig, mailbox
 
 from gateway.channels.courier import Courier
 from gateway.channels.wechat.channel import WechatChannel
@@ -16,13 +16,7 @@ from tests.fakes import wechat_pay
 from tests.fakes.wechat_pay import WechatPay
 
 
-class WechatRig:
-    def __init__(self, platform: WechatPay, courier: Courier, box: Mailbox) -> None:
-        self.platform = platform
-        self.box = box
-        self.channel = self.at(platform.base_url)
-        self.courier = courier
-
+class WechatRig(PostedRig[WechatPay]):
     def method(self, case: str) -> Mapping[str, str]:
         return {"type": "wechat", "flow": "jsapi", "openid": case}
 
@@ -42,9 +36,6 @@ class WechatRig:
         assert outcome.next_action.fields is not None
         number = outcome.next_action.fields["package"].rpartition("/")[2]
         self.platform.book(self.platform.orders[number])
-
-    async def next_notice(self) -> RawNotice:
-        return await self.box.next()
 
 
 @pytest.fixture

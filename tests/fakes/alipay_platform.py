@@ -4,16 +4,14 @@ Signatures are checked and made with the independent package `python-alipay-sdk`
 is also driven against this server: it speaks as the provider does, and not only as we read.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 from alipay import AliPay
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.channels.alipay.credential import AlipayCredential
+from tests.contract.loopback import Acquirer
 
 APP_ID, SELLER_ID = "2021000122671234", "2088102146225135"
 BEIJING = timezone(timedelta(hours=8))
@@ -120,17 +119,13 @@ class Trade:
         return said | ({"send_pay_date": self.paid_at} if self.paid_at else {})
 
 
-class Alipay:
+class Alipay(Acquirer):
     """The server; a create's subject is its script."""
 
     def __init__(self) -> None:
-        self.base_url = ""
+        super().__init__()
         self.trades: dict[str, Trade] = {}
         self.shown: dict[str, Trade] = {}
-        self.wrongly_signed = 0
-        self.notified: list[asyncio.Task[None]] = []
-        self._never = asyncio.Event()
-        self._session: ClientSession | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         query = dict(parse_qsl(request.query_string))
@@ -176,7 +171,7 @@ class Alipay:
         if script == "declined":
             return failed("ACQ.BUYER_BALANCE_NOT_ENOUGH")
         if script == "timeout_lost":
-            await self._never.wait()
+            await self.never.wait()
         known = self.trades.get(number)
         if known is not None and known.asked != content:
             return failed("ACQ.CONTEXT_INCONSISTENT")
@@ -191,7 +186,7 @@ class Alipay:
             return {"code": "10003", "msg": "order success pay inprocess", "out_trade_no": number}
         self.pay(trade)
         if script == "timeout_booked":
-            await self._never.wait()
+            await self.never.wait()
         if script == "error_booked":
             return {"code": "20000", "msg": "Service Unavailable", "sub_code": "aop.unknow-error"}
         return trade.told()
@@ -222,26 +217,8 @@ class Alipay:
         for left_out in ("code", "msg", "send_pay_date"):
             told.pop(left_out, None)
         told |= {"notify_id": f"n-{trade.number}", "gmt_payment": trade.paid_at}
-        self.notified.append(asyncio.create_task(self._post(trade.notify_url, told | changes)))
-
-    async def _post(self, url: str, told: Mapping[str, str]) -> None:
-        assert self._session is not None
         kind = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        async with self._session.post(url, data=noticed(**told), headers=kind) as answer:
-            await answer.read()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Alipay"]:
-        """Serve on a free loopback port."""
-        server = web.Server(self.handle, access_log=None, handler_cancellation=True)
-        runner = web.ServerRunner(server, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with ClientSession() as self._session:
-            yield self
-            await asyncio.gather(*self.notified, return_exceptions=True)
-        await runner.cleanup()
+        self.post(trade.notify_url, noticed(**told | changes), kind)
 
 
 def done(**members: str) -> dict[str, str]:

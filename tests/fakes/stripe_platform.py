@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from tests.contract.loopback import served
+
 NUMBER = "floodgate_attempt"
 KEY = "sk_test_0123456789abcdef"
 
@@ -269,14 +271,8 @@ class StripePlatform:
 async def standing(secret: str, key: str = KEY) -> AsyncIterator[StripePlatform]:
     """A platform on a port of this machine; its events wait until they are taken."""
     platform = StripePlatform(secret, key)
-    runner = web.ServerRunner(web.Server(platform.serve, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    platform.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(platform.serve) as platform.base_url:
         yield platform
-    finally:
-        await runner.cleanup()
 
 
 def signature(secret: str, body: bytes, at: int | None = None) -> str:

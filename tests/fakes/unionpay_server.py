@@ -1,13 +1,11 @@
 """UnionPay on loopback: its books, by order number; what a case asks for is set before it."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 
+from tests.contract.loopback import Acquirer
 from tests.fakes.unionpay_platform import answered, is_ours, noticed, said
 
 
@@ -26,17 +24,13 @@ class Transaction:
         return kept | {"queryId": query_id, "currencyCode": "156"}
 
 
-class Unionpay:
+class Unionpay(Acquirer):
     """The server; `script` is what happens to the transactions that are asked for next."""
 
     def __init__(self) -> None:
-        self.base_url = ""
+        super().__init__()
         self.script = "approved"
         self.kept: dict[str, Transaction] = {}
-        self.wrongly_signed = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._never = asyncio.Event()
-        self._session: ClientSession | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         form = (await request.read()).decode()
@@ -66,13 +60,13 @@ class Unionpay:
         if script == "declined":
             return _word(name, "10")
         if script == "timeout_lost":
-            await self._never.wait()
+            await self.never.wait()
         order = known or Transaction(asked, script)
         self.kept[name] = order
         match script:
             case "timeout_booked":
                 order.became = "00"
-                await self._never.wait()
+                await self.never.wait()
             case "error_booked":
                 order.became = "00"
                 return web.Response(status=500)
@@ -108,26 +102,7 @@ class Unionpay:
         told = said(**order.told() | changes, respCode="00")
         if forged:
             told["respMsg"] = "altered"
-        task = asyncio.create_task(self._post(order.asked["backUrl"], noticed(told)))
-        self._tasks.add(task)
-
-    async def _post(self, url: str, body: bytes) -> None:
-        assert self._session is not None
-        async with self._session.post(url, data=body) as answer:
-            await answer.read()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Unionpay"]:
-        """Serve on a free loopback port."""
-        server = web.Server(self.handle, access_log=None, handler_cancellation=True)
-        runner = web.ServerRunner(server, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with ClientSession() as self._session:
-            yield self
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        await runner.cleanup()
+        self.post(order.asked["backUrl"], noticed(told), {})
 
 
 def _word(name: str, word: str, **more: str) -> web.Response:

@@ -4,18 +4,16 @@ Every request's signature is checked with the independent package `wechatpayv3`,
 is also driven against this server: it speaks as the provider does, and not only as we read.
 """
 
-import asyncio
 import base64
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -30,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from wechatpayv3 import utils as peer
 
 from gateway.channels.wechat.credential import WechatCredential
+from tests.contract.loopback import Acquirer
 
 MCHID, APPID = "1900007291", "wx8888888888888888"
 SERIAL, APIV3_KEY = "3775B6A45ACD588826D15E583A95F5DD", "0123456789abcdef0123456789ABCDEF"
@@ -153,20 +152,16 @@ class Order:
         return said
 
 
-class WechatPay:
+class WechatPay(Acquirer):
     """The server; a create's `openid` (or its description, for flows without one) is its script.
 
     It signs by its public key, or by the first of its certificates where it has some.
     """
 
     def __init__(self, *certificates: Certificate) -> None:
+        super().__init__()
         self.certificates = list(certificates)
-        self.base_url = ""
         self.orders: dict[str, Order] = {}
-        self.notified: list[asyncio.Task[None]] = []
-        self.wrongly_signed = 0
-        self._never = asyncio.Event()
-        self._session: ClientSession | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode()
@@ -204,7 +199,7 @@ class WechatPay:
         if script == "declined":
             return self._answer(403, {"code": "NO_AUTH", "message": "no"})
         if script == "timeout_lost":
-            await self._never.wait()
+            await self.never.wait()
         known = self.orders.get(asked["out_trade_no"])
         if known is not None and known.asked != asked:
             return self._answer(403, {"code": "OUT_TRADE_NO_USED", "message": "used"})
@@ -215,7 +210,7 @@ class WechatPay:
             self.book(order)
             if script == "error_booked":
                 return self._answer(500, {"code": "SYSTEM_ERROR", "message": "busy"})
-            await self._never.wait()
+            await self.never.wait()
         self._play(script, order)
         shown = {"native": "code_url", "jsapi": "prepay_id", "h5": "h5_url"}[flow]
         return self._answer(200, {shown: f"weixin://{order.number}"})
@@ -256,15 +251,8 @@ class WechatPay:
         headers = self._signed(body)
         if forged:
             headers["Wechatpay-Signature"] = "WECHATPAY/SIGNTEST/" + headers["Wechatpay-Signature"]
-        self.notified.append(
-            asyncio.create_task(self._post(order.asked["notify_url"], body, headers))
-        )
-
-    async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> None:
-        assert self._session is not None
         kind = {"Content-Type": "application/json"}
-        async with self._session.post(url, data=body, headers={**headers, **kind}) as answer:
-            await answer.read()
+        self.post(order.asked["notify_url"], body.encode(), {**headers, **kind})
 
     async def _refunds(self, request: web.BaseRequest, body: str) -> web.StreamResponse:
         if request.method == "GET":
@@ -308,16 +296,3 @@ class WechatPay:
         if said is not None:
             headers["Content-Type"] = "application/json; charset=utf-8"
         return web.Response(status=status, text=None, body=body.encode(), headers=headers)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["WechatPay"]:
-        """Serve on a free loopback port."""
-        server = web.Server(self.handle, access_log=None, handler_cancellation=True)
-        runner = web.ServerRunner(server, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with ClientSession() as self._session:
-            yield self
-            await asyncio.gather(*self.notified, return_exceptions=True)
-        await runner.cleanup()

@@ -16,6 +16,7 @@ from gateway.domain.outcome import Outcome
 from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
+from tests.contract.loopback import served
 
 SECRET = b"between us and the acquirer"
 QR = {"type": "qr"}
@@ -86,13 +87,9 @@ async def listening() -> AsyncIterator[Merchant]:
     async def take(request: web.BaseRequest) -> web.Response:
         return await merchant.take(request)
 
-    runner = web.ServerRunner(web.Server(take, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with Outbound(answer_bytes_max=10_000_000) as outbound:
-        merchant = Merchant(outbound, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with served(take) as base_url, Outbound(answer_bytes_max=10_000_000) as outbound:
+        merchant = Merchant(outbound, base_url)
         yield merchant
-    await runner.cleanup()
 
 
 async def is_up(merchant: Merchant) -> bool:

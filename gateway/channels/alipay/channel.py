@@ -6,7 +6,7 @@ Amounts there are decimal yuan, times Beijing's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -17,13 +17,13 @@ from gateway.channels.alipay.credential import AlipayCredential
 from gateway.channels.alipay.messages import CREATE, DONE, PRODUCT, Flow, Told
 from gateway.channels.alipay.outcomes import flow_of, instant, outcome_of, trade
 from gateway.channels.alipay.signing import is_notice_signed, signed, signed_node
-from gateway.channels.pem import private_rsa_key, public_rsa_key
+from gateway.channels.mainland import BEIJING, KeyedAccount
+from gateway.channels.pem import public_rsa_key
 from gateway.channels.port import Ask, BillLine, Capabilities, Notice, NoticeRefused, Verb
 from gateway.domain.money import to_decimal
 from gateway.domain.outcome import NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
-_BEIJING: Final = timezone(timedelta(hours=8))
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
 _PATH: Final = "/gateway.do"
 _SUBJECT_CHARS_MAX: Final = 256
@@ -40,7 +40,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _read_told: Final = msgspec.json.Decoder(Told).decode
 
 
-class AlipayChannel:
+class AlipayChannel(KeyedAccount[AlipayCredential]):
     """Speaks for one app; it is notified at `notify_url`.
 
     The first credential signs; all of them verify, so that keys can be rotated.  Raises ValueError
@@ -62,18 +62,12 @@ class AlipayChannel:
     taken: Final = b"success"
 
     def __init__(self, credentials: Sequence[AlipayCredential], notify_url: str) -> None:
-        self._credential = credentials[0]
-        self._key = private_rsa_key(self._credential.private_key)
+        super().__init__(credentials, notify_url)
         self._keys = [
             public_rsa_key(pem)
             for credential in credentials
             for pem in credential.alipay_public_keys
         ]
-        self._notify_url = notify_url
-        self.base_url = self._credential.base_url
-
-    def __repr__(self) -> str:
-        return f"AlipayChannel({self._credential.app_id})"
 
     def build(self, ask: Ask, now: datetime) -> WireRequest | Outcome:
         """Put a question into Alipay's words, signed; a page is an address that we only sign.
@@ -87,7 +81,7 @@ class AlipayChannel:
             "format": "JSON",
             "charset": "utf-8",
             "sign_type": "RSA2",
-            "timestamp": now.astimezone(_BEIJING).strftime(_CLOCK),
+            "timestamp": now.astimezone(BEIJING).strftime(_CLOCK),
             "version": "1.0",
             "biz_content": _encode(self._content(ask)).decode(),
         }
@@ -124,7 +118,7 @@ class AlipayChannel:
             content["subject"] = (ask.description or f"Order {ask.number}")[:_SUBJECT_CHARS_MAX]
             content["seller_id"] = self._credential.seller_id
             if ask.expires_at is not None:
-                content["time_expire"] = ask.expires_at.astimezone(_BEIJING).strftime(_CLOCK)
+                content["time_expire"] = ask.expires_at.astimezone(BEIJING).strftime(_CLOCK)
             if flow in PRODUCT:
                 content["product_code"] = PRODUCT[flow]
             if flow is Flow.BARCODE:

@@ -6,13 +6,13 @@ amount goes back on its own clearing day (which ends at 23:00) by a void, otherw
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from msgspec.structs import replace
 
-from gateway.channels.pem import private_rsa_key
+from gateway.channels.mainland import BEIJING, KeyedAccount
 from gateway.channels.port import Ask, BillLine, Capabilities, Notice, NoticeRefused, Verb
 from gateway.channels.unionpay import bill
 from gateway.channels.unionpay.credential import UnionpayCredential
@@ -38,14 +38,13 @@ from gateway.domain.money import NUMERIC_CODES
 from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
-_BEIJING: Final = timezone(timedelta(hours=8))
 _CLOCK: Final = "%Y%m%d%H%M%S"
 _DAY_ENDS_EARLY: Final = timedelta(hours=1)
 _CURRENCIES: Final = {f"{number:03d}": code for code, number in NUMERIC_CODES.items()}
 _OF_REFUNDS: Final = frozenset({Verb.REFUND, Verb.QUERY_REFUND})
 
 
-class UnionpayChannel:
+class UnionpayChannel(KeyedAccount[UnionpayCredential]):
     """Speaks for one merchant; it is notified at `notify_url`.
 
     The first credential signs; the authorities of all of them are trusted.  Raises ValueError for
@@ -67,19 +66,13 @@ class UnionpayChannel:
     taken: Final = b"ok"
 
     def __init__(self, credentials: Sequence[UnionpayCredential], notify_url: str) -> None:
-        self._credential = credentials[0]
-        self._key = private_rsa_key(self._credential.private_key)
+        super().__init__(credentials, notify_url)
         authorities = [
             certificate(pem)
             for credential in credentials
             for pem in credential.trusted_certificates
         ]
         self._trust = Trust(authorities, self._credential.common_name)
-        self._notify_url = notify_url
-        self.base_url = self._credential.base_url
-
-    def __repr__(self) -> str:
-        return f"UnionpayChannel({self._credential.mer_id})"
 
     def build(self, ask: Ask, now: datetime) -> WireRequest | Outcome:  # noqa: ARG002 - the number carries the time
         """Put a question into UnionPay's words, signed; a front payment is a form that we sign.
@@ -139,7 +132,7 @@ class UnionpayChannel:
             "backUrl": self._notify_url,
         }
         if ask.expires_at is not None:
-            words["payTimeout"] = ask.expires_at.astimezone(_BEIJING).strftime(_CLOCK)
+            words["payTimeout"] = ask.expires_at.astimezone(BEIJING).strftime(_CLOCK)
         if flow is Flow.FRONT and ask.return_url is not None:
             words["frontUrl"] = ask.return_url
         return (FRONT if flow is Flow.FRONT else APP), words
@@ -203,7 +196,7 @@ def _query(number: str) -> dict[str, str]:
 
 def _born(number: str) -> datetime:
     """When a number was made, by Beijing's clock: the time is part of its identity there."""
-    return datetime.fromtimestamp(milliseconds_of(number) // 1000, UTC).astimezone(_BEIJING)
+    return datetime.fromtimestamp(milliseconds_of(number) // 1000, UTC).astimezone(BEIJING)
 
 
 def _way_back(ask: Ask) -> str:

@@ -4,12 +4,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from gateway.channels.credential import Credential
+from gateway.channels.mainland import KeyedCredential
 
 OFFICIAL: Final = "https://gateway.95516.com"
 
 
-class UnionpayCredential(Credential, frozen=True, kw_only=True):
+class UnionpayCredential(KeyedCredential, frozen=True, kw_only=True):
     """One merchant (商户号) with its keys.
 
     `private_key` (PEM) signs our requests and `cert_id`, the serial number of its certificate in
@@ -19,7 +19,6 @@ class UnionpayCredential(Credential, frozen=True, kw_only=True):
 
     mer_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{15}\Z")]
     cert_id: Annotated[str, Meta(pattern=r"^[0-9]{1,50}\Z")]
-    private_key: str
     trusted_certificates: Annotated[tuple[str, ...], Meta(min_length=1)]
     common_name: str = "中国银联股份有限公司"
     base_url: str = OFFICIAL

@@ -6,14 +6,15 @@ and "支付通知".  A payment is never final in the answer to its creation; a n
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
-from gateway.channels.pem import private_rsa_key, public_rsa_key
+from gateway.channels.mainland import BEIJING, KeyedAccount
+from gateway.channels.pem import public_rsa_key
 from gateway.channels.port import (
     CREDENTIAL_REFUSED,
     Ask,
@@ -56,7 +57,6 @@ from gateway.channels.wechat.signing import (
 from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 
-_BEIJING: Final = timezone(timedelta(hours=8))
 _DESCRIPTION_CHARS_MAX: Final = 127
 _CLOCKS_APART_SECONDS: Final = 300
 
@@ -68,7 +68,7 @@ _read_refusal: Final = msgspec.json.Decoder(Refusal).decode
 _read_message: Final = msgspec.json.Decoder(Message).decode
 
 
-class WechatChannel:
+class WechatChannel(KeyedAccount[WechatCredential]):
     """Speaks for one merchant account; it is notified at `notify_url`.
 
     The first credential signs; all of them verify and open, so that keys can be rotated.  Raises
@@ -90,9 +90,7 @@ class WechatChannel:
     taken: Final = b'{"code":"SUCCESS"}'
 
     def __init__(self, credentials: Sequence[WechatCredential], notify_url: str) -> None:
-        self._credential = credentials[0]
-        self._key = private_rsa_key(self._credential.private_key)
-        self._notify_url = notify_url
+        super().__init__(credentials, notify_url)
         self._platform = {
             name: public_rsa_key(pem)
             for credential in reversed(credentials)
@@ -101,10 +99,6 @@ class WechatChannel:
         agreed = [name for name in self._platform if name.startswith(certificates.BY_PUBLIC_KEY)]
         self._agreed_key = agreed[-1] if agreed else None
         self._apiv3_keys = [credential.apiv3_key.encode() for credential in credentials]
-        self.base_url = self._credential.base_url
-
-    def __repr__(self) -> str:
-        return f"WechatChannel({self._credential.mchid})"
 
     def build(self, ask: Ask, now: datetime) -> WireRequest | Outcome:
         """Put a question into APIv3's words, signed; ValueError for what it has no words for."""
@@ -183,7 +177,7 @@ class WechatChannel:
         )
 
     def _order(self, ask: Ask, flow: Flow) -> Order:
-        ends_at = ask.expires_at.astimezone(_BEIJING) if ask.expires_at is not None else None
+        ends_at = ask.expires_at.astimezone(BEIJING) if ask.expires_at is not None else None
         return Order(
             appid=self._credential.appid,
             mchid=self._credential.mchid,

@@ -7,13 +7,13 @@ from typing import Annotated, Final, Self
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from gateway.channels.credential import Credential
+from gateway.channels.mainland import KeyedCredential
 from gateway.channels.wechat.certificates import valid_until
 
 OFFICIAL: Final = "https://api.mch.weixin.qq.com"
 
 
-class WechatCredential(Credential, frozen=True, kw_only=True):
+class WechatCredential(KeyedCredential, frozen=True, kw_only=True):
     """One merchant account (商户号) with its keys.
 
     `private_key` (PEM) signs our requests and `serial_no` names its certificate.  `apiv3_key` opens
@@ -26,7 +26,6 @@ class WechatCredential(Credential, frozen=True, kw_only=True):
     mchid: Annotated[str, Meta(pattern=r"^[0-9]{6,32}\Z")]
     appid: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{6,32}\Z")]
     serial_no: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{8,64}\Z")]
-    private_key: str
     apiv3_key: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{32}\Z")]
     platform_keys: dict[str, str] = field(default_factory=dict)
     base_url: str = OFFICIAL

@@ -2,12 +2,12 @@
 
 import io
 import zipfile
-from datetime import UTC, datetime
 
 import pytest
 
 from gateway.channels.alipay.bill import read
-from gateway.channels.port import BillLine, BillRefused
+from gateway.channels.port import BillRefused
+from tests.unit.nouns import bill_lines
 
 NAMES = (
     "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,"
@@ -27,28 +27,7 @@ FEET = (
     "#退款合计：1笔，商家实收退款共-9.99元，商家优惠退款共0.00元\n"
 )
 TEXT = f"#支付宝业务明细查询\n#---业务明细列表---\n{NAMES}\n{PAID}\n{BACK}\n#---结束---\n{FEET}"
-LINES = [
-    BillLine(
-        kind="payment",
-        number="aaaa",
-        refund_number=None,
-        channel_transaction="20260501001",
-        amount=10_000,
-        fee=60,
-        currency="CNY",
-        booked_at=datetime(2026, 4, 30, 16, 0, 1, tzinfo=UTC),
-    ),
-    BillLine(
-        kind="refund",
-        number="aaaa",
-        refund_number="bbbb",
-        channel_transaction="20260501001/bbbb",
-        amount=-999,
-        fee=-5,
-        currency="CNY",
-        booked_at=datetime(2026, 5, 1, 15, 59, 59, tzinfo=UTC),
-    ),
-]
+LINES = bill_lines(("20260501001", 60), ("20260501001/bbbb", -5))
 
 
 def archive(details: str) -> bytes:

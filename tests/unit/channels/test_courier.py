@@ -18,6 +18,7 @@ from gateway.domain.outcome import NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
+from tests.contract.loopback import served
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ASK = Ask(Verb.CREATE, "0" * 32, 1000, "CNY")
@@ -91,14 +92,8 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     server = Server()
     server.go_on.set()
-    runner = web.ServerRunner(
-        web.Server(server.handle, access_log=None, handler_cancellation=True), shutdown_timeout=1
-    )
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    await runner.cleanup()
+    async with served(server.handle) as server.base_url:
+        yield server
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """WeChat Pay's trade bill: names of columns lead, sums prove, and no fen is rounded away."""
 
 import gzip
-from datetime import UTC, datetime
 
 import pytest
 
-from gateway.channels.port import BillLine, BillRefused
+from gateway.channels.port import BillRefused
 from gateway.channels.wechat.bill import read
+from tests.unit.nouns import bill_lines
 
 HEAD = (
     "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,"
@@ -28,28 +28,7 @@ TOTALS = (
 SUMMARY = "`2,`99.00,`9.99,`0.00,`-0.00054,`100.00,`9.99"
 BILL = f"{HEAD}\r\n{PAID}\r\n{BACK}\r\n{TOTALS}\r\n{SUMMARY}\r\n"
 
-LINES = [
-    BillLine(
-        kind="payment",
-        number="aaaa",
-        refund_number=None,
-        channel_transaction="4200001",
-        amount=10_000,
-        fee=6,
-        currency="CNY",
-        booked_at=datetime(2026, 4, 30, 16, 0, 1, tzinfo=UTC),
-    ),
-    BillLine(
-        kind="refund",
-        number="aaaa",
-        refund_number="bbbb",
-        channel_transaction="5000001",
-        amount=-999,
-        fee=-6,
-        currency="CNY",
-        booked_at=datetime(2026, 5, 1, 15, 59, 59, tzinfo=UTC),
-    ),
-]
+LINES = bill_lines(("4200001", 6), ("5000001", -6))
 
 
 def test_a_bill_is_read_plain_and_packed() -> None:
