@@ -17,9 +17,8 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.admission.service import Refused, problem_of
-from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.faces.api.heads import HeadTimer
+from gateway.faces.api.lane import Asked, ShortLane, body_bytes_max, read_whole
 
 _LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[!-~]{0,4000}) HTTP/1\.1\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})\r\n")
@@ -31,7 +30,6 @@ _ODD: Final = tuple(
 _KEPT: Final = b"\r\nconnection: keep-alive\r\n"
 _KEY_ID: Final = re.compile(rb'keyid="(key_[0-9a-f]{32})"')
 _HEAD_BYTES_MAX: Final = 16 * 1024
-_BATCH: Final = "/v1/payments/batch"
 # They stand where each answer has its own, and are as long.
 _NO_ID: Final = f"req_{'-' * 24}"
 _NO_DATE: Final = b"Thu, 01 Jan 1970 00:00:00 GMT"
@@ -90,33 +88,34 @@ class Doorman(Protocol):
         """Hear that a request which was let in is being served, or will never be."""
         ...
 
+    def serve(self, asked: Asked, gate: "Gate") -> None:
+        """Serve a request of the short lane and answer it there."""
+        ...
 
-class Gate(HeadTimer):
-    """aiohttp's protocol behind the gate.
 
-    `doorman` is set when the connection is made; `came_at` is when bytes last came, in seconds of
-    the monotonic clock.  `_owed` are bytes of a body that are still to come, `_unread` whether
-    nobody is to read them, because their request was refused already.  `_is_plain` ends for good
-    where we lose track of where the next request begins.
+class Gate(ShortLane):
+    """aiohttp's protocol and the short lane beside it, behind the gate.
+
+    `doorman` is set when the connection is made.  `_owed` are bytes of a body that are still to
+    come, `_unread` whether nobody is to read them, because their request was refused already.
+    `_is_plain` ends for good where we lose track of where the next request begins.
     """
 
     doorman: Doorman
-    came_at = 0.0
     _is_plain = True
     _owed = 0
     _unread = False
     _is_let_in = False
 
-    def data_received(self, data: bytes) -> None:
-        """Refuse a whole request here, or hand the bytes on."""
-        self.came_at = time.monotonic()
+    def take(self, data: bytes) -> None:
+        """Refuse a whole request here, let it into the short lane, or hand the bytes on."""
         if self._owed and data:
             data = self._rest_of(data)
             if not data:
                 return
-        elif self._is_plain and data and self._is_refused(data):
+        elif self._is_plain and data and self._is_met(data):
             return
-        super().data_received(data)
+        super().take(data)
 
     def taken_over(self) -> None:
         """Hear that the request is being served."""
@@ -129,8 +128,8 @@ class Gate(HeadTimer):
         self.taken_over()
         super().connection_lost(exc)
 
-    def _is_refused(self, data: bytes) -> bool:
-        """Refuse a request that begins here, if it is plain and there is no room for it."""
+    def _is_met(self, data: bytes) -> bool:
+        """Meet a request that begins here, if it is plain: refuse it or have it served."""
         plain = read_plain(data) if self._is_idle() else None
         most = 0 if plain is None else _HEAD_BYTES_MAX + body_bytes_max(plain.path)
         if plain is None or not len(data) <= plain.size <= most:
@@ -139,18 +138,26 @@ class Gate(HeadTimer):
         self._owed = plain.size - len(data)
         refusal = self.doorman.refuse(plain)
         if refusal is None:
-            if not self._owed:  # a body that is still to come takes no room meanwhile
-                self._is_let_in = True
-                self.doorman.let_in()
-            return False
+            return not self._owed and self._is_let_through(data)
         assert self.transport is not None, "it is connected"
         self._unread = self._owed > 0
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self.transport.write(refusal)
         return True
 
+    def _is_let_through(self, data: bytes) -> bool:
+        """Let a whole request in; tell whether it goes through the short lane."""
+        self._is_let_in = True
+        self.doorman.let_in()
+        asked = read_whole(data, self.came_at)
+        if asked is None:
+            return False
+        self.begin()
+        self.doorman.serve(asked, self)
+        return True
+
     def _is_idle(self) -> bool:
-        if self._close or self._force_close or self._messages:
+        if self._close or self._force_close or self._messages or self._paused:
             return False
         waiter = self._waiter  # None before aiohttp waits for the first request
         return not waiter.done() if waiter is not None else self._request_count == 0
@@ -197,8 +204,3 @@ def _on_the_wire(response: web.Response) -> bytes:
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join((*lines, "", "")).encode() + response.body
-
-
-def body_bytes_max(target: str) -> int:
-    """Say how large a body may be: 500 payments need more room than one."""
-    return limits.BATCH_BODY_BYTES_MAX if target == _BATCH else limits.BODY_BYTES_MAX

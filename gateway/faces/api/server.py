@@ -5,6 +5,7 @@ verification of a signature.  Whatever goes wrong leaves as a problem document w
 """
 
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
+from msgspec.structs import replace
 
 from gateway.admission.rules import kind_of
 from gateway.domain import limits
@@ -23,9 +25,11 @@ from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
 from gateway.drivers.stopwatch import start
-from gateway.faces.api.gate import Gate, Plain, Refusals, body_bytes_max
+from gateway.faces.api.gate import Gate, Plain, Refusals
 from gateway.faces.api.heads import in_origin_form
+from gateway.faces.api.lane import Asked, body_bytes_max
 from gateway.faces.api.pages import Page, Pages
+from gateway.faces.api.reply import Reply
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
 from gateway.flow.notice import take_notice
@@ -68,7 +72,7 @@ class _Protocol(Gate):
             logger.error("a request failed outside the flow", exc_info=exc)
         code = "request_malformed" if client_error else "internal_error"
         request_id = _request_id()
-        response = _refusal(Problem(code, "This cannot be served."), request_id)
+        response = _refusal(Problem(code, "This cannot be served."), request_id).as_response()
         response.force_close()
         return response
 
@@ -80,7 +84,8 @@ class ApiServer(web.Server):
         super().__init__(self._serve, request_factory=self._request)
         self._desk = desk
         self._pages = pages
-        self._refusals = Refusals(_refusal)
+        self._refusals = Refusals(lambda problem, name: _refusal(problem, name).as_response())
+        self._short: set[asyncio.Task[None]] = set()
         self.draining = False
 
     def __call__(self) -> RequestHandler:
@@ -137,6 +142,32 @@ class ApiServer(web.Server):
             client_max_size=body_bytes_max(message.path),
         )
 
+    def serve(self, asked: Asked, gate: Gate) -> None:
+        """Serve a request of the short lane, whether its caller stays or goes."""
+        self._short.add(self._loop.create_task(self._serve_short(asked, gate)))
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - theirs
+        """Let what is being served end, and close every connection."""
+        if self._short:
+            _, late = await asyncio.wait(self._short, timeout=timeout)
+            for task in late:
+                task.cancel()
+        await super().shutdown(timeout)
+
+    async def _serve_short(self, asked: Asked, gate: Gate) -> None:
+        gate.taken_over()
+        try:
+            reply = await self._signed(asked)
+            closes = self.draining
+            gate.answer(reply.on_the_wire(closes=closes), closes=closes)
+        except BaseException:
+            gate.force_close()
+            raise
+        finally:
+            task = asyncio.current_task()
+            assert task is not None, "it is one"
+            self._short.discard(task)
+
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         gate = request.protocol
         assert isinstance(gate, Gate), "it was made here"
@@ -146,57 +177,70 @@ class ApiServer(web.Server):
         if page is not None and request.method in {"GET", "HEAD"}:
             response = await _show(page, _request_id())
         else:
-            response = await self._signed(request, path)
+            prefer = request.headers.get("Prefer", "")
+            asked = Asked(
+                request.method, request.raw_path, request.raw_headers, prefer, gate.came_at
+            )
+            reply = await self._signed(asked, functools.partial(_body, request))
+            response = reply.as_response()
         if self.draining:
             response.force_close()
         return response
 
-    async def _signed(self, request: web.BaseRequest, path: str) -> web.Response:
+    async def _signed(
+        self, asked: Asked, read: Callable[[], Awaitable[bytes]] | None = None
+    ) -> Reply:
+        """Serve what is signed; `read` reads the body where it may not be there yet."""
         request_id = _request_id()
-        operation = "none"
-        watch = start(keeps_laps=_TIMED in request.headers.get("Prefer", ""))
+        operation, path = "none", asked.target.partition("?")[0]
+        watch = start(keeps_laps=_TIMED in asked.prefer)
         try:
-            _refuse_long(request.raw_path)
-            if request.method == "POST" and path.startswith(_NOTICES):
+            _refuse_long(asked.target)
+            if asked.method == "POST" and path.startswith(_NOTICES):
                 operation = "notice"
-                answer = await self._notice(request, path.removeprefix(_NOTICES))
+                channel = path.removeprefix(_NOTICES)
+                body = asked.body if read is None else await read()
+                answer = await take_notice(channel, _lowered(asked.headers), body, self._desk)
             else:
-                received = await self._receive(request, path, request_id)
-                operation = _COUNTED_AS.get((request.method, path.split("/")[2]), operation)
+                self._refuse_elsewhere(path)
+                received = Received(
+                    method=asked.method,
+                    target=asked.target,
+                    headers=asked.headers,
+                    body=asked.body if read is None else await read(),
+                    at=self._desk.clock.now(),
+                    request_id=request_id,
+                    answer_by=_answer_by(asked),
+                )
+                operation = _COUNTED_AS.get((asked.method, path.split("/")[2]), operation)
                 answer = await enter(received, self._desk)
-            response = _response(answer, request_id)
+            reply = _reply(answer, request_id)
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
-            response = _refusal(refusal(error, request_id), request_id)
+            reply = _refusal(refusal(error, request_id), request_id)
         if watch.laps is not None:
-            response.headers["Server-Timing"] = watch.told()
-        telemetry.count_request(operation, response.status, watch.seconds())
-        return response
+            reply = replace(reply, headers={**reply.headers, "Server-Timing": watch.told()})
+        telemetry.count_request(operation, reply.status, watch.seconds())
+        return reply
 
-    async def _notice(self, request: web.BaseRequest, channel: str) -> Answer:
-        """Take a channel's notice; it is signed by the channel, so the flow verifies it there."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return await take_notice(channel, headers, await _body(request), self._desk)
-
-    async def _receive(self, request: web.BaseRequest, path: str, request_id: str) -> Received:
+    def _refuse_elsewhere(self, path: str) -> None:
         if self._pages.find(path) is not None:
             raise Problem("method_not_allowed", "Only for reading.", extra={"allow": "GET, HEAD"})
         if not path.startswith("/v1/"):
             raise Problem("not_found", "There is no such path.")
-        return Received(
-            method=request.method,
-            target=request.raw_path,
-            headers=request.raw_headers,
-            body=await _body(request),
-            at=self._desk.clock.now(),
-            request_id=request_id,
-            answer_by=_answer_by(request),
-        )
 
 
 async def _show(page: Callable[[], Awaitable[Page]], request_id: str) -> web.Response:
     shown = await page()
     headers = {"Content-Type": shown.content_type, "Request-Id": request_id} | _OURSELVES
     return web.Response(body=shown.body, status=shown.status, headers=headers)
+
+
+def _lowered(headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, str]:
+    """Read headers as text, their names in lower case; of a name's values the last counts."""
+    return {
+        name.decode("utf-8", "surrogateescape").lower(): value.decode("utf-8", "surrogateescape")
+        for name, value in headers
+    }
 
 
 def _refuse_long(target: str) -> None:
@@ -231,36 +275,35 @@ def _too_large(most: int) -> Problem:
     return Problem("body_too_large", f"At most {most} bytes.")
 
 
-def _answer_by(request: web.BaseRequest) -> float:
+def _answer_by(asked: Asked) -> float:
     """Say until when the caller waits, counted from the last of its bytes.
 
     Shorter than we think when it says so: `Prefer: wait=SECONDS`, RFC 7240 section 4.3.
     """
-    gate = request.protocol
-    assert isinstance(gate, Gate), "it was made here"
     patience = limits.PATIENCE_SECONDS
-    wish = _WAIT.search(request.headers.get("Prefer", ""))
+    wish = _WAIT.search(asked.prefer) if asked.prefer else None
     if wish is not None:
         patience = min(patience, int(wish[1]))
-    return gate.came_at + patience
+    return asked.came_at + patience
 
 
-def _refusal(problem: Problem, request_id: str) -> web.Response:
-    response = _response(answer_of(problem, request_id), request_id)
+def _refusal(problem: Problem, request_id: str) -> Reply:
+    reply = _reply(answer_of(problem, request_id), request_id)
+    headers = dict(reply.headers)
     if problem.code in _SOON:
-        response.headers["Retry-After"] = str(problem.extra.get("retry_after", 1))
+        headers["Retry-After"] = str(problem.extra.get("retry_after", 1))
     if "allow" in problem.extra:
-        response.headers["Allow"] = str(problem.extra["allow"])
-    return response
+        headers["Allow"] = str(problem.extra["allow"])
+    return Reply(reply.status, headers, reply.body)
 
 
-def _response(answer: Answer, request_id: str) -> web.Response:
+def _reply(answer: Answer, request_id: str) -> Reply:
     refused = answer.status >= HTTPStatus.BAD_REQUEST
     headers = {"Content-Type": _PROBLEM if refused else _JSON, "Request-Id": request_id}
     headers |= _OURSELVES
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return web.Response(body=answer.body, status=answer.status, headers=headers)
+    return Reply(answer.status, headers, answer.body)
 
 
 def _request_id() -> str:

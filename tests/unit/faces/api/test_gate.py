@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gateway.admission.service import Refused
 from gateway.domain.errors import Problem
 from gateway.faces.api.gate import Gate, Plain, Refusals, read_plain
+from gateway.faces.api.lane import Asked
+from gateway.faces.api.reply import Reply
 
 KEY = f"key_{'0' * 32}"
 SIGNED = f'Signature-Input: s=("@method" "content-length");created=1;keyid="{KEY}"'
@@ -93,6 +95,7 @@ class Doorman:
         self.refusals = iter(refusals)
         self.coming = 0
         self.refused: list[str] = []
+        self.short: list[str] = []
 
     def refuse(self, plain: Plain) -> bytes | None:
         if not next(self.refusals):
@@ -105,6 +108,17 @@ class Doorman:
 
     def came(self) -> None:
         self.coming -= 1
+
+    def serve(self, asked: Asked, gate: Gate) -> None:
+        self.short.append(asked.target)
+        asyncio.get_running_loop().create_task(self._answer(asked, gate))
+
+    async def _answer(self, asked: Asked, gate: Gate) -> None:
+        gate.taken_over()
+        for _ in range(len(asked.body) % 4):
+            await asyncio.sleep(0)
+        reply = Reply(200, {}, asked.target.encode() + b" " + asked.body)
+        gate.answer(reply.on_the_wire(closes=False), closes=False)
 
 
 async def answers(chunks: list[bytes], doorman: Doorman, pauses: list[bool]) -> bytes:
@@ -176,6 +190,16 @@ async def test_whole_requests_one_after_the_other_are_refused_as_the_doorman_say
     doorman = Doorman([False, True, True, False, True, False])
     found = told(await answers(wires, doorman, [True] * 6))
     assert found == [b"/v1/0 {}", b"no", b"no", b"/v1/3 {}", b"no", b"/v1/5 {}"]
+    assert doorman.short == ["/v1/0", "/v1/3", "/v1/5"]
+
+
+async def test_what_comes_before_an_answer_waits_for_it() -> None:
+    wires = [request_of(f"/v1/{n}", b"x" * 3) for n in range(4)]
+    pieces = [wires[0], wires[1][:9], wires[1][9:], wires[2], wires[3]]
+    doorman = Doorman([False] * 4)
+    found = told(await answers(pieces, doorman, [False, False, True, True, True]))
+    assert found == [b"/v1/0 xxx", b"/v1/1 xxx", b"/v1/2 xxx", b"/v1/3 xxx"]
+    assert doorman.short == ["/v1/0", "/v1/1", "/v1/2", "/v1/3"]
 
 
 async def test_a_body_that_follows_its_refusal_is_read_past() -> None:
