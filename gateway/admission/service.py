@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from gateway.admission.rules import Kind, Use, kind_of
 from gateway.domain import limits
 from gateway.domain.errors import Problem
-from gateway.domain.room import SEAT, AdaptiveLimit, Room, Seat, kept
+from gateway.domain.room import SEAT, AdaptiveLimit, Hands, Room, Seat, kept
 from gateway.domain.stages import Merchant, Verified
 from gateway.drivers import telemetry
 
@@ -59,7 +59,9 @@ class Admission:
             start=limits.SEATS_START,
             ceiling=limits.SEATS_MAX,
             good_seconds=limits.SEAT_SECONDS_GOOD,
+            fall_share_min=limits.SEATS_FALL_SHARE_MIN,
         )
+        self._hands = Hands()
         self._writes, self._reads = Room(), Room()
         self._uses: dict[tuple[int, str], Use] = {}
         self._coming = 0
@@ -71,13 +73,14 @@ class Admission:
 
         So it may be asked about a merchant of whom nothing is proved yet.
         """
-        number = None
+        number, now = None, self._now()
+        self._hands.look(self._limit, now)
         if merchant is not None:
             number = merchant.number
             use = self._uses.get((number, _half(kind)))
             # A quota that has changed since begins with the next request that is admitted.
             if use is not None and use.quota == merchant.quota:
-                wait = use.wait_seconds(self._now())
+                wait = use.wait_seconds(now)
                 if wait > 0:
                     return Refused("quota", wait)
         room, limit = self._room(kind)
@@ -113,7 +116,8 @@ class Admission:
         use.under_way += 1
         self._under_way[kind] += 1
         room, _ = self._room(kind)
-        seat = Seat(room, merchant.number, weight=merchant.quota.weight, now=now)
+        hands = self._hands if kind is Kind.CREATE else None
+        seat = Seat(room, merchant.number, weight=merchant.quota.weight, now=now, hands=hands)
         token = SEAT.set(seat)
         try:
             yield
@@ -121,7 +125,9 @@ class Admission:
             SEAT.reset(token)
             self._under_way[kind] -= 1
             use.under_way -= 1
-            self._end(seat, kind)
+            now = self._now()
+            seat.give_up(now)
+            self._hands.look(self._limit, now)
 
     def widen(self, merchant: Merchant, payments: int) -> None:
         """Let a request that has its seat carry so many payments, which use up room and quota.
@@ -168,13 +174,6 @@ class Admission:
         elif use.quota != merchant.quota:
             use.renew(merchant.quota, now)
         return use
-
-    def _end(self, seat: Seat, kind: Kind) -> None:
-        now = self._now()
-        taken = self._writes.taken
-        seat.give_up(now)
-        if kind is Kind.CREATE and seat.calls == 1:
-            self._limit.measured(seat.own_seconds, under_way=taken, now=now)
 
 
 def problem_of(refused: Refused) -> Problem:

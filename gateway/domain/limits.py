@@ -52,6 +52,8 @@ REDIS_PAUSE_SECONDS = 0.5
 REDIS_BATCH_ITEMS_MAX = 256
 LEDGER_BATCH_ITEMS_MAX = 1000
 QUEUE_ITEMS_MAX = 20_000
+# Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited.
+HANDED_OUT_ITEMS_MAX = 32
 # A second flight would wait for the first one, at the row of the account that both change.
 LEDGER_FLIGHTS_MAX = 1
 
@@ -71,7 +73,8 @@ POLICY_BYTES_MAX = 1024 * 1024
 SEATS_MIN = 64
 SEATS_START = 512
 SEATS_MAX = 2048
-SEAT_SECONDS_GOOD = 0.1
+SEAT_SECONDS_GOOD = 0.15
+SEATS_FALL_SHARE_MIN = 0.5  # at once: what is measured there is known early
 READS_MAX = 128
 # One seat in so many is kept for merchants below their share, among those seen so recently.
 SEATS_KEPT_PART = 8
@@ -88,6 +91,7 @@ LOAD_TEST_IN_FLIGHT_MAX = 256
 LIMIT_STEP_SECONDS = 0.1
 LIMIT_STEP_SECONDS_MAX = 1.0
 LIMIT_SAMPLES_MIN = 16
+STALL_SECONDS = 0.2  # when fewer than that were finished, and more wait
 LIMIT_FALL_SHARE_MIN = 0.85
 LIMIT_USED_SHARE = 0.8
 CALM_TOLERANCE = 3

@@ -16,16 +16,29 @@ class AdaptiveLimit:
     """A limit that finds itself: as high as the time that is measured stays good.
 
     Good is what lasts at most `good_seconds`, or at most `tolerance` times what it lasts in calm
-    hours, whichever is longer.  Every tenth of a second the median is looked at: above good the
-    limit falls in proportion, below it and in full use it grows by its square root (the idea of
-    Netflix's Gradient2).  At `floor` nothing that is slow is slow because of us, so what is
-    measured there, or while half of the room is empty, is what calm means.
+    hours, whichever is longer.  Every tenth of a second the usual time is looked at: above good the
+    limit falls in proportion, though to no less than a share of itself at once; below it and in
+    full use it grows by its square root (the idea of Netflix's Gradient2).  At `floor` nothing that
+    is slow is slow because of us, so what is measured there, or while half of the room is empty, is
+    what calm means.
     """
 
-    __slots__ = ("_began", "_calm", "_ceiling", "_exact", "_floor", "_good", "_peak", "_times")
+    __slots__ = (
+        *("_began", "_calm", "_ceiling", "_exact", "_fall_share_min", "_floor", "_good", "_peak"),
+        "_times",
+    )
 
-    def __init__(self, *, floor: int, start: int, ceiling: int, good_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        floor: int,
+        start: int,
+        ceiling: int,
+        good_seconds: float,
+        fall_share_min: float = limits.LIMIT_FALL_SHARE_MIN,
+    ) -> None:
         self._floor, self._ceiling, self._good = floor, ceiling, good_seconds
+        self._fall_share_min = fall_share_min
         self._exact = float(start)
         self._calm: float | None = None
         self._began: float | None = None
@@ -44,7 +57,7 @@ class AdaptiveLimit:
         return max(self._good, limits.CALM_TOLERANCE * calm)
 
     def measured(self, seconds: float, *, under_way: int, now: float) -> None:
-        """Take one time, and how much was under way when it ended."""
+        """Take one time, and how much was under way when it ended; goes by the median of many."""
         if self._began is None:
             self._began = now
         self._times.append(seconds)
@@ -52,24 +65,96 @@ class AdaptiveLimit:
         age = now - self._began
         is_full = len(self._times) >= limits.LIMIT_SAMPLES_MIN and age >= limits.LIMIT_STEP_SECONDS
         if is_full or age >= limits.LIMIT_STEP_SECONDS_MAX:
-            self._step(sorted(self._times)[len(self._times) // 2])
+            self.step(sorted(self._times)[len(self._times) // 2], peak=self._peak)
             self._began, self._peak = now, 0
             self._times.clear()
 
-    def _step(self, median: float) -> None:
-        self._learn(median)
+    def step(self, usual: float, *, peak: int, learns: bool = True) -> None:
+        """Go by what is usual now, in seconds, and by the most that was under way.
+
+        Without `learns` it is a guess, of which nothing is learned about calm hours.
+        """
+        if learns:
+            self._learn(usual, peak)
         good = self.good_seconds
-        if median > good:
-            self._exact *= max(limits.LIMIT_FALL_SHARE_MIN, good / median)
-        elif self._peak >= limits.LIMIT_USED_SHARE * self.value:
+        if usual > good:
+            self._exact *= max(self._fall_share_min, good / usual)
+        elif peak >= limits.LIMIT_USED_SHARE * self.value:
             self._exact += max(1.0, self._exact**0.5)
         self._exact = min(max(self._exact, self._floor), self._ceiling)
 
-    def _learn(self, median: float) -> None:
+    def _learn(self, usual: float, peak: int) -> None:
+        is_calm = self.value <= self._floor or 2 * peak <= self.value
         if self._calm is None:
-            self._calm = median
-        elif median < self._calm or self.value <= self._floor or 2 * self._peak <= self.value:
-            self._calm += (median - self._calm) * limits.CALM_LEARNED_SHARE
+            self._calm = usual if is_calm else None
+        elif is_calm or usual < self._calm:
+            self._calm += (usual - self._calm) * limits.CALM_LEARNED_SHARE
+
+
+class Hands:
+    """How long payments are in our hands, known while they still are: by Little's law.
+
+    The time that all of them spent here within a tenth of a second, over how many of them were
+    finished in it, is how long one takes.  Whoever waits for the slow ones to leave hears of a
+    flood when it has been in the house for seconds.
+    """
+
+    __slots__ = ("_area", "_began", "_count", "_done", "_past", "_peak", "_since")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = 0.0  # the sum of the moments since when those are here who are here now
+        self._past = 0.0  # the seconds of those who are not here any more
+        self._began: float | None = None
+        self._area = 0.0
+        self._done = 0
+        self._peak = 0
+
+    def take(self, now: float, taken: int) -> None:
+        """Hold one more; `taken` are the seats that are taken in all."""
+        if self._began is None:
+            self._begin(now)
+        self._count += 1
+        self._since += now
+        self._peak = max(self._peak, taken)
+
+    def put(self, since: float, now: float) -> None:
+        """Hold it no more, for now or for good."""
+        self._count -= 1
+        self._since = self._since - since if self._count else 0.0
+        self._past += now - since
+
+    def finish(self, seconds: float, *, counts: bool) -> None:
+        """End one that was held so long; what does not count was never here."""
+        if counts:
+            self._done += 1
+        else:
+            self._past -= seconds
+
+    def look(self, limit: AdaptiveLimit, now: float) -> None:
+        """Tell the limit how long one takes, when enough is known since the last time.
+
+        Those beyond the limit were let in before it fell; waiting for them says nothing against it.
+        """
+        if self._began is None or now - self._began < limits.LIMIT_STEP_SECONDS:
+            return
+        age, few = now - self._began, limits.LIMIT_SAMPLES_MIN
+        is_stuck = self._done < few <= self._count
+        soon = limits.STALL_SECONDS if is_stuck else limits.LIMIT_STEP_SECONDS_MAX
+        if self._done < few and age < soon:
+            return
+        if self._done or is_stuck:
+            spent = max(0.0, self._spent(now) - self._area)
+            usual = spent / max(1, self._done) * min(1.0, limit.value / max(1, self._count))
+            limit.step(usual, peak=self._peak, learns=not is_stuck)
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._began, self._area = now, self._spent(now)
+        self._done = self._peak = 0
+
+    def _spent(self, now: float) -> float:
+        return self._past + self._count * now - self._since
 
 
 class _Holder:
@@ -155,17 +240,21 @@ def kept(limit: int) -> int:
 class Seat:
     """One request's seat; it is lent while the request does nothing but wait for a channel.
 
-    So a slow channel holds no room of ours.  A request that carries many payments holds several.
-    `own_seconds` is how long it was really held, and `calls` how often it was lent.
+    So a slow channel holds no room of ours.  A request that carries many payments holds several,
+    and says nothing of how long one takes.  `own_seconds` is how long it was really held, and
+    `calls` how often it was lent; `hands` hear of both.
     """
 
     __slots__ = (
-        *("_away", "_is_over", "_merchant", "_room", "_seats", "_since", "_weight"),
+        *("_away", "_hands", "_is_over", "_merchant", "_room", "_seats", "_since", "_weight"),
         *("calls", "own_seconds"),
     )
 
-    def __init__(self, room: Room, merchant: int, *, weight: int, now: float) -> None:
+    def __init__(
+        self, room: Room, merchant: int, *, weight: int, now: float, hands: Hands | None = None
+    ) -> None:
         self._room, self._merchant, self._weight = room, merchant, weight
+        self._hands = hands
         self._seats = 1
         self._away = 0
         self._is_over = False
@@ -189,6 +278,9 @@ class Seat:
     def widen(self, seats: int, now: float) -> None:
         """Hold so many seats from now on."""
         self._rise(now)
+        if self._hands is not None:
+            self._hands.finish(self.own_seconds, counts=False)
+            self._hands = None
         self._seats = seats
         self._sit(now)
 
@@ -197,11 +289,17 @@ class Seat:
         if self._away == 0:
             self._rise(now)
         self._is_over = True
+        if self._hands is not None:
+            self._hands.finish(self.own_seconds, counts=self.calls > 0)
 
     def _sit(self, now: float) -> None:
         self._room.enter(self._merchant, weight=self._weight, now=now, seats=self._seats)
         self._since = now
+        if self._hands is not None:
+            self._hands.take(now, self._room.taken)
 
     def _rise(self, now: float) -> None:
         self._room.leave(self._merchant, self._seats)
         self.own_seconds += now - self._since
+        if self._hands is not None:
+            self._hands.put(self._since, now)

@@ -1,7 +1,9 @@
 """The one primitive by which everything leaves the process: submit one item, await its own result.
 
 There is no timer.  Whatever has gathered while the previous flush was under way is the next batch,
-so a lone item goes at once and a flood shares its round trips.
+so a lone item goes at once and a flood shares its round trips.  Results are handed out a few at a
+time: whoever is answered goes on at once, and a thousand of them in one turn of the loop would keep
+all others waiting, also those who are only to be told no.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import collections
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, Overloaded
 
 Item = TypeVar("Item")
@@ -42,6 +45,9 @@ class Batcher(Generic[Item, Result]):
         self._observe = observe
         self._waiting: collections.deque[tuple[Item, asyncio.Future[Result]]] = collections.deque()
         self._flights: set[asyncio.Task[None]] = set()
+        self._answered: collections.deque[tuple[asyncio.Future[Result], Result | BaseException]] = (
+            collections.deque()
+        )
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item; the future resolves to its own result."""
@@ -58,9 +64,12 @@ class Batcher(Generic[Item, Result]):
         return len(self._waiting)
 
     async def drain(self) -> None:
-        """Wait until nothing is queued or under way."""
-        while self._flights:
-            await asyncio.wait(self._flights)
+        """Wait until nothing is queued or under way, and everybody has his result."""
+        while self._flights or self._answered:
+            if self._flights:
+                await asyncio.wait(self._flights)
+            else:
+                await asyncio.sleep(0)
 
     async def _fly(self) -> None:
         try:
@@ -95,10 +104,22 @@ class Batcher(Generic[Item, Result]):
                 await self._deliver(batch[middle:])
                 return
             results = [error]
-        for (_, future), result in zip(batch, results, strict=True):
+        is_handing_out = bool(self._answered)
+        self._answered.extend(
+            (future, result) for (_, future), result in zip(batch, results, strict=True)
+        )
+        if not is_handing_out:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give the next few their results, and the rest in the next turns of the loop."""
+        for _ in range(min(len(self._answered), limits.HANDED_OUT_ITEMS_MAX)):
+            future, result = self._answered.popleft()
             if future.done():  # the waiter was cancelled; its item was carried out all the same
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if self._answered:
+            asyncio.get_running_loop().call_soon(self._hand_out)

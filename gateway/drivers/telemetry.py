@@ -134,8 +134,25 @@ class _Served(Tally):
         super().hand_over()
 
 
-_tallies: Final[list[Tally]] = []
+class _TurnedAway:
+    """The requests of one operation that were refused with one status before they were read."""
+
+    __slots__ = ("_requests", "count")
+
+    def __init__(self, operation: str, status: int) -> None:
+        self._requests = REQUESTS.labels(operation, status)
+        self.count = 0
+        _tallies.append(self)
+
+    def hand_over(self) -> None:
+        """Count the requests."""
+        self._requests.inc(self.count)
+        self.count = 0
+
+
+_tallies: Final[list[Tally | _TurnedAway]] = []
 _served: Final[dict[tuple[str, int], _Served]] = {}
+_turned_away: Final[dict[tuple[str, int], _TurnedAway]] = {}
 
 
 def count_request(operation: str, status: int, seconds: float) -> None:
@@ -144,6 +161,14 @@ def count_request(operation: str, status: int, seconds: float) -> None:
     if served is None:
         served = _served[operation, status] = _Served(operation, status)
     served.observe(seconds)
+
+
+def count_turned_away(operation: str, status: int) -> None:
+    """Count one request that was refused before it was read: a flood of them has to be cheap."""
+    turned = _turned_away.get((operation, status))
+    if turned is None:
+        turned = _turned_away[operation, status] = _TurnedAway(operation, status)
+    turned.count += 1
 
 
 def batch_items(queue: str) -> Callable[[int], None]:

@@ -22,11 +22,13 @@ from gateway.faces.api.lane import Asked, ShortLane, body_bytes_max, read_whole
 
 _LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[!-~]{0,4000}) HTTP/1\.1\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})\r\n")
-# Whatever says more about framing or the connection than a length is not plain.
+# Whatever says more about framing or the connection than a length is not plain.  One look at each
+# line's first letters finds nearly every head without such a word, at a third of the price.
 _ODD: Final = tuple(
     b"\r\n" + word
     for word in (b"transfer-encoding", b"upgrade", b"expect", b"connection", b" ", b"\t")
 )
+_PERHAPS_ODD: Final = re.compile(rb"\n(?:tra|up|ex|conn|[ \t])")
 _KEPT: Final = b"\r\nconnection: keep-alive\r\n"
 _KEY_ID: Final = re.compile(rb'keyid="(key_[0-9a-f]{32})"')
 _HEAD_BYTES_MAX: Final = 16 * 1024
@@ -61,9 +63,10 @@ def read_plain(data: bytes) -> Plain | None:
         return None
     if lower.count(b"\n") != lower.count(b"\r\n"):
         return None
-    lower = lower.replace(_KEPT, b"\r\n", 1)
-    if any(word in lower for word in _ODD):
-        return None
+    if _PERHAPS_ODD.search(lower) is not None:
+        lower = lower.replace(_KEPT, b"\r\n", 1)
+        if any(word in lower for word in _ODD):
+            return None
     key = _KEY_ID.search(head)
     return Plain(
         line[1].decode(),
@@ -173,26 +176,33 @@ class Gate(ShortLane):
 
 
 class Refusals:
-    """Refusals as the bytes that `make` would lead to, but for their ids and dates prepared."""
+    """Refusals as the bytes that `make` would lead to; only ids and dates are put in later."""
 
     def __init__(self, make: Callable[[Problem, str], web.Response]) -> None:
         self._make = make
         self._prepared: dict[Refused, bytes] = {}
-        self._date = (0, b"")
+        self._second = 0
+        self._dated: dict[Refused, list[bytes]] = {}
 
     def written(self, refused: Refused, request_id: str) -> bytes:
         """Write a refusal under this id."""
+        second = int(time.time())
+        if self._second != second:
+            self._second = second
+            self._dated.clear()
+        dated = self._dated.get(refused)
+        if dated is None:
+            dated = self._dated[refused] = self._dated_now(refused)
+        return request_id.encode().join(dated)
+
+    def _dated_now(self, refused: Refused) -> list[bytes]:
+        """Give the pieces between which the id stands, with the date of this second."""
         prepared = self._prepared.get(refused)
         if prepared is None:
-            prepared = self._prepared[refused] = _on_the_wire(
-                self._make(problem_of(refused), _NO_ID)
-            )
-        second = int(time.time())
-        if self._date[0] != second:
-            self._date = second, formatdate(second, usegmt=True).encode()
-        return prepared.replace(_NO_ID.encode(), request_id.encode()).replace(
-            _NO_DATE, self._date[1], 1
-        )
+            response = self._make(problem_of(refused), _NO_ID)
+            prepared = self._prepared[refused] = _on_the_wire(response)
+        date = formatdate(self._second, usegmt=True).encode()
+        return prepared.replace(_NO_DATE, date, 1).split(_NO_ID.encode())
 
 
 def _on_the_wire(response: web.Response) -> bytes:

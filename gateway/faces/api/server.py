@@ -111,7 +111,7 @@ class ApiServer(web.Server):
             return None
         self._desk.admission.count(kind, refused.reason)
         operation = _COUNTED_AS.get((plain.method, plain.path.split("/")[2]), "none")
-        telemetry.REQUESTS.labels(operation, refused.status).inc()
+        telemetry.count_turned_away(operation, refused.status)
         return self._refusals.written(refused, _request_id())
 
     def let_in(self) -> None:

@@ -140,6 +140,18 @@ def test_a_request_that_fails_gives_its_seat_back() -> None:
     assert SEAT.get() is None
 
 
+def test_a_house_that_stands_still_takes_less_before_anybody_has_left() -> None:
+    watch = Watch()
+    admission = Admission(now=watch)
+    with ExitStack() as held:
+        seated = flooded(admission, MERCHANT, held)
+        for _ in range(5):
+            watch.now += limits.STALL_SECONDS
+            assert admission.refusal(Kind.CREATE, MERCHANT) is not None
+    with ExitStack() as held:
+        assert flooded(admission, MERCHANT, held) <= seated // 4
+
+
 def test_a_batch_uses_up_room_and_quota_for_what_it_carries() -> None:
     admission = Admission(now=Watch())
     bounded = replace(MERCHANT, quota=Quota(per_second=10))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain import limits
-from gateway.domain.room import AdaptiveLimit, Room, Seat, kept
+from gateway.domain.room import AdaptiveLimit, Hands, Room, Seat, kept
 
 BIG, SMALL = 1, 2
 GOOD = 0.05
@@ -199,3 +199,106 @@ def test_a_call_that_outlives_its_request_comes_back_to_nothing() -> None:
     seat.give_up(2.0)
     seat.back(3.0)
     assert room.taken == 0
+
+
+class House:
+    """A house that finishes so many a second, first come first served, on a clock of its own."""
+
+    def __init__(self, per_second: float) -> None:
+        self.room, self.hands = Room(), Hands()
+        self.limit = AdaptiveLimit(
+            floor=16, start=512, ceiling=2048, good_seconds=GOOD, fall_share_min=0.5
+        )
+        self.per_second = per_second
+        self.inside: list[Seat] = []
+        self.now, self.work = 0.0, 0.0
+
+    def come(self, count: int, *, widened: int = 0) -> None:
+        """Let so many ask for a seat; whoever is seated waits for its turn."""
+        for _ in range(count):
+            if self.room.admits(None, limit=self.limit.value):
+                seat = Seat(self.room, BIG, weight=1, now=self.now, hands=self.hands)
+                if widened:
+                    seat.widen(widened, self.now)
+                self.inside.append(seat)
+
+    def spend(self, seconds: float, *, arriving: float = 0.0) -> None:
+        """Pass the time in steps of 5 ms, with so many arrivals a second."""
+        for _ in range(round(seconds / 0.005)):
+            self.now += 0.005
+            self.come(round(arriving * 0.005))
+            self.work = min(self.work + self.per_second * 0.005, len(self.inside))
+            while self.work >= 1:
+                self.work -= 1
+                seat = self.inside.pop(0)
+                seat.lend(self.now)
+                seat.back(self.now)
+                seat.give_up(self.now)
+            self.hands.look(self.limit, self.now)
+
+
+def test_a_flood_out_of_the_quiet_is_known_before_its_first_have_left() -> None:
+    house = House(per_second=600)
+    house.spend(1.0, arriving=200)
+    assert house.limit.value == 512
+    house.spend(0.5, arriving=12_000)
+    # Half a second of its work was seated at once; whoever comes now finds a good wait.
+    assert house.limit.value <= 2 * GOOD * house.per_second
+    house.spend(5.0, arriving=12_000)
+    assert 0.5 * GOOD <= house.room.taken / house.per_second <= 2 * GOOD
+
+
+def test_a_house_that_does_nothing_at_all_lets_in_less() -> None:
+    house = House(per_second=0)
+    house.spend(1.0, arriving=12_000)
+    assert house.limit.value <= 512 // 8
+    assert house.room.taken <= 512
+
+
+def test_a_few_that_are_slow_say_nothing_against_the_house() -> None:
+    house = House(per_second=0)
+    house.come(limits.LIMIT_SAMPLES_MIN - 1)
+    house.spend(5.0)
+    assert house.limit.value == 512
+
+
+def test_what_is_no_single_new_payment_says_nothing() -> None:
+    house = House(per_second=1000)
+    house.come(20, widened=10)
+    house.spend(0.5)
+    for _ in range(20):  # repeated requests, which ask no channel
+        seat = Seat(house.room, BIG, weight=1, now=house.now, hands=house.hands)
+        house.spend(0.5)
+        seat.give_up(house.now)
+    assert house.limit.value == 512
+    assert house.limit.good_seconds == GOOD
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["sit", "lend", "back", "end", "widen"]), st.floats(0, 0.3)),
+        max_size=200,
+    )
+)
+def test_hands_count_what_the_seats_count(moved: list[tuple[str, float]]) -> None:
+    room, hands, limit, now = Room(), Hands(), limit_of(), 1000.0
+    seated: list[Seat] = []
+    away: list[Seat] = []
+    for move, pause in moved:
+        now += pause
+        if move == "sit":
+            seated.append(Seat(room, BIG, weight=1, now=now, hands=hands))
+        elif move == "back" and away:
+            away[0].back(now)
+            seated.append(away.pop(0))
+        elif move == "lend" and seated:
+            seated[0].lend(now)
+            away.append(seated.pop(0))
+        elif move == "end" and seated:
+            seated.pop().give_up(now)
+        elif move == "widen" and seated:
+            seated.pop(0).widen(3, now)
+        hands.look(limit, now)
+        assert hands._count == len(seated)
+        assert hands._spent(now) >= -1e-6
+        assert 16 <= limit.value <= 2048

@@ -1,10 +1,12 @@
 """The batcher: each gets its own answer, floods share a flush, and poison harms nobody else."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import pytest
 
+from gateway.domain import limits
 from gateway.domain.errors import Overloaded, Unavailable
 from gateway.drivers.batching import Batcher
 
@@ -173,6 +175,37 @@ async def test_drain_waits_for_all_that_was_submitted() -> None:
     office.door.set()
     await draining
     assert [future.result() for future in submitted] == ["A", "B", "C"]
+
+
+async def test_results_are_handed_out_a_few_in_each_turn_of_the_loop() -> None:
+    few, flown = limits.HANDED_OUT_ITEMS_MAX, asyncio.Event()
+
+    async def flush(items: Sequence[int]) -> Sequence[int]:
+        flown.set()
+        return items
+
+    batcher = Batcher(flush, items_max=10 * few, queue_items_max=10 * few)
+    submitted = [batcher.submit(number) for number in range(3 * few)]
+    await flown.wait()
+    answered = []
+    while not submitted[-1].done():
+        answered.append(sum(future.done() for future in submitted))
+        await turn()
+    # In order, and the last of them only when the loop has turned for the others.
+    assert max(b - a for a, b in itertools.pairwise([*answered, len(submitted)])) <= few
+    assert await asyncio.gather(*submitted) == list(range(3 * few))
+
+
+async def test_what_flies_meanwhile_is_answered_after_those_before_it() -> None:
+    few = limits.HANDED_OUT_ITEMS_MAX
+    batcher = Batcher(Office().flush, items_max=3 * few, queue_items_max=10 * few)
+    heard: list[int] = []
+    submitted = [batcher.submit(f"{number}") for number in range(7 * few)]
+    for number, future in enumerate(submitted):
+        future.add_done_callback(lambda _, number=number: heard.append(number))
+    await batcher.drain()
+    await turn()
+    assert heard == list(range(7 * few))
 
 
 async def test_drain_of_an_idle_batcher_returns() -> None:
