@@ -97,6 +97,7 @@ class Lanes:
         self._offers = offers
         self._calls_max = calls_max
         self._ways: dict[tuple[str, Lane], _Way] = {}
+        self._creating: dict[str, _Way] = {}  # of these the ones that every new payment asks about
 
     def objection(self, merchant: int | None) -> str | None:
         """Say in one word why no channel would serve one more new payment well; None: one would.
@@ -105,7 +106,7 @@ class Lanes:
         """
         now, word = self._now(), None
         for channel in self._offers(PLATFORM if merchant is None else merchant):
-            way = self._ways.get((channel, Lane.CREATE))
+            way = self._creating.get(channel)
             if way is None or way.admits(merchant, now):
                 return None
             is_full = way.breaker.admits(now) or word == "channels_full"
@@ -117,10 +118,12 @@ class Lanes:
 
         A half open breaker lets its probes through, so it shuts nobody out who may be one.
         """
-        way = self._ways.get((channel, Lane.CREATE))
-        if way is None or way.admits(merchant, self._now()):
+        way = self._creating.get(channel)
+        if way is None:
             return None
-        return "lane" if way.breaker.admits(self._now()) else "breaker"
+        if not way.breaker.is_closed and not way.breaker.admits(self._now()):
+            return "breaker"
+        return None if way.room.admits(merchant, limit=way.limit.value) else "lane"
 
     @contextmanager
     def place(self, routed: Routed) -> Iterator[None]:
@@ -185,4 +188,6 @@ class Lanes:
         way = self._ways.get((channel, lane))
         if way is None:
             way = self._ways[channel, lane] = _Way(self._calls_max[lane.value])
+            if lane is Lane.CREATE:
+                self._creating[channel] = way
         return way

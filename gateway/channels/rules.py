@@ -56,9 +56,14 @@ class Breaker:
         self._until = 0.0
         self._probes = self._well = 0
 
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it lets every call through, whatever the time."""
+        return self._opened == 0
+
     def state(self, now: float) -> State:
         """Say what it does now."""
-        if self._opened == 0:
+        if self.is_closed:
             return State.CLOSED
         return State.OPEN if now < self._until else State.HALF_OPEN
 

@@ -54,15 +54,20 @@ class Quotas:
 
     def wait_seconds(self, channel: str, terms: ChannelTerms, now: datetime) -> int:
         """Say after how many seconds the contract allows one more payment; 0: it does now."""
-        had = self._summed[channel] + self._fresh[channel] if self._day == now.date() else 0
-        if terms.per_day is not None and had >= terms.per_day:
+        if terms.per_day is not None and self._had(channel, now) >= terms.per_day:
             midnight = datetime.combine(now.date() + _DAY, time.min, now.tzinfo)
             return ceil((midnight - now).total_seconds())
-        second, counted = self._second
-        if terms.per_second is None or second != int(now.timestamp()):
+        if terms.per_second is None:
             return 0
+        second, counted = self._second
         share = max(1, terms.per_second // self._workers)
-        return 1 if counted[channel] >= share else 0
+        return 1 if second == int(now.timestamp()) and counted[channel] >= share else 0
+
+    def _had(self, channel: str, now: datetime) -> int:
+        """Say how many payments of this day are known."""
+        if self._day != now.date():
+            return 0
+        return self._summed[channel] + self._fresh[channel]
 
     def took(self, channel: str, terms: ChannelTerms, now: datetime) -> None:
         """Count one payment of a channel that has a quota; before it had one, nobody counted."""

@@ -95,8 +95,10 @@ def decide(
         if rule.then == "prefer":
             first = [one for one in ranked if one.channel in rule.channels]
             ranked = first + [one for one in ranked if one.channel not in rule.channels]
-    unspent = (one for one in ranked if one.full != "quota")
-    chosen = min(unspent, key=_how_badly_off, default=None)
+    chosen = next((one for one in ranked if one.full is None and one.health != "sick"), None)
+    if chosen is None:
+        unspent = (one for one in ranked if one.full != "quota")
+        chosen = min(unspent, key=_how_badly_off, default=None)
     return Decision(
         version=stored.version,
         seen=tuple(seen),

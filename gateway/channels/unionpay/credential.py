@@ -1,10 +1,12 @@
 """What a merchant at UnionPay's online platform consists of; all of it is secret to the log."""
 
+from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from gateway.channels.mainland import KeyedCredential
+from gateway.channels.unionpay.signing import certificate
 
 OFFICIAL: Final = "https://gateway.95516.com"
 
@@ -22,6 +24,10 @@ class UnionpayCredential(KeyedCredential, frozen=True, kw_only=True):
     trusted_certificates: Annotated[tuple[str, ...], Meta(min_length=1)]
     common_name: str = "中国银联股份有限公司"
     base_url: str = OFFICIAL
+
+    def believes_until(self) -> datetime | None:
+        """Until when one of the authorities is valid that vouch for UnionPay's signatures."""
+        return max(certificate(pem).not_valid_after_utc for pem in self.trusted_certificates)
 
     @property
     def account(self) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from cryptography.x509 import load_pem_x509_certificate
 from msgspec import Struct
 
+from gateway.channels.pem import public_rsa_key
 from gateway.channels.port import KeysRefused
 from gateway.channels.wechat.signing import Sealed, opened
 
@@ -44,12 +45,13 @@ def read(body: bytes, apiv3_keys: Iterable[bytes], now: datetime) -> dict[str, s
     found = {}
     try:
         for told in _decode(body).data:
-            pem = opened(keys, told.encrypt_certificate)
-            certificate = load_pem_x509_certificate(pem)
+            pem = opened(keys, told.encrypt_certificate).decode()
+            certificate = load_pem_x509_certificate(pem.encode())
             if int(told.serial_no, 16) != certificate.serial_number:
                 raise KeysRefused("a certificate has another serial number")
+            public_rsa_key(pem)
             if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
-                found[told.serial_no] = pem.decode()
+                found[told.serial_no] = pem
     except (msgspec.DecodeError, ValueError):
         raise KeysRefused("unreadable") from None
     if not found:

@@ -98,6 +98,15 @@ def test_a_notice_that_the_provider_recorded_is_signed_as_we_compute(tmp_path: P
     assert fake.text_of(said) == signature_base(said), "the rules as our counterpart has them"
 
 
+def test_an_account_believes_as_long_as_one_of_its_authorities_is_valid() -> None:
+    known = fake.certified("authority"), fake.certified("authority", days=-1)
+    for trusted, days in ((known, 30), (known[1:], -1)):
+        account = replace(fake.credential("https://pay.example"), trusted_certificates=trusted)
+        until = account.believes_until()
+        assert until is not None
+        assert round((until - NOW) / timedelta(days=1)) == days
+
+
 def test_an_order_carries_the_time_of_its_number(channel: UnionpayChannel) -> None:
     at = datetime(2026, 4, 30, 16, 0, 1, tzinfo=UTC)
     ask = replace(ASK, number=number_at(at), expires_at=at + timedelta(minutes=5))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from msgspec.structs import replace
 
 from gateway.channels.port import KeysRefused, TellsKeys
@@ -18,6 +19,7 @@ YEARS = timedelta(days=5 * 365)
 OLD = certificate(0xA1, begins=NOW - YEARS + timedelta(days=30))
 NEW = certificate(0xB2, begins=NOW - timedelta(days=1), key=fake.OURS)
 ENDED = certificate(0xC3, begins=NOW - YEARS)
+ELLIPTIC = certificate(0xD4, begins=NOW, key=generate_private_key(SECP256R1()))
 LIAR = NEW._replace(serial_no="A1")
 BY_CERTIFICATE = replace(fake.credential("https://pay.example"), platform_keys={})
 
@@ -57,6 +59,7 @@ LIES = {
         answer({"serial_no": "A1", "encrypt_certificate": fake.sealed("PEM?")}),
         "unreadable",
     ),
+    "a key of another kind": (answer(ELLIPTIC.told()), "unreadable"),
     "nothing that is valid": (answer(ENDED.told()), "no certificate"),
     "nothing": (answer(body='{"data": []}'), "no certificate"),
     "no JSON": (answer(body="<html>"), "unreadable"),

@@ -56,6 +56,7 @@ class FakeRest:
     def __init__(self) -> None:
         self.slow_answers = asyncio.Event()
         self.time = NOON
+        self.learned: list[str] = []
 
     def now(self) -> datetime:
         return self.time
@@ -74,8 +75,8 @@ class FakeRest:
     async def post(self, answered: Answered) -> Posted:
         return Posted(answered.opened.standing, b"")
 
-    def learn_end(self, _answered: Answered) -> None:
-        pass
+    def learn_end(self, answered: Answered) -> None:
+        self.learned.append(answered.opened.attempt.id)
 
 
 def desk_of(queue: FakeQueue, rest: FakeRest) -> Desk:
@@ -97,6 +98,7 @@ async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> N
     rest.slow_answers.set()
     await attempts.landed()
     assert sorted(queue.seen) == [*SLOW, *QUICK]
+    assert sorted(rest.learned) == [*SLOW, *QUICK], "the router hears what became of each"
 
 
 async def test_nobody_asks_beyond_the_lease(caplog: pytest.LogCaptureFixture) -> None:
