@@ -1,15 +1,19 @@
 """The box of raw notices: what a channel told us is durable before anybody reads it."""
 
 import asyncio
+import math
 import re
+import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from gateway.domain import identity, limits
+from gateway.domain.errors import FloodgateError, Unavailable
 from gateway.domain.identity import PLATFORM, merchant_number, uuid_of
 from gateway.drivers.batching import Batcher
 from gateway.drivers.clock import Clock
@@ -75,34 +79,40 @@ class KeptNotice(Struct, frozen=True):
     received_at: datetime
 
 
-class NoticeBox:
-    """Keeps notices in batches; it is never closed to a channel because we are busy.
+class _Waiting(NamedTuple):
+    """A notice that waits to be kept, since a time of the loop's clock."""
 
-    Whoever finds it full waits, and his connection with him.  What nobody has signed waits by
-    itself and comes in at a pace, so that a flood of it holds up no notice that is a channel's.
+    since: float
+    notice: KeptNotice
+
+
+class NoticeBox:
+    """Keeps notices as they come, in batches; it is never closed to a channel because we are busy.
+
+    Nobody reads a notice before it is kept, so a stranger's cost as much as a channel's until then.
+    Therefore a flush carries few, whatever their size, and each peer has only so many on their way:
+    whoever sends more waits for himself, and his connections with him.  Once they are kept, strays
+    are answered at a pace, so that whoever floods us with them comes back no quicker.
     """
 
     def __init__(self, postgres: Postgres, clock: Clock) -> None:
         self._postgres = postgres
         self._clock = clock
-        self._keeping: Batcher[tuple[Any, ...], None] = Batcher(
+        self._keeping: Batcher[_Waiting, None] = Batcher(
             self._keep_batch,
-            items_max=limits.LEDGER_BATCH_ITEMS_MAX,
-            queue_items_max=limits.NOTICES_WAITING_MAX,
-        )
-        self._keeping_strays: Batcher[tuple[Any, ...], None] = Batcher(
-            self._keep_strays,
-            items_max=limits.STRAYS_WAITING_MAX,
-            queue_items_max=limits.STRAYS_WAITING_MAX,
+            items_max=limits.NOTICES_BATCH_ITEMS_MAX,
+            queue_items_max=sys.maxsize,
         )
         self._filing: Batcher[tuple[KeptNotice, str], None] = Batcher(
             self._file_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
-            queue_items_max=limits.NOTICES_WAITING_MAX,
+            queue_items_max=sys.maxsize,
         )
-        self._room = asyncio.Semaphore(limits.NOTICES_WAITING_MAX)
-        self._stray_room = asyncio.Semaphore(limits.STRAYS_WAITING_MAX)
-        self._filing_room = asyncio.Semaphore(limits.NOTICES_WAITING_MAX)
+        self._rooms: weakref.WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
+        )
+        self._lost_at = -math.inf
+        self._next_stray_at = -math.inf
 
     def arrived(
         self, channel: str, owner: int, headers: Mapping[str, str], body: bytes
@@ -116,37 +126,40 @@ class NoticeBox:
             self._clock.mint("ntc", PLATFORM), channel, owner, words, body, self._clock.now()
         )
 
-    async def keep(self, notice: KeptNotice, *, believed: bool) -> None:
-        """Make a notice durable; waits while there is no room for it."""
-        row = (
-            PLATFORM,
-            uuid_of(notice.id),
-            notice.channel,
-            notice.owner,
-            notice.received_at,
-            _encode(notice.headers),
-            notice.body,
-        )
-        if believed:
-            async with self._room:
-                await self._keeping.submit(row)
-        else:
-            async with self._stray_room:
-                await self._keeping_strays.submit(row)
+    async def keep(self, notice: KeptNotice, peer: str) -> None:
+        """Make a notice durable; waits while there is no room for more of this peer's.
 
-    async def _keep_batch(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[None]:
-        await self._postgres.write(_KEEP, *zip(*rows, strict=True))
-        return [None] * len(rows)
+        Only when PostgreSQL does not answer it raises: `Unavailable`, or `InDoubt`.
+        """
+        waiting = _Waiting(asyncio.get_running_loop().time(), notice)
+        whose = (peer, notice.channel)
+        room = self._rooms.setdefault(whose, asyncio.Semaphore(limits.NOTICES_OF_PEER_MAX))
+        async with room:
+            await self._keeping.submit(waiting)
 
-    async def _keep_strays(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[None]:
-        await self._keep_batch(rows)
-        await asyncio.sleep(len(rows) / limits.STRAYS_PER_SECOND_MAX)
-        return [None] * len(rows)
+    async def _keep_batch(self, batch: Sequence[_Waiting]) -> Sequence[Exception | None]:
+        """Keep those who have not waited already for a database that is away: it is told them."""
+        rows = [_row(waiting.notice) for waiting in batch if waiting.since > self._lost_at]
+        if rows:
+            try:
+                columns = zip(*rows, strict=True)
+                await self._postgres.write(_KEEP, *columns, seconds=limits.NOTICE_KEEP_SECONDS)
+            except FloodgateError:
+                self._lost_at = asyncio.get_running_loop().time()
+                raise
+        away = Unavailable("PostgreSQL does not answer")
+        return [None if waiting.since > self._lost_at else away for waiting in batch]
+
+    async def hold_up(self) -> None:
+        """Let whoever sent a stray wait until its turn among strays comes, but not for ever."""
+        now = asyncio.get_running_loop().time()
+        pace, most = 1 / limits.STRAYS_PER_SECOND_MAX, limits.STRAY_SECONDS_MAX
+        self._next_stray_at = min(max(self._next_stray_at, now - 1.0) + pace, now + most)
+        await asyncio.sleep(self._next_stray_at - now)
 
     async def done(self, notice: KeptNotice, result: str) -> None:
         """Note down what became of a notice."""
-        async with self._filing_room:
-            await self._filing.submit((notice, result))
+        await self._filing.submit((notice, result))
 
     async def _file_batch(self, batch: Sequence[tuple[KeptNotice, str]]) -> Sequence[None]:
         now = self._clock.now()
@@ -183,6 +196,18 @@ def numbers_in(body: bytes) -> list[str]:
     """Give the first few numbers in a notice that are made like those of our attempts."""
     found = dict.fromkeys(number.decode() for number in _OUR_NUMBER.findall(body))
     return list(found)[: limits.NOTICE_NUMBERS_MAX]
+
+
+def _row(notice: KeptNotice) -> tuple[Any, ...]:
+    return (
+        PLATFORM,
+        uuid_of(notice.id),
+        notice.channel,
+        notice.owner,
+        notice.received_at,
+        _encode(notice.headers),
+        notice.body,
+    )
 
 
 def _spelt(text: str) -> str:

@@ -40,13 +40,21 @@ RETURNING id
 
 
 async def forget_refused(postgres: Postgres, now: datetime) -> int:
-    """Delete a batch of the refused notices that are too old or too many; says how many."""
+    """Delete the refused notices that are too old or too many; says how many.
+
+    A flood of them brings more than one batch at a time, so this goes on while there are more.
+    """
     before = now - timedelta(days=limits.REFUSED_NOTICE_KEEP_DAYS)
-    rows = await postgres.write(
-        _FORGET_REFUSED,
-        PLATFORM,
-        uuid_floor(int(before.timestamp() * 1000)),
-        limits.REFUSED_NOTICES_MAX,
-        limits.RETENTION_BATCH_ITEMS_MAX,
-    )
-    return len(rows)
+    gone = 0
+    for _ in range(limits.REFUSED_BATCHES_MAX):
+        rows = await postgres.write(
+            _FORGET_REFUSED,
+            PLATFORM,
+            uuid_floor(int(before.timestamp() * 1000)),
+            limits.REFUSED_NOTICES_MAX,
+            limits.RETENTION_BATCH_ITEMS_MAX,
+        )
+        gone += len(rows)
+        if len(rows) < limits.RETENTION_BATCH_ITEMS_MAX:
+            break
+    return gone

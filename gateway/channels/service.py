@@ -1,6 +1,5 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
-import logging
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -16,8 +15,6 @@ from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import words_of
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened, Routed
 from gateway.drivers.clock import Clock
-
-logger: Final = logging.getLogger(__name__)
 
 # All that a merchant hears of a credential that is missing or wrong.
 _UNAVAILABLE: Final = "channel_unavailable"
@@ -60,17 +57,6 @@ class Channels:
             else:
                 return notice, account
         raise refusal
-
-    def believes(self, kept: KeptNotice) -> bool:
-        """Tell whether a notice is its channel's, whatever else a look at it brings about."""
-        try:
-            notice, _ = self.read_notice(kept)
-            return notice.outcome.is_clean
-        except NoticeRefused:
-            return False
-        except Exception as error:  # noqa: BLE001 - it is kept first, and fails when it is served
-            logger.warning("a notice of %s cannot be read: %s", kept.channel, type(error).__name__)
-            return False
 
     def place(self, routed: Routed) -> AbstractContextManager[None]:
         """Keep a place at the channel for a new payment; `Problem` 503 when there is none."""

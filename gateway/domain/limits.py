@@ -178,11 +178,14 @@ CHECK_GIVE_UP_SECONDS = 3 * 24 * 3600
 # Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
 NOTICE_KEEP_SECONDS = 3.0
 NOTICE_LEFT_SECONDS = 5
-# Nobody is turned away: who finds no room waits for it.  What nobody signed has a little room of
-# its own, and a pace of each worker at which retention keeps up with deleting it.
-NOTICES_WAITING_MAX = 4096
-STRAYS_WAITING_MAX = 16
+# Nobody is turned away: who finds no room waits for it.  A flush carries few, for each of them may
+# be as large as a body is, and a peer fills no more than one.
+NOTICES_BATCH_ITEMS_MAX = 64
+NOTICES_OF_PEER_MAX = 64
+# Of what nobody signed a worker answers so many in a second, at which pace retention keeps up with
+# deleting it, unless somebody has waited for so long.
 STRAYS_PER_SECOND_MAX = 200
+STRAY_SECONDS_MAX = 5.0
 # A refused notice is told where it names an attempt, but anybody can send one.
 NOTICE_NUMBERS_MAX = 3
 REFUSED_NOTICES_TOLD_MAX = 20
@@ -230,6 +233,7 @@ HISTORY_KEEP_DAYS = 400
 # Each worker looks at so many rows of each table in a second, and rests at its end.
 RETENTION_BATCH_ITEMS_MAX = 1000
 RETENTION_PAUSE_SECONDS = 1.0
+REFUSED_BATCHES_MAX = 20
 RETENTION_REST_SECONDS = 600
 
 # Stopping: SIGTERM finishes what began within this time.
@@ -261,8 +265,10 @@ assert KEY_KEEP_DAYS * 24 * 3600 > ANSWER_KEEP_SECONDS, "PostgreSQL remembers wh
 assert KEY_KEEP_DAYS * 24 * 3600 > EXPIRY_SECONDS_MAX, "a payment's key outlives its open time"
 assert 2 * sum(WEBHOOK_TRY_WAIT_SECONDS) < DELIVERY_KEEP_DAYS * 24 * 3600, "tries end long before"
 assert REFUSED_NOTICE_KEEP_DAYS < NOTICE_KEEP_DAYS < HISTORY_KEEP_DAYS, "the raw goes first"
+assert NOTICES_OF_PEER_MAX <= NOTICES_BATCH_ITEMS_MAX, "each flush has room for another peer"
+assert STRAY_SECONDS_MAX < DRAIN_SECONDS, "whoever is held up is answered when a worker stops"
 assert STRAYS_PER_SECOND_MAX * 4 < RETENTION_BATCH_ITEMS_MAX / RETENTION_PAUSE_SECONDS, (
-    "one worker forgets what four gateways let in"
+    "one worker forgets what four gateways answer"
 )
 assert DRAIN_SECONDS < MINTED_WITHIN_SECONDS, "whatever waits mints its id before it is cut off"
 assert PAGE_ITEMS_MAX < PAGE_WALK_ITEMS_MAX, "a page fits into one walk"

@@ -4,7 +4,6 @@ A notice addresses an attempt, never a payment, and is weighed by the same rules
 duplicates, reordering and a notice that is quicker than the answer need nothing of their own.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -14,8 +13,7 @@ from gateway.channels.notices import REFUSED, KeptNotice
 from gateway.channels.port import Notice, NoticeRefused
 from gateway.channels.registry import Account
 from gateway.channels.remarks import said
-from gateway.domain import limits
-from gateway.domain.errors import FloodgateError, InDoubt, Problem
+from gateway.domain.errors import FloodgateError, InDoubt, Problem, Unavailable
 from gateway.domain.identity import PLATFORM, is_id, merchant_number, public, uuid_of
 from gateway.domain.payment import Fact
 from gateway.domain.refund import RefundStanding
@@ -31,12 +29,13 @@ _STRANGE: Final = frozenset({Fact.CONFLICTED, Fact.PAID_AGAIN})
 _TAKEN: Final = Answer(200, b'{"status":"taken"}')
 
 
-async def take_notice(address: str, headers: Mapping[str, str], body: bytes, desk: Desk) -> Answer:
-    """Serve one notice; whatever happens after it is kept, it is not lost.
+async def take_notice(
+    address: str, headers: Mapping[str, str], body: bytes, *, peer: str, desk: Desk
+) -> Answer:
+    """Serve one notice: it is durable before anybody reads it, and then it is not lost.
 
-    It is looked at before that only to know among whom it waits: nobody acts on what it says.
     `address` names a channel of the platform, or a channel and the merchant whose own account is
-    there: `stripe`, `stripe/mer_…`.
+    there: `stripe`, `stripe/mer_…`.  `peer` is where the connection comes from.
     """
     channel, slash, merchant = address.partition("/")
     is_named = is_id(merchant, "mer") and merchant_number(merchant) != PLATFORM
@@ -45,12 +44,15 @@ async def take_notice(address: str, headers: Mapping[str, str], body: bytes, des
         raise Problem("not_found", "There is no such channel.")
     notice = desk.notices.arrived(channel, owner, headers, body)
     try:
-        async with asyncio.timeout(limits.NOTICE_KEEP_SECONDS):
-            await desk.notices.keep(notice, believed=desk.channels.believes(notice))
-    except (TimeoutError, InDoubt):
+        await desk.notices.keep(notice, peer)
+    except (Unavailable, InDoubt):
         # Kept or not, the channel sends it again, and a second one does nothing.
         raise Problem("unavailable", "This notice may not be kept; send it again.") from None
-    return await serve_notice(notice, desk)
+    try:
+        return await serve_notice(notice, desk)
+    except Exception:
+        await desk.notices.hold_up()
+        raise
 
 
 async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:

@@ -30,6 +30,7 @@ class Asked(Struct, frozen=True):
 
     `body` is empty where it has to be read yet.  `came_at` is when its last bytes came, in seconds
     of the monotonic clock; `prefer` what its first Prefer header says (RFC 7240), or nothing.
+    `peer` is where the connection comes from, told where somebody asks for it.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Asked(Struct, frozen=True):
     prefer: str
     came_at: float
     body: bytes = b""
+    peer: str = ""
 
 
 def read_whole(data: bytes, came_at: float) -> Asked | None:

@@ -179,7 +179,12 @@ class ApiServer(web.Server):
         else:
             prefer = request.headers.get("Prefer", "")
             asked = Asked(
-                request.method, request.raw_path, request.raw_headers, prefer, gate.came_at
+                method=request.method,
+                target=request.raw_path,
+                headers=request.raw_headers,
+                prefer=prefer,
+                came_at=gate.came_at,
+                peer=request.remote or "",
             )
             reply = await self._signed(asked, functools.partial(_body, request))
             response = reply.as_response()
@@ -199,8 +204,11 @@ class ApiServer(web.Server):
             if asked.method == "POST" and path.startswith(_NOTICES):
                 operation = "notice"
                 channel = path.removeprefix(_NOTICES)
+                headers = _lowered(asked.headers)
                 body = asked.body if read is None else await read()
-                answer = await take_notice(channel, _lowered(asked.headers), body, self._desk)
+                answer = await take_notice(
+                    channel, headers, body, peer=asked.peer, desk=self._desk
+                )
             else:
                 self._refuse_elsewhere(path)
                 received = Received(

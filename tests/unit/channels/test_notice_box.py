@@ -8,6 +8,7 @@ import pytest
 
 from gateway.channels.notices import KeptNotice, NoticeBox, numbers_in
 from gateway.domain import limits
+from gateway.domain.errors import InDoubt, Unavailable
 from gateway.domain.identity import PLATFORM, mint, uuid_of
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Row
@@ -19,11 +20,15 @@ class SlowDatabase:
     def __init__(self) -> None:
         self.batches: list[Sequence[bytes]] = []
         self.turn = asyncio.Semaphore(0)
+        self.is_away = False
 
-    async def write(self, sql: str, *columns: Any) -> Sequence[Row]:
-        if "INSERT INTO notice" in sql:
-            self.batches.append(columns[-1])
-            await self.turn.acquire()
+    async def write(self, sql: str, *columns: Any, seconds: float) -> Sequence[Row]:
+        assert "INSERT INTO notice" in sql
+        assert seconds == limits.NOTICE_KEEP_SECONDS
+        self.batches.append(columns[-1])
+        await self.turn.acquire()
+        if self.is_away:
+            raise InDoubt("a write was not answered")
         return []
 
     def let(self, batches: int) -> None:
@@ -40,66 +45,87 @@ def database() -> SlowDatabase:
 
 
 @pytest.fixture
-def box(database: SlowDatabase, monkeypatch: pytest.MonkeyPatch) -> NoticeBox:
-    monkeypatch.setattr(limits, "STRAYS_PER_SECOND_MAX", 10**9)
+def box(database: SlowDatabase) -> NoticeBox:
     return NoticeBox(database, Clock())  # type: ignore[arg-type]  # a fake
 
 
-def keeping(box: NoticeBox, body: bytes, *, believed: bool) -> "asyncio.Task[None]":
+def keeping(box: NoticeBox, body: bytes, peer: str) -> "asyncio.Task[None]":
     notice = box.arrived("simulator", PLATFORM, {}, body)
-    return asyncio.create_task(box.keep(notice, believed=believed))
+    return asyncio.create_task(box.keep(notice, peer))
 
 
 async def test_nobody_is_turned_away(box: NoticeBox, database: SlowDatabase) -> None:
-    """More than any queue of ours holds; each waits, and each is kept once."""
-    crowd = 3 * limits.NOTICES_WAITING_MAX
-    assert crowd < limits.QUEUE_ITEMS_MAX
-    waiting = [keeping(box, b"%d" % number, believed=True) for number in range(crowd)]
+    """Whatever comes at once; each waits, and each is kept once."""
+    crowd = 12_000
+    waiting = [keeping(box, b"%d" % number, str(number % 50)) for number in range(crowd)]
     database.let(crowd)
     await asyncio.gather(*waiting)
     bodies = [body for batch in database.batches for body in batch]
     assert len(bodies) == len(set(bodies)) == crowd
-    assert max(map(len, database.batches)) <= limits.LEDGER_BATCH_ITEMS_MAX
+    assert max(map(len, database.batches)) <= limits.NOTICES_BATCH_ITEMS_MAX
 
 
-async def test_a_flood_of_strangers_holds_up_no_channel(
-    box: NoticeBox, database: SlowDatabase
-) -> None:
-    flood = [keeping(box, b"stray", believed=False) for _ in range(5000)]
+async def test_whoever_floods_us_waits_for_himself(box: NoticeBox, database: SlowDatabase) -> None:
+    flood = [keeping(box, b"stray", "192.0.2.1") for _ in range(5000)]
     await asyncio.sleep(0)
-    real = keeping(box, b"real", believed=True)
+    real = keeping(box, b"real", "192.0.2.2")
     await asyncio.sleep(0)
-    # The database has had its first batch of either, and answers both.
-    database.let(2)
+    # What is under way, what the flood had in line before us, and ours.
+    database.let(3)
     await real
-    assert database.kept(b"stray") <= 2 * limits.STRAYS_WAITING_MAX
-    for task in flood:
-        task.cancel()
+    assert database.kept(b"stray") <= 3 * limits.NOTICES_BATCH_ITEMS_MAX
     database.let(5000)
-    await asyncio.gather(*flood, return_exceptions=True)
-
-
-async def test_of_strangers_only_a_few_are_on_their_way(
-    box: NoticeBox, database: SlowDatabase
-) -> None:
-    flood = [keeping(box, b"stray", believed=False) for _ in range(500)]
-    database.let(500)
     await asyncio.gather(*flood)
-    assert database.kept(b"stray") == 500
-    assert max(map(len, database.batches)) <= limits.STRAYS_WAITING_MAX
+    assert database.kept(b"stray") == 5000
 
 
 async def test_whoever_gives_up_leaves_his_room_to_the_next(
     box: NoticeBox, database: SlowDatabase
 ) -> None:
-    crowd = [keeping(box, b"gone", believed=False) for _ in range(100)]
+    crowd = [keeping(box, b"gone", "192.0.2.1") for _ in range(1000)]
     await asyncio.sleep(0)
     for task in crowd:
         task.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
-    database.let(100)
-    await keeping(box, b"next", believed=False)
+    database.let(1000)
+    await keeping(box, b"next", "192.0.2.1")
     assert database.kept(b"next") == 1
+
+
+async def test_nobody_waits_twice_for_a_database_that_is_away(
+    box: NoticeBox, database: SlowDatabase
+) -> None:
+    """One flush finds out that it is away; the line hears so at once, and later ones try again."""
+    database.is_away = True
+    crowd = [keeping(box, b"early", "192.0.2.1") for _ in range(1000)]
+    await asyncio.sleep(0)
+    database.let(1)
+    told = await asyncio.gather(*crowd, return_exceptions=True)
+    assert {type(error) for error in told} == {InDoubt, Unavailable}
+    assert len(database.batches) == 1
+    database.is_away = False
+    database.let(1)
+    await keeping(box, b"late", "192.0.2.1")
+    assert database.kept(b"late") == 1
+
+
+async def test_strays_are_answered_at_a_pace_and_nobody_waits_for_ever(
+    box: NoticeBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("gateway.channels.notices.asyncio.sleep", sleep)
+    most, burst = limits.STRAY_SECONDS_MAX, limits.STRAYS_PER_SECOND_MAX
+    for _ in range(burst // 2):
+        await box.hold_up()
+    assert max(waits) <= 0, "a few wait for nothing"
+    for _ in range(int(burst * (most + 2))):
+        await box.hold_up()
+    assert most - 0.1 < waits[-1] <= most
+    assert sorted(waits[burst : 2 * burst]) == waits[burst : 2 * burst], "each after the other"
 
 
 OURS = "019de368f6007af780000007e3c59e70"
