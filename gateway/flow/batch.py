@@ -19,7 +19,7 @@ from gateway.flow.desk import Desk
 from gateway.flow.once import once
 from gateway.flow.pay import CREATED, pay
 from gateway.flow.refusal import refusal
-from gateway.idempotency.rules import key_of
+from gateway.idempotency.rules import fingerprint_of, key_of
 
 # Refusals after which the same item may still be served: while there are such the batch is no
 # answer to keep, so that the very same batch goes on where it stood.
@@ -44,28 +44,42 @@ async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
     return await desk.idempotency.settle(claimed, answer)
 
 
-def _read(claimed: Claimed, desk: Desk) -> Iterator[Matched | Problem]:
-    """Read the items in their order; a key that stands earlier in the request is taken."""
+def _read(claimed: Claimed, desk: Desk) -> Iterator[Matched | Problem | int]:
+    """Read the items in their order.
+
+    One that stands there already, key and all, is told as the place of the first; a key that stands
+    there for something else is taken.
+    """
     batch = claimed.matched
     assert isinstance(batch.command, CreatePayments)
-    taken = {claimed.key}
-    for raw in batch.command.payments:
+    taken = {claimed.key: (-1, batch)}
+    for place, raw in enumerate(batch.command.payments):
         try:
             matched = desk.match.item(batch, bytes(raw))
             key = key_of(matched.verified.idempotency_key)
         except Problem as problem:
             yield problem
             continue
-        yield matched if key not in taken else _key_stands_twice()
-        taken.add(key)
+        first, other = taken.setdefault(key, (place, matched))
+        if first == place:
+            yield matched
+        elif fingerprint_of(other.verified) == fingerprint_of(matched.verified):
+            yield first
+        else:
+            yield _key_stands_twice()
 
 
-async def _pay_each(items: Iterator[Matched | Problem], desk: Desk) -> Sequence[Answer | Problem]:
+async def _pay_each(
+    items: Iterator[Matched | Problem | int], desk: Desk
+) -> Sequence[Answer | Problem]:
     """Begin a few at a time, so that everybody else's answers are heard between them."""
-    paying = []
+    paying: list[asyncio.Task[Answer | Problem]] = []
     async with asyncio.TaskGroup() as group:
         for number, item in enumerate(items, start=1):
-            paying.append(group.create_task(_pay_one(item, desk)))
+            if isinstance(item, int):
+                paying.append(paying[item])
+            else:
+                paying.append(group.create_task(_pay_one(item, desk)))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
     return [payment.result() for payment in paying]
@@ -111,6 +125,6 @@ def _is_taken(result: Answer) -> bool:
 def _key_stands_twice() -> Problem:
     return Problem(
         "idempotency_key_reused",
-        "This key stands earlier in the same batch, or is the key of the batch itself.",
+        "This key stands in the same batch for another payment, or is the key of the batch itself.",
         param="idempotency_key",
     )

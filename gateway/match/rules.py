@@ -16,11 +16,14 @@ from gateway.domain.errors import Problem
 from gateway.domain.money import EXPONENTS
 from gateway.domain.payment import CreatePayment, KeyedPayment, WechatMethod
 
-_PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`")
+_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY: Final = b'"idempotency_key"'
 _MEMBER: Final = re.compile(rb'[ \t\n\r]*:[ \t\n\r]*"(?:[^"\\]|\\.)*"[ \t\n\r]*([,}])')
+_BROKEN_AT: Final = re.compile(r"\(byte ([0-9]+)\)")
+# A member of the outermost object whose value has begun.
+_BEGUN: Final = re.compile(rb'[^{}]*\{[^{}]*"([A-Za-z0-9_]+)"[ \t\n\r]*:[^{}\[\]",:]*')
 _SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
@@ -36,8 +39,8 @@ def decode_batch(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     command = _decode(body, decoder)
     try:
         _refuse_twice(_PAIRS.decode(body.decode(errors="replace")))
-    except RecursionError:
-        raise _malformed() from None
+    except RecursionError as error:
+        raise _malformed(error, body) from None
     return command
 
 
@@ -73,14 +76,18 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     try:
         command: Struct = decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _malformed() from None
+        raise _wrong_field(str(error), "body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error, body) from None
     return command
 
 
-def _malformed() -> Problem:
-    return Problem("json_malformed", "The body is not one JSON object in UTF-8.")
+def _malformed(error: Exception, body: bytes) -> Problem:
+    """Name the member whose value cannot be read (`NaN`, `01`), or else the body."""
+    place = _BROKEN_AT.search(str(error))
+    begun = _BEGUN.fullmatch(body, 0, int(place[1])) if place else None
+    param = _shown(begun[1].decode(), "body") if begun else "body"
+    return Problem("json_malformed", "The body is not one JSON object in UTF-8.", param=param)
 
 
 def refuse_unfit(command: Struct, now: datetime) -> None:
@@ -121,7 +128,7 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
         )
     except (ValueError, UnicodeDecodeError):
         raise Problem("request_malformed", "The query cannot be read.") from None
-    _refuse_twice(pairs)
+    _refuse_twice(pairs, "query")
     numbers = {field.name for field in fields(command) if isinstance(field.default, int)}
     given = {
         name: int(text) if name in numbers and _DIGITS.fullmatch(text) else text
@@ -130,15 +137,17 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
     try:
         return msgspec.convert(given, command)
     except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
+        raise _wrong_field(str(error), "query") from None
 
 
-def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_twice(pairs: Sequence[tuple[str, Any]], whole: str = "body") -> dict[str, Any]:
     seen = dict(pairs)
     if len(seen) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise Problem("field_invalid", "A field is given more than once.", param=_shown(twice))
+        raise Problem(
+            "field_invalid", "A field is given more than once.", param=_shown(twice, whole)
+        )
     return seen
 
 
@@ -148,7 +157,7 @@ _ONCE: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)
 _PAIRS: Final = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
 
 
-def _wrong_field(message: str) -> Problem:
+def _wrong_field(message: str, whole: str) -> Problem:
     """Turn msgspec's sentence into a problem with `param`, without repeating any value."""
     place_found = _PLACE.search(message)
     place = place_found.group(1) if place_found else ""
@@ -156,17 +165,20 @@ def _wrong_field(message: str) -> Problem:
     if field_found is not None:
         param = f"{place}.{field_found.group(1)}" if place else field_found.group(1)
         if "unknown" in message:
-            return Problem("field_unknown", "This field is not known.", param=_shown(param))
-        return Problem("field_missing", "This field is required.", param=_shown(param))
+            return Problem("field_unknown", "This field is not known.", param=_shown(param, whole))
+        return Problem("field_missing", "This field is required.", param=_shown(param, whole))
     expected = message.partition(" - at ")[0].partition(", got")[0]
     if expected.startswith("Invalid RFC3339"):
         expected = "It must be an RFC 3339 time with offset"
     elif expected.startswith("Invalid"):
         expected = "The value is not one of those that are offered"
     expected = expected.replace(r"\Z", "$")
-    return Problem("field_invalid", f"{expected}.", param=_shown(place))
+    return Problem("field_invalid", f"{expected}.", param=_shown(place, whole))
 
 
-def _shown(name: str) -> str | None:
-    """Name a parameter only when it looks like one: a name may be somebody's secret, too."""
-    return name if _SHOWN.fullmatch(name) else None
+def _shown(name: str, whole: str) -> str:
+    """Name a parameter only when it looks like one: a name may be somebody's secret, too.
+
+    Else the `whole` is named in which it stands.
+    """
+    return name if _SHOWN.fullmatch(name) else whole

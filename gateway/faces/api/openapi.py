@@ -52,15 +52,12 @@ _ID_DIGITS: Final = "01a206b0c7ff7d22800000015e1f0a80"
 _ALWAYS: Final = (
     *("signature_missing", "signature_malformed", "signature_incomplete", "signature_expired"),
     *("signature_mismatch", "digest_mismatch", "key_unknown", "internal_error", "unavailable"),
-    *("rate_limited", "overloaded"),
+    *("rate_limited", "overloaded", "request_malformed", "body_too_large", "encoding_unsupported"),
 )
 _CARRYING: Final = {
     "nothing": ("field_unknown",),
-    "query": ("request_malformed", "field_unknown", "field_invalid"),
-    "body": (
-        *("request_malformed", "json_malformed", "field_unknown", "field_invalid"),
-        *("body_too_large", "encoding_unsupported"),
-    ),
+    "query": ("field_unknown", "field_invalid"),
+    "body": ("json_malformed", "field_unknown", "field_invalid"),
 }
 _WRITING: Final = (
     *("idempotency_key_missing", "idempotency_key_invalid", "idempotency_key_reused"),
@@ -336,6 +333,7 @@ def _problem() -> _Schema:
             "retry": {"type": "string", "enum": ["same_key", "new_key", "later", "never"]},
             "request_id": {"type": "string"},
             "payment": {"type": "string"},
+            "refund": {"type": "string"},
             "server_time": {"type": "string", "format": "date-time"},
         },
     }
