@@ -206,9 +206,7 @@ class ApiServer(web.Server):
                 channel = path.removeprefix(_NOTICES)
                 headers = _lowered(asked.headers)
                 body = asked.body if read is None else await read()
-                answer = await take_notice(
-                    channel, headers, body, peer=asked.peer, desk=self._desk
-                )
+                answer = await take_notice(channel, headers, body, peer=asked.peer, desk=self._desk)
             else:
                 self._refuse_elsewhere(path)
                 received = Received(
