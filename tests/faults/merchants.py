@@ -126,24 +126,33 @@ class Merchants:
     async def live(self, story: Story, start: float) -> None:
         """Live one story from its hour on."""
         await asyncio.sleep(start + story.at - asyncio.get_running_loop().time())
-        shop = self.shops[story.shop]
-        ends = datetime.now(UTC) + timedelta(seconds=story.open_seconds)
-        body = order(
-            story.token,
-            amount=story.amount,
-            reference=f"order-{story.number}",
-            capture="manual" if story.manual else "automatic",
-            expires_at=ends.isoformat(),
-        )
-        create = self._ask(story, shop, "/v1/payments", body, f"order-{story.number}")
-        await asyncio.gather(
-            *(
-                self.insist(create, impatient=story.is_impatient and twin == 0)
-                for twin in range(story.twins)
-            )
-        )
-        for scene in story.scenes if create.resource is not None else ():
+        create = await self._order(story)
+        for scene in story.scenes:
             await asyncio.gather(*(self._play(create, act) for act in scene))
+
+    async def _order(self, story: Story) -> Asked:
+        """Ask for the story's payment until there is one.
+
+        Where everything was down until the order's time was over nothing was begun: whoever still
+        wants it orders again, with more time.
+        """
+        again = 0
+        while True:
+            name = f"order-{story.number}" + f"-{again}" * bool(again)
+            ends = datetime.now(UTC) + timedelta(seconds=story.open_seconds * (1 + again))
+            body = order(
+                story.token,
+                amount=story.amount,
+                reference=name,
+                capture="manual" if story.manual else "automatic",
+                expires_at=ends.isoformat(),
+            )
+            create = self._ask(story, self.shops[story.shop], "/v1/payments", body, name)
+            impatient = (story.is_impatient and twin == 0 for twin in range(story.twins))
+            await asyncio.gather(*(self.insist(create, impatient=each) for each in impatient))
+            if create.resource is not None:
+                return create
+            again += 1
 
     def _ask(self, story: Story, shop: Shop, path: str, body: Any, key: str) -> Asked:
         asked = Asked(story, shop, path, json.dumps(body).encode(), key)

@@ -28,10 +28,12 @@ _AT_ONCE: Final = 16
 
 _OPEN: Final = """
 SELECT (SELECT count(*) FROM payment WHERE status IN ('processing', 'requires_action'))
-     + (SELECT count(*) FROM refund WHERE status = 'processing')
-     + (SELECT count(*) FROM notice WHERE processed_at IS NULL)
-     + (SELECT count(*) FROM attempt WHERE NOT is_check AND due_at < now() + interval '1 hour')
-     + (SELECT count(*) FROM attempt WHERE is_check AND due_at <= now())
+           AS "open payments",
+       (SELECT count(*) FROM refund WHERE status = 'processing') AS "open refunds",
+       (SELECT count(*) FROM notice WHERE processed_at IS NULL) AS "notices nobody served",
+       (SELECT count(*) FROM attempt WHERE NOT is_check AND due_at < now() + interval '1 hour')
+           AS "attempts to ask about",
+       (SELECT count(*) FROM attempt WHERE is_check AND due_at <= now()) AS "attempts to look at"
 """
 # As if minutes had gone by: whatever was closed is looked at, before anybody looks away.
 _LOOKS: Final = "UPDATE attempt SET due_at = now() WHERE is_check AND due_at IS NOT NULL"
@@ -102,14 +104,23 @@ async def _quiet(stage: Stage, first: str = "SELECT") -> None:
     connection = await asyncpg.connect(stage.settings.database_url)
     await connection.execute(first)
 
-    async def is_quiet() -> bool:
-        if await connection.fetchval(_OPEN) or not stage.postman.is_home:
-            return False
-        # Whatever it is still to book or to notify by itself.
-        return all(payment.due is None for payment in _at_the_acquirer(stage))
+    async def left() -> dict[str, int]:
+        # The last is whatever the acquirer is still to book or to notify by itself.
+        return {
+            **dict(await connection.fetchrow(_OPEN)),
+            "postman on his way": not stage.postman.is_home,
+            "due at the acquirer": sum(each.due is not None for each in _at_the_acquirer(stage)),
+        }
 
-    await until(is_quiet, QUIET_SECONDS)
-    await connection.close()
+    async def is_quiet() -> bool:
+        return not any((await left()).values())
+
+    try:
+        await until(is_quiet, QUIET_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"never quiet: {await left()}") from None
+    finally:
+        await connection.close()
 
 
 def _at_the_acquirer(stage: Stage) -> list[Payment]:
