@@ -90,8 +90,10 @@ SELECT FROM attempt WHERE merchant_id = $1 AND id = $2 AND leased_until > $3
 RELEASE: Final = """
 UPDATE attempt SET leased_until = NULL WHERE merchant_id = $1 AND id = $2 AND leased_until = $3
 """
+# What nobody was to ask about any more is only looked at, or it would be asked about for ever.
 HURRY: Final = """
-UPDATE attempt SET leased_until = NULL, due_at = least(due_at, $4)
+UPDATE attempt
+   SET leased_until = NULL, due_at = least(due_at, $4), is_check = is_check OR due_at IS NULL
  WHERE merchant_id = $1 AND id = $2 AND leased_until = $3
 """
 # Who held the lease gives it back.  When to ask again is the holder's to say only while nobody else

@@ -226,6 +226,24 @@ async def test_who_wants_to_know_is_paced_too_and_asked_for_soon(
     assert await queues[1].lease(asking, NOW + 100 * SECOND) is not None
 
 
+async def test_what_was_over_is_only_looked_at_when_somebody_wants_to_know(
+    database: Any, queues: Sequence[RecoveryQueue]
+) -> None:
+    """Found by a fault run: a payment that had failed was asked about again and again."""
+    ids = await due(database, range(50), "wechat")
+    owner = await opened(database.owner_url)
+    await owner.write("UPDATE attempt SET due_at = NULL WHERE id = $1", uuid_of(ids[0]))
+    await owner.close()
+    while await taken(queues[0]):
+        pass
+    assert await queues[1].lease(leased(ids[0], channel="wechat").attempt, NOW) is None
+    looks: list[bool] = []
+    for step in range(1, 40):
+        due_now = await queues[0].take(NOW + step * SECOND / 4, {})
+        looks += [each.is_check for each in due_now if each.attempt_id == ids[0]]
+    assert looks == [True]
+
+
 async def test_a_worker_whose_clock_was_wrong_stops_nobody_for_long(
     database: Any, queues: Sequence[RecoveryQueue]
 ) -> None:
