@@ -16,10 +16,6 @@ from gateway.channels.simulator.scripts import Letter, Script, Told, Truth
 from gateway.drivers.clock import Clock
 
 _QR_PREFIX: Final = "qr_"
-_FIRST_STATUS: Final = {
-    Truth.WHEN_PAID: Status.REQUIRES_ACTION,
-    Truth.DECLINED: Status.DECLINED,
-}
 
 
 class Refused(Exception):
@@ -163,7 +159,7 @@ class Acquirer:
     def _open(self, order: Order, name: str, script: Script) -> None:
         if not (self._notify_anywhere or is_loopback(order.notify_url)):
             raise Refused(400, "invalid_request")
-        waits = script.truth in {Truth.LATER, Truth.NEVER}
+        waits = script.truth in (Truth.LATER, Truth.NEVER)
         delay_ms = self._delay_ms if script.delay_ms is None else script.delay_ms
         # A million payments share a handful of these words.
         payment = Payment(
@@ -173,7 +169,7 @@ class Acquirer:
             script=sys.intern(name),
             capture=order.capture,
             notify_url=sys.intern(order.notify_url),
-            status=_FIRST_STATUS.get(script.truth, Status.PENDING),
+            status=_first_status(script.truth),
             expires_at=order.expires_at,
             due=self._after(delay_ms) if waits else None,
             code=script.decline,
@@ -196,6 +192,8 @@ class Acquirer:
 
     def _planned_again(self, payment: Payment) -> Payment:
         is_left = payment.again < _script(payment).again
+        if not is_left and payment.due is None:
+            return payment
         return replace(payment, due=self._after(self._delay_ms) if is_left else None)
 
     def _take_again(self, payment: Payment) -> Payment:
@@ -247,11 +245,14 @@ class Acquirer:
 
         One that never comes about is told as a success all the same.
         """
+        letters = _script(payment).notices
+        if not letters:
+            return
         report = replace(_report(payment), transaction=transaction)
         if payment.transaction is None:
             report = replace(report, status=Status.SUCCEEDED)
         message_id = self._books.identify(payment.number, "notice", *_nth(payment))
-        for letter in _script(payment).notices:
+        for letter in letters:
             wrong = letter is Letter.WRONG_AMOUNT
             told = replace(report, amount=payment.amount + 1) if wrong else report
             message = Message(message_id, told)
@@ -260,6 +261,12 @@ class Acquirer:
 
 def _nth(payment: Payment) -> list[str]:
     return [str(payment.again)] if payment.again else []
+
+
+def _first_status(truth: Truth) -> Status:
+    if truth is Truth.WHEN_PAID:
+        return Status.REQUIRES_ACTION
+    return Status.DECLINED if truth is Truth.DECLINED else Status.PENDING
 
 
 def _script(payment: Payment) -> Script:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import random
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ _SENDING_MAX: Final = 64
 _WAITS: Final = (1, 3, 10, 30)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(url: str) -> bool:
     """Tell whether a URL points at this machine by an address or as `localhost`."""
     try:

@@ -25,6 +25,7 @@ from gateway.channels.simulator.books import Books
 from gateway.channels.simulator.entries import Booking
 from gateway.channels.simulator.journal import Journal
 from gateway.channels.simulator.messages import (
+    SIGNATURE,
     TIMESTAMP,
     CaptureOrder,
     Order,
@@ -40,6 +41,8 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 
 _LINES_PER_CHUNK: Final = 1000
+_TIMESTAMP: Final = TIMESTAMP.encode()
+_SIGNATURE: Final = SIGNATURE.encode()
 
 _T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder()
@@ -158,10 +161,12 @@ class _Door:
         raise Refused(404, "no_such_call")
 
     def _verify(self, asked: Asked) -> None:
-        secret, headers = self._config.secret, asked.headers
+        headers = {TIMESTAMP: asked.header(_TIMESTAMP), SIGNATURE: asked.header(_SIGNATURE)}
         subject = f"{asked.method} {asked.target}"
-        fresh = is_fresh(headers.get(TIMESTAMP, ""), self._clock.now())
-        if not (fresh and is_signed(secret, subject, headers=headers, body=asked.body)):
+        fresh = is_fresh(headers[TIMESTAMP], self._clock.now())
+        if not (
+            fresh and is_signed(self._config.secret, subject, headers=headers, body=asked.body)
+        ):
             raise Refused(401, "signature")
 
     def _unsigned(self, asked: Asked, parts: list[str]) -> Told:

@@ -26,8 +26,12 @@ class Asked(Struct, frozen=True):
 
     method: str
     target: str
-    headers: dict[str, str]
+    headers: dict[bytes, bytes]
     body: bytes
+
+    def header(self, name: bytes) -> str:
+        """Read one header; what is no UTF-8 comes as lone surrogates, what is missing is empty."""
+        return self.headers.get(name, b"").decode("utf-8", "surrogateescape")
 
     @property
     def path(self) -> str:
@@ -111,20 +115,18 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a new request."""
-        self._target: list[bytes] = []
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = 0
+        self._target = self._body = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
 
     def on_url(self, part: bytes) -> None:
         """Keep a part of the target."""
-        self._target.append(part)
+        self._target += part
         self._count_head(len(part))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep one header."""
-        key = name.decode("latin-1").lower()
-        self._headers[key] = value.decode("utf-8", "surrogateescape")
+        self._headers[name.lower()] = value
         self._count_head(len(name) + len(value))
 
     def _count_head(self, count: int) -> None:
@@ -134,11 +136,10 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body."""
-        self._body_bytes += len(part)
-        if self._body_bytes > BODY_BYTES_MAX:
+        if len(self._body) + len(part) > BODY_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            self._body.append(part)
+            self._body += part
 
     def on_message_complete(self) -> None:
         """Have the request answered, after those that came before it."""
@@ -147,9 +148,9 @@ class Connection(asyncio.Protocol):
             return
         asked = Asked(
             method=self._parser.get_method().decode(),
-            target=b"".join(self._target).decode("utf-8", "surrogateescape"),
+            target=self._target.decode("utf-8", "surrogateescape"),
             headers=self._headers,
-            body=b"".join(self._body),
+            body=self._body,
         )
         self._waiting.append((asked, self._parser.should_keep_alive()))
         if not self._is_busy:
