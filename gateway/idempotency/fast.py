@@ -26,24 +26,23 @@ _KEEP_MS: Final = limits.ANSWER_KEEP_SECONDS * 1000
 _FINGERPRINT: Final = slice(1, 33)
 
 _SCRIPT: Final = """
-local told = {}
+local told, call = {}, redis.call
 for i, key in ipairs(KEYS) do
     local verb, value, life = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
     told[i] = false
     if verb == 'claim' then
-        told[i] = redis.call('GET', key)
-        if not told[i] then redis.call('SET', key, value, 'PX', life) end
+        told[i] = call('SET', key, value, 'NX', 'GET', 'PX', life)
     elseif verb == 'finish' then
-        local held = redis.call('GET', key) or ''
+        local held = call('GET', key) or ''
         local succeeded = string.sub(held, 1, 1) == 'D' and string.sub(held, 34, 34) == '2'
-        if not succeeded then redis.call('SET', key, value, 'PX', life) end
+        if not succeeded then call('SET', key, value, 'PX', life) end
     elseif verb == 'refuse' then
         local claim = string.sub(value, 1, 41)
-        if redis.call('GET', key) == claim then
-            redis.call('SET', key, string.sub(value, 42), 'PX', life)
+        if call('GET', key) == claim then
+            call('SET', key, string.sub(value, 42), 'PX', life)
         end
-    elseif redis.call('GET', key) == value then
-        redis.call('DEL', key)
+    elseif call('GET', key) == value then
+        call('DEL', key)
     end
 end
 return told
