@@ -80,6 +80,25 @@ async def test_every_item_of_a_batch_has_its_own_answer(
     assert await count(postgres, "attempt", merchant) == 2
 
 
+async def test_what_becomes_of_a_payment_lies_beside_it_and_no_index_hears_of_it(
+    postgres: Postgres, merchant: Merchant
+) -> None:
+    books = books_of(postgres)
+    batch = [routed(merchant, key=f"k{n}", reference=f"order {n}") for n in range(200)]
+    await books.open_batch(batch)
+    before = await pages(postgres, merchant)
+    assert all(await books.post_batch([change(each) for each in batch]))
+    assert await pages(postgres, merchant) == before
+
+
+async def pages(postgres: Postgres, merchant: Merchant) -> dict[uuid.UUID, str]:
+    rows = await postgres.read(
+        "SELECT id, split_part(ctid::text, ',', 1) AS page FROM payment WHERE merchant_id = $1",
+        merchant.number,
+    )
+    return {row["id"]: row["page"] for row in rows}
+
+
 async def test_a_refused_key_stays_its_requests_own(postgres: Postgres, merchant: Merchant) -> None:
     taken = routed(merchant, reference="order 1")
     refused = routed(merchant, key="k", reference="order 1", said=b"late")
