@@ -157,10 +157,22 @@ class ChannelContract:
         assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.SUCCEEDED
         assert await rig.booked(number) == [("payment", AMOUNT)]
 
-    async def test_a_timeout_before_booking_can_be_closed_for_good(self, rig: Rig) -> None:
+    async def test_a_timeout_before_booking_is_unknown_and_over_once_its_time_is(
+        self, rig: Rig
+    ) -> None:
         number = fresh()
         assert await create(rig, "timeout_lost", number) == Outcome(code="no_answer")
         assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.NOT_FOUND
+        now = datetime.now(UTC)
+        over = replace(
+            question(Verb.CLOSE, number), expires_at=now - timedelta(minutes=5), asked_at=now
+        )
+        assert (await rig.courier.ask(rig.channel, over)).verdict is Verdict.CLOSED
+        assert await rig.booked(number) == []
+
+    async def test_a_timeout_before_booking_can_be_closed_for_good(self, rig: Rig) -> None:
+        number = fresh()
+        await create(rig, "timeout_lost", number)
         assert (await ask(rig, Verb.CLOSE, number)).verdict is Verdict.CLOSED
         assert (await ask(rig, Verb.QUERY, number)).verdict is Verdict.CLOSED
         again = (await create(rig, "approved", number)).verdict

@@ -84,6 +84,7 @@ class TestCrypto(ChannelContract):
             [
                 "test_a_timeout_after_booking_is_unknown_and_a_query_finds_the_money",
                 "test_an_error_after_booking_is_unknown_and_a_query_finds_the_money",
+                "test_a_timeout_before_booking_is_unknown_and_over_once_its_time_is",
                 "test_a_timeout_before_booking_can_be_closed_for_good",
             ],
             "Nothing moves before the payer sees the address, and that is in our answer.",
