@@ -43,7 +43,7 @@ _IDLE_SECONDS = 3600
 _TRY_AGAIN = SHED | {0, 409}
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _arguments(parser: Any) -> None:
     group = parser.add_argument_group("Floodgate")
     group.add_argument("--demo", default=".floodgate/demo.json", help="where, and as whom")
@@ -130,11 +130,11 @@ class Desk:
                 sys.stdout.buffer.flush()
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def _set_up(environment: Environment, runner: Any, **_: Any) -> None:
     options: Any = environment.parsed_options
     desk = Desk(options)
-    environment.floodgate = desk  # type: ignore[attr-defined]  # the shape asks for it here
+    environment.floodgate = desk  # the shape asks for it here
     if not isinstance(runner, WorkerRunner):
         runner.register_message(_PART, desk.take_part)
         environment.events.quitting.add_listener(_prove)
@@ -142,12 +142,12 @@ def _set_up(environment: Environment, runner: Any, **_: Any) -> None:
         gevent.spawn(desk.tell, environment)
 
 
-@events.test_start.add_listener
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
 def _begin(environment: Environment, **_: Any) -> None:
-    environment.floodgate.prepare(environment)  # type: ignore[attr-defined]  # see _set_up
+    environment.floodgate.prepare(environment)  # see _set_up
 
 
-class Schedule(LoadTestShape):
+class Schedule(LoadTestShape):  # type: ignore[misc]  # locust is not looked into
     """One user a process, until every process has handed in its part."""
 
     use_common_options = False
@@ -161,7 +161,7 @@ class Schedule(LoadTestShape):
         return parts, float(parts)
 
 
-class Payers(FastHttpUser):
+class Payers(FastHttpUser):  # type: ignore[misc]  # as above
     """Everybody whose arrival falls to this process."""
 
     def __init__(self, environment: Environment) -> None:
@@ -179,7 +179,7 @@ class Payers(FastHttpUser):
         self._recording = Recording()
         self._under_way = Group()
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def follow_the_schedule(self) -> None:
         """Send each call when it is due, hand in what was measured, and wait for the end."""
         schedule = self._plan.schedule()
@@ -244,7 +244,7 @@ class Payers(FastHttpUser):
 
 def _prove(environment: Environment, **_: Any) -> None:
     """Hand the run on, or prove it here; the exit status says what came out."""
-    desk: Desk = environment.floodgate  # type: ignore[attr-defined]  # see _set_up
+    desk: Desk = environment.floodgate  # see _set_up
     if not desk.begun_at:
         return
     run = msgspec.json.encode(desk.whole())

@@ -21,6 +21,13 @@ _READY_SECONDS = 90
 _STOP_SECONDS = 40
 
 
+class Cpu(Struct, frozen=True):
+    """CPU seconds: of the code itself, and of the kernel on its behalf."""
+
+    own: float
+    kernel: float
+
+
 class Stack(Struct, frozen=True):
     """A running `floodgate dev`: where it is, whose key to use, its supervisor's process id."""
 
@@ -38,16 +45,21 @@ class Stack(Struct, frozen=True):
 
     def cpu_seconds(self) -> dict[str, float]:
         """Say what each part used so far: gateway, worker, simulator, postgres, redis, launcher."""
-        used: dict[str, float] = {}
+        return {part: cpu.own + cpu.kernel for part, cpu in self.cpu_times().items()}
+
+    def cpu_times(self) -> dict[str, Cpu]:
+        """Say the same, the kernel's work for each part apart."""
+        used: dict[str, Cpu] = {}
         launcher = psutil.Process(self.pid)
         for process in (launcher, *launcher.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                spent = times.user + times.system
+                own, kernel = times.user, times.system
                 if process.pid != self.pid:
-                    spent += times.children_user + times.children_system
+                    own, kernel = own + times.children_user, kernel + times.children_system
                 part = _part(process)
-                used[part] = used.get(part, 0.0) + spent
+                before = used.get(part, Cpu(0.0, 0.0))
+                used[part] = Cpu(before.own + own, before.kernel + kernel)
         return used
 
     def memory_bytes(self) -> dict[str, int]:

@@ -29,5 +29,5 @@ def _answer_or_build(channel: SimulatorChannel, ask: Ask, now: datetime) -> Wire
 
 
 if __name__ == "__main__":
-    SimulatorChannel.build = _answer_or_build  # type: ignore[method-assign]
+    SimulatorChannel.build = _answer_or_build  # type: ignore[method-assign,assignment]
     uvloop.run(worker.serve(read_settings()))

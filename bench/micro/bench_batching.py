@@ -1,6 +1,7 @@
 """Times the batching primitive alone: its queue, its futures and its flights for one item."""
 
 import asyncio
+from collections.abc import Sequence
 
 from bench.micro.conftest import Timed
 from bench.micro.stage import all_of
@@ -10,7 +11,7 @@ ITEMS = 1000
 
 
 def test_one_item_of_a_batch(runner: asyncio.Runner, per_item: Timed) -> None:
-    async def flush(items: list[int]) -> list[int]:
+    async def flush(items: Sequence[int]) -> list[int]:
         return [-item for item in items]
 
     batcher: Batcher[int, int] = Batcher(flush, items_max=256, queue_items_max=ITEMS)

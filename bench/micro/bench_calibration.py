@@ -11,4 +11,4 @@ from bench.budget import calibrate
 @pytest.mark.benchmark(timer=time.process_time)
 def test_calibration(benchmark: BenchmarkFixture) -> None:
     assert calibrate() == calibrate()
-    benchmark.pedantic(calibrate, rounds=200, warmup_rounds=20)
+    benchmark.pedantic(calibrate, rounds=200, warmup_rounds=20)  # type: ignore[no-untyped-call]

@@ -77,7 +77,7 @@ def ours(module: ModuleType) -> Lookup:
 
 
 def read_ours(found: Any) -> Parameters:
-    return found and found[1]
+    return found[1] if found else None
 
 
 def aiohttp_router() -> Lookup:
@@ -97,7 +97,7 @@ def aiohttp_router() -> Lookup:
         try:
             app.router.resolve(requests[method, path]).send(None)
         except StopIteration as done:
-            return done.value
+            return done.value  # type: ignore[no-any-return]
         raise AssertionError("the router waits for nothing")
 
     return lookup

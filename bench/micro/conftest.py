@@ -37,7 +37,7 @@ def per_item(benchmark: BenchmarkFixture) -> Timed:
         serve: Callable[[], Any], *, items: int, step: str | None = None, rounds: int = 15
     ) -> None:
         benchmark.extra_info |= {"items": items} | ({"step": step} if step else {})
-        benchmark.pedantic(serve, rounds=rounds, warmup_rounds=2)
+        benchmark.pedantic(serve, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
 
     return timed
 

@@ -11,7 +11,7 @@ from bench.report.record import Record
 SPECTRUM = (0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
 _ITEMS = "floodgate_batch_items"
 _STEPS = "floodgate_step_seconds"
-_STORY = ("verify", "match", "claim", "route", "open", "ask", "post", "settle")
+_STORY = ("verify", "admit", "match", "claim", "route", "open", "ask", "post", "settle")
 _STEADY_SHARE = 0.9
 
 Line = Sequence[tuple[float, float]]

@@ -71,7 +71,7 @@ POLICY_BYTES_MAX = 1024 * 1024
 # Admission: how much may be in our own hands at once in one worker, found between these bounds, and
 # up to where the time that a payment spends there is good; what it waits for a channel is not ours.
 SEATS_MIN = 64
-SEATS_START = 512
+SEATS_START = 256
 SEATS_MAX = 2048
 SEAT_SECONDS_GOOD = 0.15
 SEATS_FALL_SHARE_MIN = 0.5  # at once: what is measured there is known early
@@ -85,13 +85,14 @@ QUOTA_REQUESTS_MAX = 1_000_000
 # What a merchant that only tests is granted at first: enough to see how it is served in a rush, and
 # a part of what one worker can do, so that a rehearsal takes nobody's sale.
 LOAD_TEST_REQUESTS_PER_SECOND = 500
-LOAD_TEST_IN_FLIGHT_MAX = 256
+LOAD_TEST_IN_FLIGHT_MAX = 128
 # How a limit finds itself: how often it is looked at, on how many times measured, by how much it
 # may fall at once, when it counts as used, and how calm is learned.
 LIMIT_STEP_SECONDS = 0.1
 LIMIT_STEP_SECONDS_MAX = 1.0
 LIMIT_SAMPLES_MIN = 16
-STALL_SECONDS = 0.2  # when fewer than that were finished, and more wait
+LOOKS_KEPT_SHARE = 0.6
+STALL_SECONDS = 0.3  # when fewer than that were finished, and more wait
 LIMIT_FALL_SHARE_MIN = 0.85
 LIMIT_USED_SHARE = 0.8
 CALM_TOLERANCE = 3

@@ -18,9 +18,9 @@ class AdaptiveLimit:
     Good is what lasts at most `good_seconds`, or at most `tolerance` times what it lasts in calm
     hours, whichever is longer.  Every tenth of a second the usual time is looked at: above good the
     limit falls in proportion, though to no less than a share of itself at once; below it and in
-    full use it grows by its square root (the idea of Netflix's Gradient2).  At `floor` nothing that
-    is slow is slow because of us, so what is measured there, or while half of the room is empty, is
-    what calm means.
+    full use it grows by its square root (the idea of Netflix's Gradient2).  At `floor`, or while
+    half of the room is empty, nothing that is slow is slow because of too many: what is measured
+    then is what calm means, and no reason to fall.
     """
 
     __slots__ = (
@@ -74,17 +74,17 @@ class AdaptiveLimit:
 
         Without `learns` it is a guess, of which nothing is learned about calm hours.
         """
+        is_calm = self.value <= self._floor or 2 * peak <= self.value
         if learns:
-            self._learn(usual, peak)
+            self._learn(usual, is_calm=is_calm)
         good = self.good_seconds
-        if usual > good:
+        if usual > good and not is_calm:
             self._exact *= max(self._fall_share_min, good / usual)
-        elif peak >= limits.LIMIT_USED_SHARE * self.value:
+        elif usual <= good and peak >= limits.LIMIT_USED_SHARE * self.value:
             self._exact += max(1.0, self._exact**0.5)
         self._exact = min(max(self._exact, self._floor), self._ceiling)
 
-    def _learn(self, usual: float, peak: int) -> None:
-        is_calm = self.value <= self._floor or 2 * peak <= self.value
+    def _learn(self, usual: float, *, is_calm: bool) -> None:
         if self._calm is None:
             self._calm = usual if is_calm else None
         elif is_calm or usual < self._calm:
@@ -96,10 +96,11 @@ class Hands:
 
     The time that all of them spent here within a tenth of a second, over how many of them were
     finished in it, is how long one takes.  Whoever waits for the slow ones to leave hears of a
-    flood when it has been in the house for seconds.
+    flood when it has been in the house for seconds.  What was before counts a little, too, unless
+    the limit fell since: a machine that stumbles is not full.
     """
 
-    __slots__ = ("_area", "_began", "_count", "_done", "_past", "_peak", "_since")
+    __slots__ = (*("_area", "_began", "_before", "_count", "_done", "_past", "_peak", "_since"),)
 
     def __init__(self) -> None:
         self._count = 0
@@ -109,6 +110,7 @@ class Hands:
         self._area = 0.0
         self._done = 0
         self._peak = 0
+        self._before = (0.0, 0.0)  # seconds spent and payments finished, of earlier looks
 
     def take(self, now: float, taken: int) -> None:
         """Hold one more; `taken` are the seats that are taken in all."""
@@ -144,14 +146,18 @@ class Hands:
         if self._done < few and age < soon:
             return
         if self._done or is_stuck:
-            spent = max(0.0, self._spent(now) - self._area)
-            usual = spent / max(1, self._done) * min(1.0, limit.value / max(1, self._count))
+            before, stood = self._before, limit.value
+            spent = max(0.0, self._spent(now) - self._area) + before[0]
+            done = self._done + before[1]
+            usual = spent / max(1.0, done) * min(1.0, stood / max(1, self._count))
             limit.step(usual, peak=self._peak, learns=not is_stuck)
+            kept = limits.LOOKS_KEPT_SHARE if limit.value >= stood else 0.0
+            self._before = (kept * spent, kept * done)
         self._begin(now)
 
     def _begin(self, now: float) -> None:
         self._began, self._area = now, self._spent(now)
-        self._done = self._peak = 0
+        self._done, self._peak = 0, self._count
 
     def _spent(self, now: float) -> float:
         return self._past + self._count * now - self._since

@@ -255,6 +255,25 @@ def test_a_house_that_does_nothing_at_all_lets_in_less() -> None:
     assert house.room.taken <= 512
 
 
+def test_a_machine_that_stumbles_is_not_full() -> None:
+    house = House(per_second=2000)
+    house.limit.step(GOOD, peak=500)
+    house.spend(1.0, arriving=1600)
+    for _ in range(5):
+        house.per_second = 0
+        house.spend(0.1, arriving=1600)
+        house.per_second = 4000
+        house.spend(0.4, arriving=1600)
+    assert house.limit.value >= 256
+
+
+def test_what_is_slow_while_half_of_the_room_is_empty_is_no_reason_to_fall() -> None:
+    house = House(per_second=100)
+    house.come(200)
+    house.spend(1.5)
+    assert house.limit.value == 512
+
+
 def test_a_few_that_are_slow_say_nothing_against_the_house() -> None:
     house = House(per_second=0)
     house.come(limits.LIMIT_SAMPLES_MIN - 1)
