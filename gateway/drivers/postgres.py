@@ -32,8 +32,9 @@ _SPENT_STATES: Final = frozenset({"25006", "57P05", "40003"})
 _TRANSIENT_STATES: Final = _SPENT_STATES | {
     *("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
 }
-# An internal error is what asyncpg raises when its connection breaks between two of its own steps.
-_FOREIGN: Final = (
+# How a PostgreSQL that refuses or does not answer looks from here.  An internal error is what
+# asyncpg raises when its connection breaks between two of its own steps.
+FOREIGN: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -159,7 +160,7 @@ class Postgres:
                 raise failure
             try:
                 connection: Any = await self._pool.acquire(timeout=left)
-            except _FOREIGN:
+            except FOREIGN:
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 0.25)
                 continue
@@ -171,7 +172,7 @@ class Postgres:
                     raise _refused(error) from None
                 was_raced = True
                 continue
-            except _FOREIGN as error:
+            except FOREIGN as error:
                 if not _is_transient(error, connection):
                     raise _refused(error) from None
                 if getattr(error, "sqlstate", None) in _SPENT_STATES:
@@ -198,7 +199,7 @@ class Postgres:
     async def _give_back(self, connection: Any) -> None:
         assert self._pool is not None
         # The pool ends a connection that fails at this, and makes a new one when it is needed.
-        with contextlib.suppress(*_FOREIGN):
+        with contextlib.suppress(*FOREIGN):
             await self._pool.release(connection, timeout=DATABASE_RELEASE_SECONDS)
 
     @property

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import asyncpg
-
 from gateway.domain import limits
 from gateway.drivers import migrations
-from gateway.drivers.postgres import Postgres
+from gateway.drivers.postgres import FOREIGN, Postgres
 
 _UNREACHABLE: Final[Mapping[str, str]] = MappingProxyType({"postgresql": "unreachable"})
 
@@ -40,7 +38,7 @@ class Readiness:
             async with pool.acquire(timeout=limits.READINESS_SECONDS) as connection:
                 async with asyncio.timeout(limits.READINESS_SECONDS):
                     current = await migrations.schema_is_current(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except FOREIGN:
             return _UNREACHABLE
         finally:
             self._holds_until = asyncio.get_running_loop().time() + limits.READINESS_KEEP_SECONDS

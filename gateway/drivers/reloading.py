@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 import asyncpg
 
 from gateway.domain import limits
-from gateway.drivers.postgres import Postgres
+from gateway.drivers.postgres import FOREIGN, Postgres
 
 logger: Final = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ async def _listen(url: str, held: Sequence[Reloading]) -> None:
 
     while True:
         connection = None
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*FOREIGN):
             connection = await asyncpg.connect(url)
             await connection.add_listener(CHANGES, wake)
             gone = asyncio.Event()
