@@ -84,17 +84,16 @@ class House(Struct, frozen=True):
 
 def public_base(settings: Settings) -> str:
     """Say under which URL we are reached, as configured."""
-    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    return settings.public_url.rstrip("/") or settings.own_url
 
 
 def authorities(settings: Settings) -> frozenset[str]:
     """Give every public name with its port; loopback names when no public URL is configured."""
     names = {name.strip() for name in settings.public_names.split(",") if name.strip()}
     scheme, _, place = public_base(settings).partition("://")
-    if settings.public_url:
-        names.add(place)
-    else:
-        hosts = {"127.0.0.1", "localhost", "[::1]", settings.host}
+    names.add(place)
+    if not settings.public_url:
+        hosts = {"127.0.0.1", "localhost", "[::1]"}
         names |= {f"{host}:{settings.port}" for host in hosts}
     default_port = ":443" if scheme == "https" else ":80"
     return frozenset(name.lower().removesuffix(default_port) for name in names)

@@ -51,7 +51,7 @@ def serve(settings: Settings) -> int:
     ):
         settings = replace(settings, metrics_dir=settings.metrics_dir or shared)
         supervisor.start(*_gateways(settings))
-        print(f"ready http://{settings.host}:{settings.port}", flush=True)
+        print(f"ready {settings.own_url}", flush=True)
         supervisor.watch()
 
 
@@ -79,10 +79,9 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
         _say(f"  acquirer {settings.simulator_url} (simulated)")
         demo_file = _write_demo(settings, data)
         supervisor.start(_child("work", settings, "work"), *_gateways(settings))
-        base_url = f"http://{settings.host}:{settings.port}"
-        _say(f"  demo key {data / 'demo.json'}\nready {base_url}")
+        _say(f"  demo key {data / 'demo.json'}\nready {settings.own_url}")
         if demo:
-            _show_demo(base_url, demo_file)
+            _show_demo(settings.own_url, demo_file)
         supervisor.watch()
 
 
@@ -120,7 +119,7 @@ def _for_dev(settings: Settings, data: Path) -> Settings:
     metrics = data.resolve() / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
-    port = settings.port + _SIMULATOR_PORT - 8080 if settings.port else _SIMULATOR_PORT
+    port = settings.port + _SIMULATOR_PORT - 8080
     return replace(
         settings,
         master_key=settings.master_key or _master_key(data / "master.key"),
@@ -149,7 +148,7 @@ def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
         wish = merchants.KeyWish("hmac-sha256", None)
         known = merchants.add(settings, name="Demo shop", key=wish, terms=Terms())
     demo = {
-        "base_url": f"http://{settings.host}:{settings.port}",
+        "base_url": settings.own_url,
         "merchant": known["merchant"],
         "key_id": known["key_id"],
         "secret": known["secret"],
@@ -175,7 +174,8 @@ async def _keep_public_key(settings: Settings) -> None:
 
 
 def _gateways(settings: Settings) -> list[Child]:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+    host = settings.host.strip("[]")
+    host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
     return [
         replace(
             _child(f"gateway-{number}", settings, "serve", "--one"),

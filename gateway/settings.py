@@ -24,7 +24,7 @@ _NOT_SETTINGS: Final = frozenset({"config", "pure"})
 # Anybody can read it here, so it keeps nobody out.
 _PUBLIC_SECRET: Final = "simulator-secret-for-loopback-only"
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +63,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return f"Settings({self.masked()})"
+
+    @property
+    def own_url(self) -> str:
+        """Where we listen; an IPv6 address stands in brackets (RFC 3986 section 3.2.2)."""
+        host = f"[{self.host.strip('[]')}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def masked(self) -> dict[str, Any]:
         """Give every effective setting; secrets and the passwords inside URLs are masked."""

@@ -28,6 +28,18 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert (settings.port, settings.host) == (9001, "::1")
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("::1", "http://[::1]:9000"),
+        ("[::1]", "http://[::1]:9000"),
+    ],
+)
+def test_an_address_of_ipv6_stands_in_brackets(host: str, url: str) -> None:
+    assert Settings(host=host, port=9000).own_url == url
+
+
 def test_what_others_read_is_no_setting_of_ours() -> None:
     assert read_settings({"FLOODGATE_PURE": "1"}) == Settings()
 
