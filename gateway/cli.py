@@ -15,7 +15,7 @@ import msgspec
 
 from gateway import cli_policy
 from gateway.domain.errors import FloodgateError
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings, overridden, read_settings
 
 ALGORITHMS: Final = ("hmac-sha256", "ed25519", "rsa-v1_5-sha256")
 LATE_SUCCESS: Final = ("review", "adopt", "refund")
@@ -47,7 +47,13 @@ def _overridden(settings: Settings, given: argparse.Namespace) -> Settings:
         for name, value in vars(given).items()
         if value is not None and name in {"host", "port", "workers"}
     }
-    return msgspec.structs.replace(settings, **named)
+    return overridden(settings, named)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - RFC 9293 section 3.1
+        raise argparse.ArgumentTypeError("a port lies between 1 and 65535")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     simulator = commands.add_parser("simulator", help="run the scripted acquirer")
     simulator.add_argument("--host", default="127.0.0.1")
-    simulator.add_argument("--port", dest="simulator_port", type=int, default=8090)
+    simulator.add_argument("--port", dest="simulator_port", type=_port, default=8090)
     simulator.add_argument("--data", type=Path, help="where its books survive a crash")
     simulator.add_argument("--seed", type=int, default=0)
     simulator.set_defaults(run=_simulator)
@@ -94,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (8080)")
+    parser.add_argument("--port", type=_port, help="port to listen on (8080)")
     parser.add_argument("--workers", type=int, help="gateway processes on the port (1)")
 
 

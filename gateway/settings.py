@@ -126,6 +126,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if unknown:
         names = ", ".join(PREFIX + name.upper() for name in unknown)
         raise SettingsWrong(f"unknown setting: {names}")
+    return _checked(given)
+
+
+def overridden(settings: Settings, named: Mapping[str, Any]) -> Settings:
+    """Let other values win, such as the command line's; they are checked like all."""
+    return _checked(msgspec.structs.asdict(settings) | dict(named))
+
+
+def _checked(given: Mapping[str, Any]) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -50,7 +50,7 @@ def sign(request: Unsigned, credentials: Credentials, at: datetime) -> Mapping[s
     parameters = f'({names});created={int(at.timestamp())};keyid="{credentials.key_id}"'
     lines = [f'"{name}": {value}' for name, value in covered.items()]
     base = "\n".join([*lines, f'"@signature-params": {parameters}'])
-    key = base64.b64decode(credentials.secret)
+    key = base64.b64decode(credentials.secret, validate=True)
     signature = base64.b64encode(hmac.digest(key, base.encode(), "sha256")).decode()
     headers["Signature-Input"] = f"sig1={parameters}"
     headers["Signature"] = f"sig1=:{signature}:"

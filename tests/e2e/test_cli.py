@@ -112,6 +112,16 @@ async def test_a_wrong_setting_is_refused_by_name(given: Mapping[str, str], name
     assert "Traceback" not in refused.err
 
 
+@pytest.mark.parametrize(
+    "words", [("dev", "--port", "0"), ("simulator", "--port", "65536"), ("serve", "--workers", "0")]
+)
+async def test_a_wrong_word_of_the_command_line_is_refused(words: tuple[str, ...]) -> None:
+    refused = await run(*words)
+    assert (refused.code in {1, 2}, refused.out) == (True, "")
+    assert "port" in refused.err or "workers" in refused.err
+    assert "Traceback" not in refused.err
+
+
 async def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "floodgate.toml"
     config.write_text("colour = 1\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.settings import Settings, SettingsWrong, read_settings
+from gateway.settings import Settings, SettingsWrong, overridden, read_settings
 
 CANARY = "s3cret"
 
@@ -26,6 +26,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file.write_text('port = 9000\nhost = "::1"\n')
     settings = read_settings({"FLOODGATE_CONFIG": str(file), "FLOODGATE_PORT": "9001"})
     assert (settings.port, settings.host) == (9001, "::1")
+
+
+@pytest.mark.parametrize("named", [{"port": 0}, {"port": 65_536}, {"workers": 0}])
+def test_what_the_command_line_says_is_checked_too(named: dict[str, int]) -> None:
+    assert overridden(Settings(), {"port": 9000}) == Settings(port=9000)
+    with pytest.raises(SettingsWrong, match="wrong value"):
+        overridden(Settings(), named)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ def test_what_is_signed_is_verified(request: Unsigned) -> None:
         assert key_of(envelope.idempotency_key) == request.idempotency_key
 
 
+@pytest.mark.parametrize("secret", ["%%%", "a", "AAAA AAAA"])
+def test_a_secret_that_is_not_base64_signs_nothing(secret: str) -> None:
+    with pytest.raises(ValueError, match=r"base64|padding|character"):
+        sign(Unsigned("GET", "/v1/payments"), Credentials("key_1", secret), NOON)
+
+
 def test_another_secret_does_not_fit() -> None:
     request = Unsigned("POST", "/v1/payments", b"{}", "k")
     raw = [(n.encode(), v.encode()) for n, v in sign(request, CREDENTIALS, NOON).items()]
