@@ -3,14 +3,16 @@
 import asyncio
 import json
 import re
+from collections import Counter
 
 import pytest
 
 from gateway.domain import limits
-from tests.e2e.harness import Reply, Shop, order
+from tests.e2e.harness import Reply, Shop, order, until
 from tests.e2e.wire import asked, connected, exchange, sent, signed, written
 from tests.native.signing_client import Request, digest
 
+UNREAD = re.compile(r'requests_total\{operation="none",status="(\d+)"\} (\S+)')
 INTERNAL = re.compile(rb"aiohttp|asyncpg|Traceback|\.py|postgres|redis|/work|/tmp", re.IGNORECASE)
 
 
@@ -216,11 +218,25 @@ async def test_chunks_that_are_none(shop: Shop) -> None:
     refused(await exchange(shop.base_url, data), 400, "request_malformed")
 
 
+async def unread(shop: Shop) -> Counter[str]:
+    """How many requests were never read whole, by the status that they were answered with."""
+    page = (await shop.send("GET", "/metrics", b"", {})).body.decode()
+    return Counter({status: int(float(count)) for status, count in UNREAD.findall(page)})
+
+
 async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(shop: Shop) -> None:
     request = written(signed(shop, asked(shop, "POST", "/v1/payments", order())))
+    before = await unread(shop)
     for length in (1, 20, len(request) // 2, len(request) - 1):
         async with connected(shop.base_url) as wire:
             await wire.send(request[:length])
+
+    async def is_heard() -> bool:
+        return (await unread(shop))["400"] > before["400"]
+
+    # A body that stops is the client's matter, and no failure of ours that somebody must look at.
+    await until(is_heard)
+    assert (await unread(shop))["500"] == before["500"]
     assert (await shop.call("GET", "/v1/payments")).json["data"] == []
     assert (await shop.pay()).status == 201
 

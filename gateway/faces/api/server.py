@@ -273,7 +273,7 @@ async def _body(request: web.BaseRequest) -> bytes:
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(most) from None
-    except (TimeoutError, web.RequestPayloadError):
+    except (TimeoutError, ConnectionError, web.RequestPayloadError):
         raise Problem("request_malformed", "The body did not arrive.") from None
 
 
