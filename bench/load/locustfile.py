@@ -82,9 +82,8 @@ class Desk:
                 demo=demo,
             )
         runner: Any = environment.runner
-        names = [runner.client_id]
-        if isinstance(runner, MasterRunner):
-            names = [node.id for node in runner.clients.ready]
+        is_master = isinstance(runner, MasterRunner)
+        names = [node.id for node in runner.clients.ready] if is_master else [runner.client_id]
         self.plan = replace(plan, parts=len(names))
         self.begun_at = time.time() + _LEAD_SECONDS
         # Locust sends its options to the workers.
@@ -144,7 +143,13 @@ def _set_up(environment: Environment, runner: Any, **_: Any) -> None:
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def _begin(environment: Environment, **_: Any) -> None:
-    environment.floodgate.prepare(environment)  # see _set_up
+    try:
+        environment.floodgate.prepare(environment)  # see _set_up
+    except Exception:
+        # Locust would go on and wait for a run that never begins.
+        environment.process_exit_code = 1
+        environment.runner.quit()
+        raise
 
 
 class Schedule(LoadTestShape):  # type: ignore[misc]  # locust is not looked into

@@ -68,10 +68,14 @@ class Admission:
         self._told: collections.Counter[tuple[str, str]] = collections.Counter()
         self._under_way: collections.Counter[Kind] = collections.Counter()
 
-    def refusal(self, kind: Kind, merchant: Merchant | None) -> Refused | None:
+    def refusal(
+        self, kind: Kind, merchant: Merchant | None, *, is_kept: bool = False
+    ) -> Refused | None:
         """Say why one more would be refused now; nothing is charged to anybody.
 
-        So it may be asked about a merchant of whom nothing is proved yet.
+        So it may be asked about a merchant of whom nothing is proved yet.  Where room is kept since
+        that was asked only the quota is looked at: seats that came back meanwhile turn nobody away
+        who has cost more than a refusal by now.
         """
         number, now = None, self._now()
         self._hands.look(self._limit, now)
@@ -83,6 +87,8 @@ class Admission:
                 wait = use.wait_seconds(now)
                 if wait > 0:
                     return Refused("quota", wait)
+        if is_kept:
+            return None
         room, limit = self._room(kind)
         if not room.admits(number, limit=limit, coming=self._coming):
             return Refused("full", _soon())
@@ -158,7 +164,8 @@ class Admission:
     def _refusal_of(self, kind: Kind, verified: Verified) -> Refused | None:
         if verified.received.is_late(self._now()):
             return Refused("late", _soon())
-        return self.refusal(kind, verified.merchant)
+        is_kept = verified.received.kept_for == verified.key_id
+        return self.refusal(kind, verified.merchant, is_kept=is_kept)
 
     def _room(self, kind: Kind) -> tuple[Room, int]:
         if kind is Kind.READ:

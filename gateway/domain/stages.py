@@ -19,6 +19,7 @@ class Received(Struct, frozen=True):
     """An HTTP request as it came: raw target, raw headers, the body's exact bytes.
 
     After `answer_by`, in seconds of the monotonic clock, nobody waits for its answer any more.
+    `kept_for` is the key for whose request room is kept since it was looked at from outside.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Received(Struct, frozen=True):
     at: datetime
     request_id: str
     answer_by: float = math.inf
+    kept_for: str | None = None
 
     def is_late(self, now: float) -> bool:
         """Tell whether it waited for so long that it must not be begun any more."""

@@ -141,18 +141,18 @@ class Gate(ShortLane):
         self._owed = plain.size - len(data)
         refusal = self.doorman.refuse(plain)
         if refusal is None:
-            return not self._owed and self._is_let_through(data)
+            return not self._owed and self._is_let_through(data, plain)
         assert self.transport is not None, "it is connected"
         self._unread = self._owed > 0
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self.transport.write(refusal)
         return True
 
-    def _is_let_through(self, data: bytes) -> bool:
+    def _is_let_through(self, data: bytes, plain: Plain) -> bool:
         """Let a whole request in; tell whether it goes through the short lane."""
         self._is_let_in = True
         self.doorman.let_in()
-        asked = read_whole(data, self.came_at)
+        asked = read_whole(data, self.came_at, kept_for=plain.key_id)
         if asked is None:
             return False
         self.begin()

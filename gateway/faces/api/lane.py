@@ -30,7 +30,8 @@ class Asked(Struct, frozen=True):
 
     `body` is empty where it has to be read yet.  `came_at` is when its last bytes came, in seconds
     of the monotonic clock; `prefer` what its first Prefer header says (RFC 7240), or nothing.
-    `peer` is where the connection comes from, told where somebody asks for it.
+    `peer` is where the connection comes from, told where somebody asks for it.  `kept_for` is the
+    key for whose request the gate keeps room.
     """
 
     method: str
@@ -40,9 +41,10 @@ class Asked(Struct, frozen=True):
     came_at: float
     body: bytes = b""
     peer: str = ""
+    kept_for: str | None = None
 
 
-def read_whole(data: bytes, came_at: float) -> Asked | None:
+def read_whole(data: bytes, came_at: float, *, kept_for: str | None = None) -> Asked | None:
     """Read a request, the whole of these bytes, of which framing was found to be plain.
 
     None when it goes the ordinary way: for letters that are not everywhere taken to mean the same,
@@ -62,7 +64,8 @@ def read_whole(data: bytes, came_at: float) -> Asked | None:
     if is_odd or len(data) - end - 4 > body_bytes_max(target):
         return None
     prefer = named.get(b"prefer", b"").decode()
-    return Asked(line[1].decode(), target, tuple(fields), prefer, came_at, data[end + 4 :])
+    method, body = line[1].decode(), data[end + 4 :]
+    return Asked(method, target, tuple(fields), prefer, came_at, body, kept_for=kept_for)
 
 
 def body_bytes_max(target: str) -> int:

@@ -217,6 +217,7 @@ class ApiServer(web.Server):
                     at=self._desk.clock.now(),
                     request_id=request_id,
                     answer_by=_answer_by(asked),
+                    kept_for=asked.kept_for,
                 )
                 operation = _COUNTED_AS.get((asked.method, path.split("/")[2]), operation)
                 answer = await enter(received, self._desk)

@@ -132,6 +132,21 @@ def test_who_was_let_in_takes_room_until_it_came() -> None:
     assert admission.refusal(Kind.CREATE, None) is not None
 
 
+def test_who_was_let_in_is_seated_although_seats_came_back_meanwhile() -> None:
+    admission = Admission(now=Watch())
+    coming = of(MERCHANT)
+    mine = replace(coming, received=replace(coming.received, kept_for=coming.key_id))
+    not_mine = replace(coming, received=replace(coming.received, kept_for="key_of_somebody_else"))
+    with ExitStack() as held:
+        seated = flooded(admission, MERCHANT, held)
+        with admission.admit(mine):
+            assert admission._writes.taken == seated + 1
+        for other in (not_mine, coming):
+            assert refused(admission, other).code == "overloaded"
+        bounded = replace(MERCHANT, quota=Quota(in_flight=1))
+        assert refused(admission, replace(mine, merchant=bounded)).code == "rate_limited"
+
+
 def test_a_request_that_fails_gives_its_seat_back() -> None:
     admission = Admission(now=Watch())
     for _ in range(3 * limits.SEATS_START):

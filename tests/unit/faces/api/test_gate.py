@@ -96,6 +96,7 @@ class Doorman:
         self.coming = 0
         self.refused: list[str] = []
         self.short: list[str] = []
+        self.kept_for: list[str | None] = []
 
     def refuse(self, plain: Plain) -> bytes | None:
         if not next(self.refusals):
@@ -111,6 +112,7 @@ class Doorman:
 
     def serve(self, asked: Asked, gate: Gate) -> None:
         self.short.append(asked.target)
+        self.kept_for.append(asked.kept_for)
         asyncio.get_running_loop().create_task(self._answer(asked, gate))
 
     async def _answer(self, asked: Asked, gate: Gate) -> None:
@@ -200,6 +202,13 @@ async def test_what_comes_before_an_answer_waits_for_it() -> None:
     found = told(await answers(pieces, doorman, [False, False, True, True, True]))
     assert found == [b"/v1/0 xxx", b"/v1/1 xxx", b"/v1/2 xxx", b"/v1/3 xxx"]
     assert doorman.short == ["/v1/0", "/v1/1", "/v1/2", "/v1/3"]
+
+
+async def test_room_is_kept_for_the_key_that_was_asked_about() -> None:
+    wires = [request_of("/v1/0", b"{}", SIGNED), request_of("/v1/1", b"{}")]
+    doorman = Doorman([False, False])
+    assert told(await answers(wires, doorman, [True] * 2)) == [b"/v1/0 {}", b"/v1/1 {}"]
+    assert doorman.kept_for == [KEY, None]
 
 
 async def test_a_body_that_follows_its_refusal_is_read_past() -> None:
