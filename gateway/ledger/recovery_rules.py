@@ -36,10 +36,13 @@ def holds_in_vain(standing: Standing, outcome: Outcome) -> bool:
 def is_over(answered: Answered) -> bool:
     """Tell whether an attempt must be closed now: still open, and its time has passed.
 
-    A hold has its own time, which a channel that is silent just now does not shorten.
+    A hold has its own time, which a channel that is silent just now does not shorten.  What was
+    paid is never closed, whatever its channel says or does not say: a close may give money back.
     """
     attempt, verdict = answered.opened.attempt, answered.outcome.verdict
     payment = answered.opened.standing.payment
+    if payment.amount_captured:
+        return False
     if payment.status in ENDED:
         return verdict in _ALIVE
     if attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:

@@ -10,10 +10,12 @@ import pytest
 from gateway.channels.simulator.entries import Entry, Payment
 from gateway.domain import limits
 from gateway.domain.identity import merchant_number
+from tests.conftest import Database
 from tests.e2e.harness import Shop, System, until
 from tests.e2e.idempotency_kit import Wired, Witness
 from tests.e2e.life_kit import (
     act,
+    as_owner,
     authorized,
     balances,
     events,
@@ -225,6 +227,23 @@ async def test_one_question_at_a_time_also_for_merchants(
     assert await is_free(shop, witness, payment["id"])
     await act(shop, payment["id"], "sync")
     assert await witness.database.fetchval(asked, number) == 2
+
+
+async def test_what_is_paid_is_never_closed_at_a_channel_that_does_not_answer(
+    shop: Shop, wired: Wired, witness: Witness, database: Database
+) -> None:
+    """An acquirer that is told to cancel what was paid may give the money back."""
+    payment = (await shop.pay()).json
+    number = await number_of(shop, payment["id"])
+    over = "UPDATE attempt SET expires_at = now() - interval '1 minute' WHERE id = $1"
+    await as_owner(database, over, number)
+    await wired.acquirer.refuse()
+    assert (await act(wired.shop, payment["id"], "sync")).json["status"] == "succeeded"
+    await wired.acquirer.accept()
+    asked = "SELECT verdict FROM sighting WHERE attempt_id = $1 AND source = 'sync'"
+    assert await witness.database.fetchval(asked, number) == "unknown"
+    said = "SELECT kind FROM remark WHERE subject_id = $1"
+    assert await witness.database.fetch(said, number) == []
 
 
 async def is_free(shop: Shop, witness: Witness, payment_id: str) -> bool:

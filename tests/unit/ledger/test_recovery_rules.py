@@ -22,7 +22,8 @@ ALIVE = {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED}
 def answered(
     status: Status, verdict: Verdict, at: datetime, attempt: Attempt = ATTEMPT
 ) -> Answered:
-    payment = replace(STANDING.payment, status=status)
+    captured = STANDING.payment.amount if status is Status.SUCCEEDED else 0
+    payment = replace(STANDING.payment, status=status, amount_captured=captured)
     opened = Opened(replace(STANDING, payment=payment), attempt)
     return Answered(opened, Outcome(verdict), at)
 
@@ -63,6 +64,16 @@ def test_what_is_closed_now(
     status: Status, verdict: Verdict, at: datetime, attempt: Attempt, *, over: bool
 ) -> None:
     assert is_over(answered(status, verdict, at, attempt)) is over
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REQUIRES_REVIEW])
+@pytest.mark.parametrize("attempt", [ATTEMPT, CANCELED, CAPTURING])
+@pytest.mark.parametrize("verdict", Verdict)
+def test_what_is_paid_is_never_closed(status: Status, attempt: Attempt, verdict: Verdict) -> None:
+    told = answered(status, verdict, HOLD_ENDS, attempt)
+    paid = replace(told.opened.standing.payment, amount_captured=attempt.expected)
+    standing = replace(told.opened.standing, payment=paid)
+    assert not is_over(replace(told, opened=replace(told.opened, standing=standing)))
 
 
 @pytest.mark.parametrize("status", Status)
