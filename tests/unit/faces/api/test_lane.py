@@ -9,7 +9,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain import limits
-from gateway.faces.api.lane import Asked, read_whole
+from gateway.faces.api.lane import _FIELD, Asked, read_whole
 
 HEAD = b"POST /v1/payments?a=1 HTTP/1.1\r\nHost: x\r\nPrefer: wait=1\r\nContent-Length: 2\r\n"
 NAMES = ["Host", "PREFER", "Server", "content-type", "A!#$%&'*+-.^_`|~z", "ä", "", "a b", " a"]
@@ -79,3 +79,12 @@ def test_what_is_read_is_what_aiohttp_reads(target: str, headers: list[tuple[str
 )
 def test_what_needs_more_care_goes_the_ordinary_way(wire: bytes) -> None:
     assert read_whole(wire, 0.0) is None
+
+
+def test_a_line_of_blanks_is_read_in_one_pass() -> None:
+    """In as many ways as it is long, and this would not end on the day on which it began."""
+    blanks = b" " * 10_000_000
+    assert _FIELD.search(b"\nX:" + blanks + b"\x80\r\n") is None
+    found = _FIELD.search(b"\nX:" + blanks + b"\r\n")
+    assert found is not None
+    assert found[2] == b""
