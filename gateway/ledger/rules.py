@@ -95,16 +95,16 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
     It is another transaction than those that are booked, or a success of an attempt that had
     provably moved nothing when another one took its place.
     """
+    strange = outcome.conflict or outcome.currency not in {None, attempt.currency}
+    if outcome.verdict is not Verdict.SUCCEEDED or strange:
+        return False
     if attempt.replaced:
-        booked = attempt.further_transactions
-        return outcome.verdict is Verdict.SUCCEEDED and _name_of(attempt, outcome) not in booked
+        return _name_of(attempt, outcome) not in attempt.further_transactions
     known = {None, attempt.channel_transaction, *attempt.further_transactions}
     return (
-        outcome.verdict is Verdict.SUCCEEDED
-        and standing.payment.amount_captured > 0
+        standing.payment.amount_captured > 0
         and attempt.channel_transaction is not None
         and outcome.channel_transaction not in known
-        and outcome.currency in {None, attempt.currency}
     )
 
 

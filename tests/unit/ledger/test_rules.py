@@ -378,3 +378,21 @@ def test_what_cannot_be_so_beside_the_books_is_for_people() -> None:
     assert change is not None
     assert change.standing.payment.status is Status.REQUIRES_REVIEW
     assert change.journal is None
+
+
+@pytest.mark.parametrize(
+    "strange", [replace(SUCCEEDED, currency="USD"), replace(SUCCEEDED, conflict=True)]
+)
+@pytest.mark.parametrize(
+    ("standing", "attempt"),
+    [
+        (standing_at(Status.PROCESSING), replace(ATTEMPT, replaced=True)),
+        (standing_at(Status.SUCCEEDED), replace(ATTEMPT, channel_transaction="tx_0")),
+    ],
+)
+def test_what_cannot_be_so_is_no_money_beside_a_payment_either(
+    standing: Standing, attempt: Attempt, strange: Outcome
+) -> None:
+    """Another attempt's transaction, or another currency, would be booked a second time or wrong."""
+    assert brought(standing, SUCCEEDED, attempt=attempt) is not None
+    assert brought(standing, strange, attempt=attempt) is None
