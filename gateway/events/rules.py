@@ -92,7 +92,7 @@ def retry_after(header: str | None, now: datetime) -> timedelta:
         return timedelta(seconds=min(int(header), limits.WEBHOOK_RETRY_AFTER_SECONDS_MAX))
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or an offset that is no number
         return timedelta()
     # HTTP's dates are in GMT, also where a sender leaves that word out.
     return max(timedelta(), min((at if at.tzinfo else at.replace(tzinfo=UTC)) - now, most))

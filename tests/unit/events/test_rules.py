@@ -173,6 +173,8 @@ def test_who_asks_for_time_gets_it_and_never_less_than_the_table_says() -> None:
         (format_datetime(NOW - timedelta(minutes=3), usegmt=True), 0),
         (format_datetime(NOW + timedelta(days=3), usegmt=True), 3600),
         ("Wed, 99 Jul 2026 09:13:11 GMT", 0),
+        ("Wed, 08 Jul 99999999999999999999 09:13:11 GMT", 0),
+        ("Wed, 08 Jul 2026 09:13:11 +9999999999999999", 0),
     ],
 )
 def test_retry_after(header: str | None, seconds: float) -> None:
