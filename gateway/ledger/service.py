@@ -174,9 +174,18 @@ class Ledger:
                 return replace(opened, attempt=wished, lease=silence_ends_at(claimed.at))
 
     async def adopt(self, opened: Opened, at: datetime) -> Posted | None:
-        """Take late money as the order's money; None when there is none to take any more."""
-        change = adopt(opened.standing, opened.attempt, at)
-        return await self._posting.submit(change) if change is not None else None
+        """Take late money as the order's money; None when there is none to take any more.
+
+        A payment that changed meanwhile, such as by more money beside it, is read again.
+        """
+        while True:
+            change = adopt(opened.standing, opened.attempt, at)
+            posted = await self._posting.submit(change) if change is not None else None
+            if change is None or posted is not None:
+                return posted
+            again = await self._books.opened(opened.attempt.merchant, opened.attempt.id)
+            assert again is not None, "a payment that was opened does not vanish"
+            opened = again
 
     async def opened(self, merchant: int, payment_id: str) -> Opened:
         """Read a payment with its latest attempt; `Problem` 404 when there is none."""
