@@ -147,6 +147,13 @@ class Postgres:
         """Run a statement that may run twice; `InDoubt` when its fate stays unknown."""
         return await self._run(sql, arguments, seconds, InDoubt("a write was not answered"))
 
+    async def learn(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        """Read what became of a write; `InDoubt` when that is not answered, for it may be done."""
+        try:
+            return await self.read(sql, *arguments)
+        except Unavailable as error:
+            raise InDoubt("what became of a write is not known") from error
+
     async def _run(
         self, sql: str, arguments: Sequence[Any], seconds: float, lost: Exception
     ) -> Sequence[Row]:

@@ -150,7 +150,7 @@ class Webhooks:
     async def _made(self, claimed: Claimed, key: bytes, hidden: bytes) -> Endpoint | Heard | None:
         """Say whose secret stands there now: ours, or that of whoever used the key before."""
         merchant = claimed.merchant.number
-        rows = await self._postgres.read(_HEARD, merchant, claimed.key)
+        rows = await self._postgres.learn(_HEARD, merchant, claimed.key)
         if not rows:
             return None
         resource = rows[0]["resource_id"].hex

@@ -52,7 +52,7 @@ class Poster:
 
     async def _already_posted(self, batch: Sequence[Some], events: dict[int, str]) -> set[int]:
         """Find the changes that a first, unanswered run of the same statement had committed."""
-        rows = await self._postgres.read(
+        rows = await self._postgres.learn(
             statements.ALREADY_POSTED,
             *columns(
                 (batch[index].merchant, uuid_of(batch[index].payment_id), event)

@@ -56,7 +56,7 @@ class PostgresRefundBooks:
 
     async def _why_not_refunded(self, left: Sequence[RefundWish]) -> dict[str, RefundResult]:
         """Find what stood in the way; refunds that our own first run had made are left out."""
-        rows = await self._postgres.read(
+        rows = await self._postgres.learn(
             statements.WHY_NOT_REFUNDED,
             *columns(
                 (

@@ -82,7 +82,7 @@ class PostgresBooks:
 
     async def _why_not_opened(self, left: Sequence[Routed]) -> dict[str, OpenResult]:
         """Find what stood in the way; nothing did where our own first run had committed."""
-        rows = await self._postgres.read(
+        rows = await self._postgres.learn(
             statements.WHY_NOT_OPENED,
             *columns(
                 (

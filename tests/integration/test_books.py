@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from gateway.domain.errors import StatementRefused
+from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import Status
@@ -112,6 +112,28 @@ async def test_a_refused_key_stays_its_requests_own(postgres: Postgres, merchant
     assert heard == Heard(b"late".rjust(32), "create_payment", owner, refused=True)
     assert isinstance(other, Heard)
     assert (other.fingerprint, other.refused) == (b"late".rjust(32), True)
+
+
+async def test_what_became_of_a_batch_is_in_doubt_when_it_cannot_be_read(
+    postgres: Postgres, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of it is durable: nobody may hear that nothing was begun."""
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("PostgreSQL does not answer")
+
+    books = books_of(postgres)
+    first, second = routed(merchant, reference="order 1"), routed(merchant, reference="order 2")
+    await books.open_batch([first])
+    await books.post_batch([change(first)])
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "read", away)
+        with pytest.raises(InDoubt):
+            await books.open_batch([routed(merchant, reference="order 1"), second])
+        with pytest.raises(InDoubt):
+            await books.post_batch([change(first), change(second)])
+    assert await count(postgres, "payment", merchant) == 2
+    assert await sequences(postgres, merchant) == [1, 2]
 
 
 async def test_two_merchants_share_nothing_in_a_batch(postgres: Postgres) -> None:

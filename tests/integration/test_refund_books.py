@@ -9,12 +9,12 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from gateway.domain.errors import StatementRefused
+from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
 from gateway.domain.identity import uuid_of
-from gateway.domain.outcome import Verdict
+from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import RefundStatus
-from gateway.domain.stages import Heard, Merchant, Opened, ReferenceTaken, RefundOpened, RefundWish
+from gateway.domain.stages import Answered, Heard, Merchant, Opened, ReferenceTaken, RefundOpened, RefundWish
 from gateway.ledger.lists import Reader
 from gateway.ledger.proofs import prove
 from gateway.ledger.refund_rules import planned, refundable
@@ -220,6 +220,44 @@ async def test_late_money_is_adopted_once_by_whoever_is_first(desk: Desk, other:
     standing = await desk.standing(opened)
     assert (standing.payment.status, standing.payment.fee) == (Status.SUCCEEDED, 12)
     assert "2221.CNY" not in await desk.balances()
+
+
+async def test_late_money_is_adopted_although_more_came_beside_it_meanwhile(desk: Desk) -> None:
+    """Else nobody would carry out the merchant's policy any more."""
+    opened = await desk.opened()
+    closed = await desk.said(opened, Verdict.CLOSED)
+    first, second = (Outcome(Verdict.SUCCEEDED, f"{opened.attempt.id} {n}") for n in range(2))
+    ended = Opened(closed.standing, opened.attempt)
+    late = await desk.ledger.post(Answered(ended, first, desk.clock.now()))
+    await desk.ledger.post(Answered(ended, second, desk.clock.now()))
+    stale = Opened(late.standing, replace(opened.attempt, channel_transaction=first.code))
+    adopted = await desk.ledger.adopt(stale, desk.clock.now())
+    assert adopted is not None
+    assert adopted.standing.payment.status is Status.SUCCEEDED
+    assert (await desk.balances())["2221.CNY"] == -1999, "what came beside it waits"
+
+
+async def test_a_refund_whose_batch_cannot_be_explained_is_in_doubt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is durable, and goes back: whoever hears that nothing was begun would ask for another."""
+    wishes = []
+    for _ in range(2):
+        opened = await desk.paid()
+        refund = desk.asked(opened, 500)
+        plan = planned(opened.standing, refund=refund, attempt=opened.attempt)
+        wishes.append(RefundWish(desk.use(), opened.standing, plan, refund.created_at))
+    await desk.reserve(opened, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.postgres, "read", away)
+        with pytest.raises(InDoubt):
+            await desk.refund_books.refund_batch(wishes)
+    made = [await desk.refunds.standing(w.standing.merchant, w.standing.refund.id) for w in wishes]
+    assert [each is not None for each in made] == [True, False]
+
+
+async def away(*_: Any, **__: Any) -> Any:
+    raise Unavailable("PostgreSQL does not answer")
 
 
 async def test_a_refund_from_suspense_is_planned_anew_after_an_adoption(desk: Desk) -> None:
