@@ -14,7 +14,15 @@ from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import RefundStatus
-from gateway.domain.stages import Answered, Heard, Merchant, Opened, ReferenceTaken, RefundOpened, RefundWish
+from gateway.domain.stages import (
+    Answered,
+    Heard,
+    Merchant,
+    Opened,
+    ReferenceTaken,
+    RefundOpened,
+    RefundWish,
+)
 from gateway.ledger.lists import Reader
 from gateway.ledger.proofs import prove
 from gateway.ledger.refund_rules import planned, refundable

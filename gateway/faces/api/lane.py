@@ -18,7 +18,7 @@ from gateway.faces.api.heads import HeadTimer
 _HEAD_BYTES_MAX: Final = 8190  # what aiohttp takes of one line
 # A target of letters that RFC 3986 has in paths and queries.
 _LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*) HTTP/1\.1\r")
-# A field of visible ASCII, without the blanks around its value: RFC 9110 section 5.5.  Blanks before
+# A field of visible ASCII, without the blanks around its value: RFC 9110 section 5.5.  Those before
 # it are taken for good, or a line of blanks alone would be tried in as many ways as it is long.
 _FIELD: Final = re.compile(
     rb"\n([!#-'*+\-.^-z|~0-9A-Z]+):[ \t]*+((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*\r(?=\n)"

@@ -393,6 +393,6 @@ def test_what_cannot_be_so_beside_the_books_is_for_people() -> None:
 def test_what_cannot_be_so_is_no_money_beside_a_payment_either(
     standing: Standing, attempt: Attempt, strange: Outcome
 ) -> None:
-    """Another attempt's transaction, or another currency, would be booked a second time or wrong."""
+    """It would be booked a second time, or in a currency that it does not have."""
     assert brought(standing, SUCCEEDED, attempt=attempt) is not None
     assert brought(standing, strange, attempt=attempt) is None
