@@ -295,7 +295,10 @@ async def _simulator_books(settings: Settings) -> list[proofs.Booking]:
     booked = []
     async with Outbound(answer_bytes_max=1 << 31) as outbound:
         for url in filter(None, (settings.simulator_url, settings.simulator_b_url)):
-            answer = await outbound.send(url, request, seconds=600)
+            try:
+                answer = await outbound.send(url, request, seconds=600)
+            except FloodgateError as error:
+                raise FloodgateError(f"the simulator's books cannot be read: {error}") from None
             if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
                 raise FloodgateError("the simulator's books cannot be read")
             booked += proofs.read_books(answer.body)

@@ -31,6 +31,7 @@ _OURS: Final = """
 SELECT a.id,
        p.status IN ('processing', 'requires_action', 'requires_review') OR a.due_at IS NOT NULL
        AS open,
+       p.certainty IS NOT DISTINCT FROM 'unknown' AS unknown,
        coalesce(booked.moved, 0) + coalesce(beside.moved, 0) AS moved
   FROM attempt a JOIN payment p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
   LEFT JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause, sum(amount) AS moved
@@ -43,6 +44,7 @@ SELECT a.id,
  WHERE a.channel = ANY($1::text[])
 UNION ALL
 SELECT r.id, r.status IN ('processing', 'requires_review'),
+       r.certainty IS NOT DISTINCT FROM 'unknown',
        CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END
   FROM refund r WHERE r.channel = ANY($1::text[])
 """
@@ -87,16 +89,20 @@ class Booking(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True):
-    """What our books have of one attempt or refund, and whether that may still change."""
+    """What our books have of one attempt or refund; whether it may still change, or is unknown."""
 
     amount: int
     open: bool
+    unknown: bool = False
 
 
 async def our_books(postgres: Postgres, channels: Sequence[str]) -> dict[str, Moved]:
     """Read what we booked through these channels, by the numbers that they know."""
     rows = await postgres.read(_OURS, channels, seconds=600)
-    return {row["id"].hex: Moved(int(row["moved"]), open=row["open"]) for row in rows}
+    return {
+        row["id"].hex: Moved(int(row["moved"]), open=row["open"], unknown=row["unknown"])
+        for row in rows
+    }
 
 
 def read_books(lines: bytes) -> list[Booking]:
@@ -139,6 +145,11 @@ def compare(
             (notes if mine.open else against).append(
                 f"{said}, we are still asking" if mine.open else f"{said}, we booked {mine.amount}"
             )
+    notes += [
+        f"{number}: unknown to us, they booked nothing yet"
+        for number, mine in ours.items()
+        if mine.unknown and number not in sums
+    ]
     against += [
         f"{number}: we booked {mine.amount}, they booked nothing"
         for number, mine in ours.items()

@@ -5,7 +5,8 @@ import pytest
 from gateway.ledger.proofs import Booking, Moved, compare, read_books
 
 # Their books before and after we read ours, ours, and what must be said: against us, or a note.
-# `p 100` is a payment of 100, `r` a refund; a question mark is what may still change.
+# `p 100` is a payment of 100, `r` a refund; a question mark is what may still
+# change, two of them what is unknown.
 CASES = """
 before       | ours         | afterwards   | against | notes | why
              |              |              | 0       | 0     | nothing happened
@@ -21,6 +22,8 @@ p1 100 p1 100| p1 100       | p1 100       | 1       | 0     | taken twice
              | r1 40        |              | 1       | 0     | a refund that they never made
              | p1 100       | p1 100       | 0       | 0     | taken while we were reading
              | p1 0?        |              | 0       | 0     | an attempt that never arrived
+             | p1 0??       |              | 0       | 1     | an attempt of which nobody knows
+p1 100       | p1 0??       | p1 100       | 0       | 1     | money of which we do not know
              | p1 0         |              | 0       | 0     | a decline
 p1 100       | p1 100       |              | 1       | 0     | money they no longer have
 p1 1 p2 2    | p2 2 p1 1    | p1 1 p2 2    | 0       | 0     | in another order
@@ -45,7 +48,9 @@ def theirs(cell: str) -> list[Booking]:
 def ours(cell: str) -> dict[str, Moved]:
     words = cell.split()
     return {
-        number: Moved(int(amount.rstrip("?")), open=amount.endswith("?"))
+        number: Moved(
+            int(amount.rstrip("?")), open=amount.endswith("?"), unknown=amount.endswith("??")
+        )
         for number, amount in zip(words[::2], words[1::2], strict=True)
     }
 
