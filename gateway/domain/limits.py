@@ -266,7 +266,7 @@ assert KEY_KEEP_DAYS * 24 * 3600 > ANSWER_KEEP_SECONDS, "PostgreSQL remembers wh
 assert KEY_KEEP_DAYS * 24 * 3600 > EXPIRY_SECONDS_MAX, "a payment's key outlives its open time"
 assert 2 * sum(WEBHOOK_TRY_WAIT_SECONDS) < DELIVERY_KEEP_DAYS * 24 * 3600, "tries end long before"
 assert REFUSED_NOTICE_KEEP_DAYS < NOTICE_KEEP_DAYS < HISTORY_KEEP_DAYS, "the raw goes first"
-assert NOTICES_OF_PEER_MAX <= NOTICES_BATCH_ITEMS_MAX, "each flush has room for another peer"
+assert NOTICES_OF_PEER_MAX <= NOTICES_BATCH_ITEMS_MAX, "a peer fills no more than one flush"
 assert STRAY_SECONDS_MAX < DRAIN_SECONDS, "whoever is held up is answered when a worker stops"
 assert STRAYS_PER_SECOND_MAX * 4 < RETENTION_BATCH_ITEMS_MAX / RETENTION_PAUSE_SECONDS, (
     "one worker forgets what four gateways answer"

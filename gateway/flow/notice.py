@@ -26,7 +26,6 @@ logger: Final = logging.getLogger(__name__)
 _NUMBER: Final = re.compile(r"[0-9a-f]{32}")
 # Facts of which it is told that other money was spoken of than was asked for.
 _STRANGE: Final = frozenset({Fact.CONFLICTED, Fact.PAID_AGAIN})
-_TAKEN: Final = Answer(200, b'{"status":"taken"}')
 
 
 async def take_notice(
