@@ -153,8 +153,9 @@ class Alipay(Acquirer):
             case "close" if trade.status == "TRADE_SUCCESS":
                 return failed("ACQ.TRADE_STATUS_ERROR")
             case "close" | "cancel":
-                trade.status, trade.paid_at = "TRADE_CLOSED", ""
-                return done(out_trade_no=trade.number, trade_no=trade.told()["trade_no"])
+                trade.status, action = "TRADE_CLOSED", "refund" if trade.paid_at else "close"
+                named = {"out_trade_no": trade.number, "trade_no": trade.told()["trade_no"]}
+                return done(**named, action=action)
             case "refund":
                 return await self._refund(trade, content)
         amount = trade.refunds.get(content["out_request_no"])

@@ -51,11 +51,15 @@ def outcome_of(ask: Ask, told: Told) -> Outcome:
     return Outcome(code=code)
 
 
-def trade(told: Told) -> Outcome:
-    """Say how a trade stands; one that is closed and was paid had all its money given back."""
+def trade(told: Told, *, is_booked: bool = False) -> Outcome:
+    """Say how a trade stands; one that is closed and was paid had all its money given back.
+
+    Where the money `is_booked`, that was by our refunds, which are booked as well.  Else it was by
+    a cancellation, or by hand: then there is no money of which anything could be booked.
+    """
     paid_at = told.send_pay_date or told.gmt_payment
     verdict = STATES.get(told.trade_status or "", Verdict.UNKNOWN)
-    if verdict is Verdict.CLOSED and paid_at is not None:
+    if verdict is Verdict.CLOSED and paid_at is not None and is_booked:
         verdict = Verdict.SUCCEEDED
     if verdict is Verdict.SUCCEEDED and None in {told.trade_no, told.total_amount}:
         return Outcome(code="incomplete")
@@ -78,8 +82,8 @@ def _created(ask: Ask, told: Told) -> Outcome:
     return Outcome(Verdict.REQUIRES_ACTION, code=told.code, next_action=shown)
 
 
-def _queried(_ask: Ask, told: Told) -> Outcome:
-    return trade(told)
+def _queried(ask: Ask, told: Told) -> Outcome:
+    return trade(told, is_booked=bool(ask.captured))
 
 
 def _closed(_ask: Ask, told: Told) -> Outcome:

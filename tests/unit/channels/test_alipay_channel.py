@@ -104,11 +104,13 @@ def test_a_query_tells_how_the_trade_stands(
     assert (outcome.verdict, outcome.code, outcome.amount) == (verdict, state, 1999)
 
 
-def test_a_closed_trade_was_paid_when_it_says_when(channel: AlipayChannel) -> None:
-    closed = PAID | {"trade_status": "TRADE_CLOSED"}
-    assert read(channel, asked(Verb.QUERY), closed).verdict is Verdict.SUCCEEDED
-    closed.pop("send_pay_date")
+def test_a_closed_trade_has_no_money_but_what_our_refunds_gave_back(channel: AlipayChannel) -> None:
+    """Of one that was canceled at the last moment Alipay still says when it was paid."""
+    closed, booked = PAID | {"trade_status": "TRADE_CLOSED"}, replace(asked(Verb.QUERY), captured=1)
+    assert read(channel, booked, closed).verdict is Verdict.SUCCEEDED
     assert read(channel, asked(Verb.QUERY), closed).verdict is Verdict.CLOSED
+    closed.pop("send_pay_date")
+    assert read(channel, booked, closed).verdict is Verdict.CLOSED
 
 
 REFUSALS = [
