@@ -83,6 +83,11 @@ class Outcome(msgspec.Struct, frozen=True):
     news_in_seconds: int | None = None
 
     @property
+    def is_money(self) -> bool:
+        """Tell whether it says that money came, be it another sum than was asked for."""
+        return self.verdict is Verdict.SUCCEEDED or (self.conflict and bool(self.amount))
+
+    @property
     def is_clean(self) -> bool:
         """Tell whether the channel's own words can be kept: short and printable."""
         return all(

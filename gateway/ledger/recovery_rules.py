@@ -37,11 +37,12 @@ def is_over(answered: Answered) -> bool:
     """Tell whether an attempt must be closed now: still open, and its time has passed.
 
     A hold has its own time, which a channel that is silent just now does not shorten.  What was
-    paid is never closed, whatever its channel says or does not say: a close may give money back.
+    paid is never closed, be it with another sum, whatever its channel says or does not say: a close
+    may give money back.
     """
     attempt, verdict = answered.opened.attempt, answered.outcome.verdict
     payment = answered.opened.standing.payment
-    if payment.amount_captured:
+    if payment.amount_captured or answered.outcome.is_money:
         return False
     if payment.status in ENDED:
         return verdict in _ALIVE

@@ -141,7 +141,7 @@ def consequence(
         return _paid_again(standing, attempt, outcome, at)
     if status is None or before.amount_captured or attempt.replaced:
         return None
-    if before.status in ENDED and outcome.verdict is not Verdict.SUCCEEDED:
+    if before.status in ENDED and not outcome.is_money:
         return None
     if fact is Fact.AUTHORIZED and attempt.is_capturing:
         return None

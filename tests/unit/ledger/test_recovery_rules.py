@@ -76,6 +76,12 @@ def test_what_is_paid_is_never_closed(status: Status, attempt: Attempt, verdict:
     assert not is_over(replace(told, opened=replace(told.opened, standing=standing)))
 
 
+def test_what_is_paid_with_another_sum_is_not_closed_either() -> None:
+    told = answered(Status.REQUIRES_REVIEW, Verdict.UNKNOWN, EXPIRY)
+    assert is_over(told)
+    assert not is_over(replace(told, outcome=Outcome(amount=6_000, conflict=True)))
+
+
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_hold_is_in_vain_once_its_payment_has_ended(status: Status, verdict: Verdict) -> None:
