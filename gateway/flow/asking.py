@@ -29,12 +29,16 @@ logger: Final = logging.getLogger(__name__)
 async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None = None) -> None:
     """Ask about an attempt that is leased to us, and give the lease back.
 
-    What cannot be asked or posted in time is due again when the lease ends.
+    Late money is done with first; perhaps more has come since.  What cannot be asked or posted in
+    time is due again when the lease ends.
     """
     assert opened.lease is not None, "the channel is asked by whoever holds the lease"
     if late.is_late(opened.standing):
-        await late.settle(opened, desk)
-        return
+        settled = await late.settle(opened, desk)
+        if settled is None:
+            return
+        opened = settled
+    assert opened.lease is not None, "it is still ours"
     left = (opened.lease - desk.clock.now()).total_seconds()
     try:
         async with asyncio.timeout(left - limits.QUERY_LEASE_REST_SECONDS):

@@ -6,6 +6,8 @@ after all, or whether it goes back to the payer.
 
 import hashlib
 
+from msgspec.structs import replace
+
 from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
 from gateway.domain.stages import KeyUse, Opened, RefundOpened
@@ -18,27 +20,34 @@ def is_late(standing: Standing) -> bool:
     return payment.status is Status.REQUIRES_REVIEW and payment.amount_captured > 0
 
 
-async def settle(opened: Opened, desk: Desk) -> None:
-    """Do with late money as its merchant wants; done twice it has no further effect."""
+async def settle(opened: Opened, desk: Desk) -> Opened | None:
+    """Do with late money as its merchant wants; done twice it has no further effect.
+
+    Gives the payment as it then stands, or None when somebody else refunds it just now: then it is
+    due again and looked at then.
+    """
     standing = opened.standing
     policy = await desk.reader.late_success_policy(standing.merchant)
     if policy == "adopt":
         await desk.ledger.adopt(opened, desk.clock.now())
     elif policy == "refund" and not await _give_back(opened, desk):
-        # Somebody else refunds it just now: it is due again and looked at then.
         await desk.recovery.release(opened)
-        return
-    await desk.recovery.settled(opened.attempt)
+        return None
+    again = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
+    assert again is not None, "an attempt that was opened does not vanish"
+    return replace(again, lease=opened.lease)
 
 
 async def _give_back(opened: Opened, desk: Desk) -> bool:
-    """Give back what is left; False when that could not even be begun."""
+    """Give back what is left, once: what fails is for people; False when it could not be begun."""
     payment, merchant = opened.standing.payment, opened.standing.merchant
     left = payment.amount_captured - payment.amount_refunded
-    if left == 0:
+    name = f"late-{payment.id}-"
+    refunds = await desk.refunds.of_payment(merchant, payment.id)
+    if left == 0 or any(each.refund.reference.startswith(name) for each in refunds):
         return True
     now = desk.clock.now()
-    tries = len(await desk.refunds.of_payment(merchant, payment.id))
+    tries = len(refunds)
     # No merchant's key has a space, so this one cannot meet theirs.
     key = f"late success {payment.id} {tries}"
     use = KeyUse(key, hashlib.sha256(key.encode()).digest(), "late_refund")
@@ -46,7 +55,7 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
         id=desk.clock.mint("re", merchant),
         payment=payment.id,
         merchant=payment.merchant,
-        reference=f"late-{payment.id}-{tries}",
+        reference=f"{name}{tries}",
         amount=left,
         currency=payment.currency,
         reason="The payment had ended before the money came.",

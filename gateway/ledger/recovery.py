@@ -172,10 +172,6 @@ class RecoveryQueue:
         attempt = opened.attempt
         await self._postgres.write(sql.RELEASE, attempt.merchant, uuid_of(attempt.id), opened.lease)
 
-    async def settled(self, attempt: Attempt) -> None:
-        """Take an attempt out of the queue: nothing more is to be asked about it."""
-        await self._postgres.write(sql.SETTLED, attempt.merchant, uuid_of(attempt.id))
-
     async def refund_later(self, standing: RefundStanding, due_at: datetime) -> None:
         """Say when to ask about a refund again; one that is settled meanwhile stays so."""
         await self._postgres.write(

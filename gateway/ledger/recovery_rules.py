@@ -61,7 +61,8 @@ def again(
     """Say when to ask next, after what was answered is posted; None when nothing is to be learnt.
 
     Never long after the deadline, at which the attempt is closed.  A hold that should have been let
-    go, and was not, is asked about like an open payment.  `jitter` lies between -1 and 1.
+    go, and was not, is asked about like an open payment.  Of what is paid more is asked while the
+    channel knows of more money, or did not answer.  `jitter` lies between -1 and 1.
     """
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
@@ -74,9 +75,10 @@ def again(
             return Again(soon)
         return _look_again(payment, verdict, at, soon)
     is_held = payment.status is Status.REQUIRES_CAPTURE
-    is_frozen = payment.status is Status.REQUIRES_REVIEW and not payment.amount_captured
-    if payment.status is Status.SUCCEEDED and news_in is not None:
-        return Again(soon)
+    is_frozen = payment.status is Status.REQUIRES_REVIEW
+    if payment.amount_captured:
+        silent = verdict is Verdict.UNKNOWN and not answered.outcome.conflict and not was_check
+        return Again(soon) if silent or news_in is not None else None
     if not is_held and payment.status not in OPEN and not (is_frozen and verdict in _NOT_YET):
         return None
     ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at

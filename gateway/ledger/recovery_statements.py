@@ -114,9 +114,6 @@ LET_GO: Final = """
 UPDATE attempt SET due_at = $3, is_check = false, queries = 0
  WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
-SETTLED: Final = """
-UPDATE attempt SET due_at = NULL, leased_until = NULL WHERE merchant_id = $1 AND id = $2
-"""
 REFUND_LATER: Final = """
 UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL
 """

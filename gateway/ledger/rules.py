@@ -240,7 +240,8 @@ def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
         event_type=f"payment.{status.value}",
         journal=adoption_journal(adopted, attempt),
         at=at,
-        due_at=None,
+        # More may have come beside it, and nobody has asked since.
+        due_at=at,
     )
 
 

@@ -148,7 +148,7 @@ async def test_a_part_waits_for_people_and_the_rest_makes_it_whole(
     assert (await balances(shop))["channel receivable"] == 1999
 
 
-async def test_money_after_a_cancel_is_late_money_and_what_is_too_much_is_told(
+async def test_money_after_a_cancel_is_late_money_and_so_is_what_is_too_much(
     shop: Shop, node: Node, witness: Witness
 ) -> None:
     payment = await shown(shop)
@@ -160,7 +160,14 @@ async def test_money_after_a_cancel_is_late_money_and_what_is_too_much_is_told(
     assert late["amount_captured"] == 1999
     assert (await events(shop, payment["id"]))[-1] == "payment.late_success"
     await heard(shop, payment["id"], "paid_over 25")
-    assert await balances(shop) == {"channel receivable": 1999, "suspense, long": 1999}
+
+    async def booked() -> bool:
+        await its_time_comes(witness, shop, payment["id"])
+        books = await balances(shop)
+        return books == {"channel receivable": 2500, "suspense, long": 2500}
+
+    await until(booked)
+    assert (await shop.payment(payment["id"]))["status"] == "requires_review"
 
 
 async def test_an_address_that_could_not_be_shown_is_shown_once_the_node_answers(

@@ -123,12 +123,29 @@ def test_a_channel_that_may_know_more_soon_is_asked_soon_however_often_it_was() 
     assert next_at(15, 1) == next_at(None, 1) == NOON + SOON
 
 
-def test_a_payment_is_asked_about_while_its_channel_knows_of_more_money() -> None:
-    told = answered(Status.SUCCEEDED, Verdict.SUCCEEDED, NOON)
-    told = replace(told, outcome=replace(told.outcome, news_in_seconds=15))
-    posted = Posted(told.opened.standing, b"")
-    look = again(told, posted, queries=9, was_check=False, jitter=0)
-    assert look == Again(NOON + timedelta(seconds=15))
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REQUIRES_REVIEW])
+@pytest.mark.parametrize(
+    ("outcome", "was_check", "wait"),
+    [
+        (Outcome(Verdict.SUCCEEDED, news_in_seconds=15), False, timedelta(seconds=15)),
+        (Outcome(Verdict.SUCCEEDED), False, None),
+        # It was asked because it may know of more: silence says nothing of that.
+        (Outcome(Verdict.UNKNOWN), False, SOON),
+        (Outcome(Verdict.UNKNOWN), True, None),
+        (Outcome(Verdict.UNKNOWN, conflict=True), False, None),
+    ],
+)
+def test_a_paid_one_is_asked_about_while_its_channel_may_know_of_more_money(
+    status: Status, outcome: Outcome, wait: timedelta | None, *, was_check: bool
+) -> None:
+    told = answered(status, Verdict.SUCCEEDED, NOON)
+    paid = replace(told.opened.standing.payment, amount_captured=10_000)
+    posted = Posted(replace(told.opened.standing, payment=paid), b"")
+    queries = 9 if outcome.news_in_seconds is not None else 1
+    look = again(
+        replace(told, outcome=outcome), posted, queries=queries, was_check=was_check, jitter=0
+    )
+    assert look == (Again(NOON + wait) if wait is not None else None)
 
 
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
