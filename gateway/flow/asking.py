@@ -65,10 +65,19 @@ async def _carried_on(answered: Answered, desk: Desk) -> Answered:
     """Do what a query's answer asks for: capture again, close what is over, or nothing."""
     opened = answered.opened
     if is_over(answered):
-        return await close_at_channel(opened, desk)
+        return await _closed_if_over(answered, desk)
     if answered.outcome.verdict is Verdict.AUTHORIZED and opened.attempt.is_capturing:
         return await ask_for_capture(opened, desk)
     return answered
+
+
+async def _closed_if_over(answered: Answered, desk: Desk) -> Answered:
+    """Close what is over still: a notice may have told of its money while the channel was asked."""
+    attempt = answered.opened.attempt
+    again = await desk.ledger.by_attempt(attempt.merchant, attempt.id)
+    assert again is not None, "an attempt that was opened does not vanish"
+    answered = replace(answered, opened=replace(again, lease=answered.opened.lease))
+    return await close_at_channel(answered.opened, desk) if is_over(answered) else answered
 
 
 async def _note_hold(answered: Answered, desk: Desk, source: str) -> None:

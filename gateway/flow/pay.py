@@ -68,9 +68,10 @@ async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:
 async def _ask(opened: Opened, desk: Desk) -> Answered:
     """Ask for the money, unless the payment's time ran out before it was durable.
 
-    Then nobody may be charged any more: a later try of the same request was perhaps refused.
+    Then nobody may be charged any more: a later try of the same request was perhaps refused.  Nor
+    where it is to be canceled, and another channel would begin with it now.
     """
-    if opened.attempt.expires_at <= desk.clock.now():
+    if opened.attempt.cancel_wished or opened.attempt.expires_at <= desk.clock.now():
         return await desk.channels.close(opened)
     began = desk.clock.now()
     answered = await desk.channels.ask(opened)

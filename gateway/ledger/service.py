@@ -117,12 +117,15 @@ class Ledger:
     async def switch(self, rerouted: Rerouted) -> Opened | None:
         """Make durable that a payment goes on through another channel, before that one hears of it.
 
-        None when the payment changed meanwhile: then it stays with the attempt that it has.
+        None when the payment changed meanwhile: then it stays with the attempt that it has.  The
+        next attempt is read again, for it may be wished by now that it be canceled.
         """
         change = switch(rerouted)
         if await self._switching.submit(change) is None:
             return None
-        return replace(rerouted.answered.opened, standing=change.standing, attempt=rerouted.attempt)
+        begun = await self._books.opened(rerouted.attempt.merchant, rerouted.attempt.id)
+        assert begun is not None, "an attempt that was opened does not vanish"
+        return replace(rerouted.answered.opened, standing=change.standing, attempt=begun.attempt)
 
     async def begin_capture(self, claimed: Claimed, amount: int | None) -> Opened | Heard:
         """Make durable that a capture is about to be asked, or learn that it was before.

@@ -1,0 +1,39 @@
+"""What a channel says of money that was not asked for: never booked as ours, never unknown."""
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, checked
+from gateway.domain.payment import Standing, Status
+from gateway.domain.stages import Attempt
+from unit.ledger.test_rules import AFTER_EXPIRY, SUCCEEDED, brought, standing_at
+from unit.nouns import ATTEMPT
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELED, Status.EXPIRED])
+def test_another_sum_that_a_query_finds_after_the_end_is_for_people(status: Status) -> None:
+    """A notice of it is, too; money that came must not be known to nobody but the channel."""
+    partly = checked(replace(SUCCEEDED, amount=6_000), amount=10_000, currency="CNY")
+    change = brought(standing_at(status), partly, at=AFTER_EXPIRY)
+    assert change is not None
+    assert change.standing.payment.status is Status.REQUIRES_REVIEW
+    assert (change.journal, change.event_type) == (None, "payment.requires_review")
+    assert brought(standing_at(status), ANOTHER_NUMBER, at=AFTER_EXPIRY) is None
+
+
+@pytest.mark.parametrize(
+    "strange", [replace(SUCCEEDED, currency="USD"), replace(SUCCEEDED, conflict=True)]
+)
+@pytest.mark.parametrize(
+    ("standing", "attempt"),
+    [
+        (standing_at(Status.PROCESSING), replace(ATTEMPT, replaced=True)),
+        (standing_at(Status.SUCCEEDED), replace(ATTEMPT, channel_transaction="tx_0")),
+    ],
+)
+def test_what_cannot_be_so_is_no_money_beside_a_payment_either(
+    standing: Standing, attempt: Attempt, strange: Outcome
+) -> None:
+    """It would be booked a second time, or in a currency that it does not have."""
+    assert brought(standing, SUCCEEDED, attempt=attempt) is not None
+    assert brought(standing, strange, attempt=attempt) is None
