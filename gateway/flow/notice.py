@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.channels.notices import REFUSED, KeptNotice
 from gateway.channels.port import Notice, NoticeRefused
 from gateway.channels.registry import Account
@@ -75,7 +77,8 @@ async def serve_notice(kept: KeptNotice, desk: Desk) -> Answer:
 async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) -> str:
     """Post what a verified notice says; gives the word under which it is filed.
 
-    A notice speaks only of what was asked for at the account through which it came.
+    A notice speaks only of what was asked for at the account through which it came.  It may have
+    been left for long; what it changes happens now, and its event is found by the time of that.
     """
     if _NUMBER.fullmatch(notice.number) is None:
         return "unmatched"
@@ -87,13 +90,13 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
     opened = await desk.ledger.by_attempt(merchant, public("att", notice.number))
     if opened is None or not _is_its(account, opened.attempt):
         return "unmatched"
-    answered = Answered(opened, notice.outcome, kept.received_at)
-    if fact_of(opened.standing, opened.attempt, notice.outcome, kept.received_at) in _STRANGE:
+    answered = Answered(opened, notice.outcome, desk.clock.now())
+    if fact_of(opened.standing, opened.attempt, notice.outcome, answered.at) in _STRANGE:
         remark = said("notice_differs", kept.id, notice.outcome, kept.received_at)
         await desk.remarks.note(merchant, opened.standing.payment.id, remark)
     posted = await desk.ledger.post(answered)
     desk.routing.learn_end(answered)
-    await desk.recovery.saw(answered, "notice")
+    await desk.recovery.saw(replace(answered, at=kept.received_at), "notice")
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
 
 
@@ -111,7 +114,7 @@ async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk:
         return "unmatched"
     if uuid_of(standing.attempt_id) != notice.number:
         return "unmatched"
-    answered = RefundAnswered(RefundOpened(standing), notice.outcome, kept.received_at)
+    answered = RefundAnswered(RefundOpened(standing), notice.outcome, desk.clock.now())
     remark = said("refund_notice", standing.refund.id, notice.outcome, kept.received_at)
     await desk.remarks.note(merchant, standing.refund.payment, remark)
     posted = await desk.refunds.post(answered)
