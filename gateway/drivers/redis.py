@@ -5,16 +5,16 @@ moment and not one per request.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-import redis.asyncio as aioredis
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from gateway.domain import limits
 from gateway.domain.errors import Unavailable
+from gateway.drivers.redis_line import Line, Lines, Refusal, Reply
 
 logger: Final = logging.getLogger(__name__)
 
@@ -29,15 +29,9 @@ class Redis:
         self._budget = budget_seconds
         self._pause = pause_seconds
         self._away_until = 0.0
-        self._client = aioredis.Redis.from_url(
-            url,
-            socket_timeout=budget_seconds * 10,  # the budget is kept below
-            socket_connect_timeout=budget_seconds,
-            retry_on_timeout=False,
-            retry=None,
-            single_connection_client=False,
-        )
-        self._scripts: dict[str, AsyncScript] = {}
+        self._lines = Lines(url, seconds=budget_seconds)
+        self._line: Line | None = None
+        self._names: dict[str, str] = {}
 
     @property
     def is_away(self) -> bool:
@@ -50,18 +44,40 @@ class Redis:
         """Run a Lua script over these keys in one round trip; a list of values or None."""
         if self.is_away:
             raise Unavailable("Redis is being left alone")
-        runner = self._scripts.get(script)
-        if runner is None:
-            runner = self._scripts[script] = self._client.register_script(script)
         try:
-            answer: Sequence[bytes | None] = await self._in_time(
-                asyncio.ensure_future(runner(list(keys), list(arguments)))
-            )
+            return await self._run(script, [len(keys), *keys, *arguments])
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = asyncio.get_running_loop().time() + self._pause
             logger.warning("Redis did not answer in time: %s", type(error).__name__)
             raise Unavailable("Redis does not answer") from error
+
+    async def _run(self, script: str, words: list[bytes | int]) -> Sequence[bytes | None]:
+        """Run a script by its name; one that Redis does not know is sent with its text."""
+        name = self._names.get(script)
+        if name is None:
+            digest = hashlib.sha1(script.encode(), usedforsecurity=False)  # so Redis names them
+            name = self._names[script] = digest.hexdigest()
+        reply = await self._in_time(self._ask("EVALSHA", name, *words))
+        if isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT"):
+            reply = await self._in_time(self._ask("EVAL", script, *words))
+        if isinstance(reply, Refusal):
+            raise RedisError(str(reply).partition(" ")[0])
+        answer: Sequence[bytes | None] = reply
         return answer
+
+    def _ask(self, *words: bytes | str | int) -> asyncio.Future[Reply]:
+        line = self._line
+        if line is not None and line.is_open:
+            return line.ask(*words)
+        return asyncio.ensure_future(self._connect_and_ask(*words))
+
+    async def _connect_and_ask(self, *words: bytes | str | int) -> Reply:
+        made = await self._lines.connect()
+        if self._line is not None and self._line.is_open:
+            made.close()  # somebody else was quicker
+        else:
+            self._line = made
+        return await self._line.ask(*words)
 
     async def _in_time(self, answering: "asyncio.Future[Any]") -> Any:
         """Wait for the budget, and once more when our own loop was so late that it says nothing.
@@ -81,13 +97,20 @@ class Redis:
                     return answering.result()
                 if clock() < due + self._budget * _LATE_SHARE:
                     break
+            self._hang_up()
             raise TimeoutError
         finally:
             answering.cancel()
 
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
     async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        """Close the connection."""
+        self._hang_up()
+        await asyncio.sleep(0)  # the transport closes in the loop's next turn
 
     @classmethod
     def with_house_limits(cls, url: str) -> "Redis":

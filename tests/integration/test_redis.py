@@ -1,11 +1,13 @@
-"""Redis is given its budget: a loop of ours that was late does not count against it."""
+"""Redis is asked over one connection and given its budget, which our own lateness does not use."""
 
 import asyncio
 import time
 
 import pytest
+import redis.asyncio as aioredis
 import uvloop
 
+from gateway.domain.errors import Unavailable
 from gateway.drivers.redis import Redis
 
 BUDGET_SECONDS = 0.2
@@ -45,3 +47,51 @@ def test_what_came_in_time_is_read_although_the_timer_was_looked_at_first() -> N
             await redis._in_time(asyncio.ensure_future(asyncio.sleep(60)))
 
     uvloop.run(ask())
+
+
+async def test_each_call_has_its_own_answer_whoever_stopped_waiting(redis_url: str) -> None:
+    redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    await redis.call(ECHO, [b"k"], [b"warm"])
+    calls = [asyncio.ensure_future(redis.call(ECHO, [b"k"], [b"%d" % n])) for n in range(6)]
+    await asyncio.sleep(0)
+    for call in calls[::2]:
+        call.cancel()
+    assert await asyncio.gather(*calls[1::2]) == [[b"1"], [b"3"], [b"5"]]
+    await redis.close()
+
+
+async def test_calls_that_come_before_the_connection_share_it(redis_url: str) -> None:
+    redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    calls = (redis.call(ECHO, [b"k"], [b"%d" % n]) for n in range(3))
+    assert await asyncio.gather(*calls) == [[b"0"], [b"1"], [b"2"]]
+    async with aioredis.from_url(redis_url) as memory:
+        ours = [one for one in await memory.client_list() if "eval" in one["cmd"]]
+        assert len(ours) == 1
+    await redis.close()
+
+
+async def test_a_refusal_makes_it_away_and_tells_nothing_of_what_was_sent(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    with pytest.raises(Unavailable):
+        await redis.call("return redis.call('INCR', KEYS[1], ARGV[1])", [b"k"], [b"s3cret"])
+    assert redis.is_away
+    assert "s3cret" not in caplog.text
+    await redis.close()
+
+
+async def test_it_says_who_it_is_where_a_url_names_a_user(redis_url: str) -> None:
+    async with aioredis.from_url(redis_url) as memory:
+        await memory.acl_setuser("teller", enabled=True, passwords=["+p4ss"], commands=["+@all"])
+        await memory.acl_setuser("teller", enabled=True, keys=["*"])
+        named = redis_url.replace("unix://", "unix://teller:p4ss@")
+        redis = Redis(named, budget_seconds=5, pause_seconds=60)
+        assert await redis.call(ECHO, [b"k"], [b"a"]) == [b"a"]
+        assert "teller" in {one["user"] for one in await memory.client_list()}
+        wrong = Redis(named.replace("p4ss", "other"), budget_seconds=5, pause_seconds=60)
+        with pytest.raises(Unavailable):
+            await wrong.call(ECHO, [b"k"], [])
+        await memory.acl_deluser("teller")
+    await redis.close()
+    await wrong.close()
