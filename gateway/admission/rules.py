@@ -1,15 +1,15 @@
 """What a request is to the house while it is full, and how a merchant's quota is used up."""
 
-import enum
 import math
 from typing import Final
 
 from gateway.domain.stages import Quota
+from gateway.domain.words import Word
 
 _CREATES: Final = frozenset({"/v1/payments", "/v1/payments/batch"})
 
 
-class Kind(enum.Enum):
+class Kind(Word):
     """What is asked, in the order in which it has to stand back when there is too much of it.
 
     Reads have a room of their own.  What finishes a payment that was taken (capture, cancel,

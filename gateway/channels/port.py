@@ -4,7 +4,6 @@ A channel is pure: it does no I/O and reads no clock.  The courier sends what `b
 the deadline and turns silence into UNKNOWN; unknown words of a provider are UNKNOWN as well.
 """
 
-import enum
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
@@ -15,13 +14,14 @@ from gateway.domain.identity import milliseconds_of
 from gateway.domain.limits import CLOCKS_APART_SECONDS_MAX
 from gateway.domain.outcome import Outcome
 from gateway.domain.wire import WireAnswer, WireRequest
+from gateway.domain.words import Word
 
 # The code of an outcome by which an acquirer says that it does not know us: our credential is wrong
 # or has ended, which is for our operators to mend and nothing that a merchant hears of.
 CREDENTIAL_REFUSED: Final = "credential_refused"
 
 
-class Verb(enum.Enum):
+class Verb(Word):
     """What can be asked of an acquirer."""
 
     CREATE = "create"

@@ -5,9 +5,10 @@ from typing import Final
 
 from gateway.channels.port import Verb
 from gateway.domain import limits
+from gateway.domain.words import Word
 
 
-class Lane(enum.Enum):
+class Lane(Word):
     """Calls that must not stand in each other's way; each lane has its own bounds and breaker."""
 
     CREATE = "create"

@@ -41,6 +41,11 @@ def mint(prefix: str, merchant: int, milliseconds: int) -> str:
     return f"{prefix}_{value:032x}"
 
 
+def chance(count: int) -> bytes:
+    """Give so many bytes that come by chance, and that nobody has to keep secret."""
+    return _chance.randbytes(count)
+
+
 def derived(prefix: str, cause: str, word: str) -> str:
     """Make the id of what follows from a cause and a word, such as a channel's transaction.
 

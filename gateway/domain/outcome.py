@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from gateway.domain import limits
+from gateway.domain.words import Word
 
 
-class Verdict(enum.Enum):
+class Verdict(Word):
     """The channel's word on one attempt or refund, in our vocabulary."""
 
     SUCCEEDED = "succeeded"

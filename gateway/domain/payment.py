@@ -4,7 +4,6 @@
 and tests are driven from it.  A fact that is not in the table is refused and changes nothing.
 """
 
-import enum
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from msgspec.structs import asdict
 
 from gateway.domain import limits
 from gateway.domain.outcome import Failure, NextAction
+from gateway.domain.words import Word
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*\Z"
 # A token is a word of a provider's, never a card number: a run of as many digits is refused.
@@ -167,7 +167,7 @@ class CapturePayment(Struct, frozen=True, forbid_unknown_fields=True):
     amount: Annotated[int, Meta(ge=1, le=limits.AMOUNT_MINOR_MAX)] | None = None
 
 
-class Status(enum.Enum):
+class Status(Word):
     """What became of the money, as the merchant sees it."""
 
     PROCESSING = "processing"
@@ -180,7 +180,7 @@ class Status(enum.Enum):
     REQUIRES_REVIEW = "requires_review"
 
 
-class Certainty(enum.Enum):
+class Certainty(Word):
     """How sure we are of an open payment: the channel is at work, or it did not answer."""
 
     PENDING = "pending"
@@ -230,7 +230,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     channel_fee_refunded: int = 0
 
 
-class Fact(enum.Enum):
+class Fact(Word):
     """What can happen to a payment, said by a channel, proved by a close, or decided by us."""
 
     CAPTURE_STARTED = "capture_started"

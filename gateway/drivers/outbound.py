@@ -28,6 +28,7 @@ from gateway.domain.limits import (
     CHANNEL_IDLE_SECONDS,
 )
 from gateway.domain.wire import WireAnswer, WireRequest
+from gateway.drivers.deadlines import wheel
 
 
 class NeverSent(Unavailable):
@@ -101,6 +102,7 @@ class _Connection(asyncio.Protocol):
         self._pool = pool
         self._bytes_max = answer_bytes_max
         self._loop = asyncio.get_running_loop()
+        self._wheel = wheel()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: Any = None  # uvloop's transports are none of asyncio's
         self._answer: asyncio.Future[WireAnswer] | None = None
@@ -134,15 +136,19 @@ class _Connection(asyncio.Protocol):
         """Send one request and wait for its whole answer until this time of the loop."""
         answer: asyncio.Future[WireAnswer] = self._loop.create_future()
         self._answer = answer
-        timer = self._loop.call_at(deadline, self._fail, "TimeoutError")
+        tick = self._wheel.put(self, deadline)
         self._transport.write(wire)
         try:
             return await answer
         finally:
-            timer.cancel()
+            self._wheel.take(self, tick)
             if self._answer is answer:  # the caller was cancelled
                 self._answer = None
                 self.close()
+
+    def ring(self) -> None:
+        """Hear that the deadline is over."""
+        self._fail("TimeoutError")
 
     def _fail(self, reason: str, kind: type[NoAnswer] = NoAnswer) -> None:
         """Give the waiting caller up, and the connection with it."""

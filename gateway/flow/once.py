@@ -1,12 +1,12 @@
 """What moves something is done once: claim its key, do it, and keep the answer or give it back."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, InDoubt, Problem
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Claimed, Matched
+from gateway.drivers.deadlines import within
 from gateway.drivers.stopwatch import lap
 from gateway.flow import steps
 from gateway.flow.desk import Desk
@@ -65,7 +65,7 @@ async def _claimed(matched: Matched, desk: Desk) -> Claimed | Answer:
 
 async def _in_time(serving: Awaitable[Answer], seconds: float) -> Answer:
     try:
-        async with asyncio.timeout(seconds):
+        with within(seconds):
             return await serving
     except TimeoutError:
         raise InDoubt("a request took too long") from None

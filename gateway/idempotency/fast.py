@@ -9,7 +9,6 @@ The hash tag is the whole idempotency key, so a big merchant spreads over a clus
 """
 
 import enum
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from gateway.domain import limits
 from gateway.domain.errors import Unavailable
+from gateway.domain.identity import chance
 from gateway.domain.stages import Answer
 from gateway.drivers.batching import Batcher
 from gateway.drivers.redis import Redis
@@ -49,7 +49,7 @@ return told
 """
 
 
-class Verb(enum.Enum):
+class Verb(bytes, enum.Enum):
     """What one item of the script does."""
 
     CLAIM = b"claim"
@@ -92,7 +92,7 @@ class FastClaims:
     async def _run(self, errands: Sequence[Errand]) -> Sequence[bytes | None]:
         arguments: list[bytes | int] = []
         for errand in errands:
-            arguments += (errand.verb.value, errand.value, errand.life_ms)
+            arguments += (errand.verb, errand.value, errand.life_ms)
         return await self._redis.call(_SCRIPT, [errand.key for errand in errands], arguments)
 
     async def claim(
@@ -105,7 +105,7 @@ class FastClaims:
         """
         if self._redis.is_away:
             return None, None
-        token = os.urandom(8)
+        token = chance(8)
         errand = Errand(Verb.CLAIM, _name(merchant, key), _claimed(fingerprint, token), _LEASE_MS)
         try:
             found = await self._batcher.submit(errand)

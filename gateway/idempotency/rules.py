@@ -21,7 +21,9 @@ def key_of(header: str | None) -> str:
     if header is None:
         raise Problem("idempotency_key_missing", "Every POST needs an Idempotency-Key header.")
     quoted = _QUOTED.fullmatch(header)
-    key = _ESCAPED.sub(r"\1", quoted.group(1)) if quoted else header
+    key = quoted[1] if quoted else header
+    if quoted and "\\" in key:
+        key = _ESCAPED.sub(r"\1", key)
     if _VISIBLE.fullmatch(key) is None:
         raise Problem(
             "idempotency_key_invalid",

@@ -6,6 +6,7 @@ account belongs to one merchant; the platform's figures are sums over merchants.
 """
 
 import enum
+import functools
 from collections.abc import Sequence
 from typing import Final
 
@@ -58,9 +59,7 @@ class Account(Struct, frozen=True, gc=False):
     @property
     def number(self) -> int:
         """The number under which the account is stored."""
-        channel = channels.NUMBERS[self.channel] if self.channel else 0
-        number = ((self.code * 10 + self.sub) * 1000 + channel) * 1000
-        return number + NUMERIC_CODES[self.currency]
+        return _number(self)
 
     @property
     def id(self) -> str:
@@ -82,6 +81,13 @@ class Account(Struct, frozen=True, gc=False):
     def grows_by(self) -> str:
         """Say which side increases the account: debit for assets and costs, credit otherwise."""
         return "debit" if self.code // 1000 in {1, 5} else "credit"
+
+
+@functools.lru_cache(maxsize=4096)
+def _number(account: Account) -> int:
+    channel = channels.NUMBERS[account.channel] if account.channel else 0
+    number = ((account.code * 10 + account.sub) * 1000 + channel) * 1000
+    return number + NUMERIC_CODES[account.currency]
 
 
 def account_of(number: int) -> Account:

@@ -275,6 +275,8 @@ def _due_at(payment: Payment, outcome: Outcome, at: datetime) -> datetime | None
     What is frozen for people is closed at its deadline all the same, if it never was paid; what was
     closed is looked at once more, because money may come all the same.
     """
+    if payment.status is Status.SUCCEEDED:
+        return _more_at(outcome, at)
     soon = next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
     if payment.status in OPEN:
         return soon
@@ -284,7 +286,7 @@ def _due_at(payment: Payment, outcome: Outcome, at: datetime) -> datetime | None
         return max(soon, payment.expires_at)
     if payment.status in {Status.CANCELED, Status.EXPIRED}:
         return check_at(at, at)
-    return _more_at(outcome, at) if payment.status is Status.SUCCEEDED else None
+    return None
 
 
 def _more_at(outcome: Outcome, at: datetime) -> datetime | None:

@@ -1,5 +1,6 @@
 """How bodies and queries become commands; every refusal names the parameter and never its value."""
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
 
     An end in the past is no matter of form: the request may be an old one that is sent again.
     """
-    for name in command.__struct_fields__:
+    for name in _times_of(type(command)):
         _refuse_timeless(name, getattr(command, name))
     if not isinstance(command, CreatePayment):
         return
@@ -109,6 +110,12 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
         raise Problem(
             "field_invalid", "It must lie in the future, at most seven days.", param="expires_at"
         )
+
+
+@functools.cache
+def _times_of(command: type[Struct]) -> tuple[str, ...]:
+    """Name the fields of a command that may hold a time."""
+    return tuple(field.name for field in fields(command) if "datetime" in str(field.type))
 
 
 def _refuse_timeless(name: str, value: object) -> None:

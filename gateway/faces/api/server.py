@@ -7,7 +7,6 @@ verification of a signature.  Whatever goes wrong leaves as a problem document w
 import asyncio
 import functools
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from msgspec.structs import replace
 from gateway.admission.rules import kind_of
 from gateway.domain import limits
 from gateway.domain.errors import Problem
+from gateway.domain.identity import chance
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
@@ -314,4 +314,4 @@ def _reply(answer: Answer, request_id: str) -> Reply:
 
 
 def _request_id() -> str:
-    return f"req_{os.urandom(12).hex()}"
+    return f"req_{chance(12).hex()}"
