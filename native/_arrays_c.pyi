@@ -1,4 +1,2 @@
 # The compiled twin of the drivers' writer of arrays offers what its specification offers.
-from collections.abc import Sequence
-
-def encode(element: int, values: Sequence[object]) -> bytes: ...
+from native._arrays_py import encode as encode
