@@ -1,65 +1,76 @@
-"""What a notice changes happens when it is posted, however long it was left before."""
+"""A notice is durable before anybody reads it, and whoever is not believed waits for his answer."""
 
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from unit.nouns import ATTEMPT, HEX, NOON, STANDING
+import pytest
 
-from gateway.channels.notices import KeptNotice
-from gateway.channels.port import Notice
-from gateway.channels.registry import Account
-from gateway.domain.identity import PLATFORM, mint
-from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.stages import Answered, Opened, Posted
+from gateway.channels.port import NoticeRefused
+from gateway.domain.errors import InDoubt, Overloaded, Problem
 from gateway.flow.desk import Desk
-from gateway.flow.notice import serve_left_notices
-
-LEFT = KeptNotice(
-    mint("ntc", PLATFORM, 1), "simulator", PLATFORM, {}, b"", NOON - timedelta(hours=1)
-)
+from gateway.flow.notice import take_notice
 
 
-class FakeDesk:
-    """One notice that was left, of the one payment that there is."""
+class FakeSteps:
+    """The box of notices and the channels of a desk; `told` is what was asked of them, in order."""
 
-    def __init__(self) -> None:
-        self.posted: list[Answered] = []
-        self.seen: list[Answered] = []
-        self.filed: list[str] = []
+    def __init__(self, *, lost: Exception | None = None, odd: Exception | None = None) -> None:
+        self.told: list[str] = []
+        self._lost = lost
+        self._odd = odd or NoticeRefused("forged")
 
-    async def left(self, _limit: int) -> list[KeptNotice]:
-        return [LEFT]
+    def has(self, channel: str, _owner: int) -> bool:
+        return channel == "simulator"
 
-    def read_notice(self, _kept: KeptNotice) -> tuple[Notice, Account]:
-        channel: Any = SimpleNamespace(name="simulator", taken=b"")
-        return Notice("n", HEX, None, Outcome(Verdict.SUCCEEDED)), Account(channel)
+    def arrived(self, *_came: Any) -> Any:
+        return SimpleNamespace(id="ntc_1")
 
-    async def by_attempt(self, *_: Any) -> Opened:
-        return Opened(STANDING, ATTEMPT)
+    async def keep(self, _notice: Any, peer: str) -> None:
+        self.told.append(f"keep for {peer}")
+        if self._lost is not None:
+            raise self._lost
 
-    def now(self) -> Any:
-        return NOON
+    def read_notice(self, _notice: Any) -> Any:
+        self.told.append("read")
+        raise self._odd
 
-    async def post(self, answered: Answered) -> Posted:
-        self.posted.append(answered)
-        return Posted(answered.opened.standing, b"")
+    async def done(self, _notice: Any, result: str) -> None:
+        self.told.append(result)
 
-    def learn_end(self, _answered: Answered) -> None:
-        return None
-
-    async def saw(self, answered: Answered, _source: str) -> None:
-        self.seen.append(answered)
-
-    async def done(self, _kept: KeptNotice, result: str) -> None:
-        self.filed.append(result)
+    async def hold_up(self) -> None:
+        self.told.append("held up")
 
 
-async def test_what_was_left_is_posted_as_of_now_and_told_as_of_when_it_came() -> None:
-    """An event is found by the time in its id, and by that of its change: they lie together."""
-    fake = FakeDesk()
-    names = ("notices", "channels", "ledger", "routing", "recovery", "clock")
-    await serve_left_notices(cast("Desk", SimpleNamespace(**dict.fromkeys(names, fake))), 9)
-    assert [each.at for each in fake.posted] == [NOON]
-    assert [each.at for each in fake.seen] == [LEFT.received_at]
-    assert fake.filed == ["nothing new"]
+async def taken(steps: FakeSteps, address: str = "simulator") -> None:
+    desk = cast("Desk", SimpleNamespace(notices=steps, channels=steps))
+    await take_notice(address, {}, b"?", peer="192.0.2.1", desk=desk)
+
+
+async def test_it_is_kept_then_read_then_filed_and_a_stray_is_answered_last() -> None:
+    steps = FakeSteps()
+    with pytest.raises(Problem, match="notice_refused"):
+        await taken(steps)
+    assert steps.told == ["keep for 192.0.2.1", "read", "refused: forged", "held up"]
+
+
+@pytest.mark.parametrize("lost", [InDoubt("?"), Overloaded("full")])
+async def test_what_is_not_kept_is_not_read(lost: Exception) -> None:
+    steps = FakeSteps(lost=lost)
+    with pytest.raises(Problem, match="unavailable"):
+        await taken(steps)
+    assert steps.told == ["keep for 192.0.2.1"]
+
+
+async def test_what_nobody_foresaw_is_no_quicker_way_to_flood_us() -> None:
+    steps = FakeSteps(odd=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        await taken(steps)
+    assert steps.told == ["keep for 192.0.2.1", "read", "held up"]
+
+
+@pytest.mark.parametrize("address", ["", "nobody", "simulator/", "simulator/mer_1"])
+async def test_a_channel_that_is_not_there_keeps_nothing(address: str) -> None:
+    steps = FakeSteps()
+    with pytest.raises(Problem, match="not_found"):
+        await taken(steps, address)
+    assert steps.told == []

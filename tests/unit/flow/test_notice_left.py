@@ -1,0 +1,65 @@
+"""What a notice changes happens when it is posted, however long it was left before."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+from unit.nouns import ATTEMPT, HEX, NOON, STANDING
+
+from gateway.channels.notices import KeptNotice
+from gateway.channels.port import Notice
+from gateway.channels.registry import Account
+from gateway.domain.identity import PLATFORM, mint
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.stages import Answered, Opened, Posted
+from gateway.flow.desk import Desk
+from gateway.flow.notice import serve_left_notices
+
+LEFT = KeptNotice(
+    mint("ntc", PLATFORM, 1), "simulator", PLATFORM, {}, b"", NOON - timedelta(hours=1)
+)
+
+
+class FakeDesk:
+    """One notice that was left, of the one payment that there is."""
+
+    def __init__(self) -> None:
+        self.posted: list[Answered] = []
+        self.seen: list[Answered] = []
+        self.filed: list[str] = []
+
+    async def left(self, _limit: int) -> list[KeptNotice]:
+        return [LEFT]
+
+    def read_notice(self, _kept: KeptNotice) -> tuple[Notice, Account]:
+        channel: Any = SimpleNamespace(name="simulator", taken=b"")
+        return Notice("n", HEX, None, Outcome(Verdict.SUCCEEDED)), Account(channel)
+
+    async def by_attempt(self, *_: Any) -> Opened:
+        return Opened(STANDING, ATTEMPT)
+
+    def now(self) -> Any:
+        return NOON
+
+    async def post(self, answered: Answered) -> Posted:
+        self.posted.append(answered)
+        return Posted(answered.opened.standing, b"")
+
+    def learn_end(self, _answered: Answered) -> None:
+        return None
+
+    async def saw(self, answered: Answered, _source: str) -> None:
+        self.seen.append(answered)
+
+    async def done(self, _kept: KeptNotice, result: str) -> None:
+        self.filed.append(result)
+
+
+async def test_what_was_left_is_posted_as_of_now_and_told_as_of_when_it_came() -> None:
+    """An event is found by the time in its id, and by that of its change: they lie together."""
+    fake = FakeDesk()
+    names = ("notices", "channels", "ledger", "routing", "recovery", "clock")
+    await serve_left_notices(cast("Desk", SimpleNamespace(**dict.fromkeys(names, fake))), 9)
+    assert [each.at for each in fake.posted] == [NOON]
+    assert [each.at for each in fake.seen] == [LEFT.received_at]
+    assert fake.filed == ["nothing new"]
