@@ -73,7 +73,7 @@ POLICY_BYTES_MAX = 1024 * 1024
 SEATS_MIN = 64
 SEATS_START = 256
 SEATS_MAX = 2048
-SEAT_SECONDS_GOOD = 0.15
+SEAT_SECONDS_GOOD = 0.1
 SEATS_FALL_SHARE_MIN = 0.5  # at once: what is measured there is known early
 READS_MAX = 128
 # One seat in so many is kept for merchants below their share, among those seen so recently.
