@@ -44,7 +44,7 @@ _COLUMNS: statements.Columns = (
 )
 _WRITE = f"""
 WITH {statements.input_of(_COLUMNS)}, moved AS (SELECT * FROM input), {statements._POSTED}
-SELECT count(*) FROM posted
+SELECT count(*) FROM moved
 """
 _BARE = """
 DROP TABLE IF EXISTS bare;

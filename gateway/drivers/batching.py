@@ -1,7 +1,9 @@
 """The one primitive by which everything leaves the process: submit one item, await its own result.
 
-There is no timer.  Whatever has gathered while the previous flush was under way is the next batch,
-so a lone item goes at once and a flood shares its round trips.  Results are handed out a few at a
+Whatever has gathered while the previous flush was under way is the next batch, so a lone item goes
+at once and a flood shares its round trips.  A queue may also rest after a flush that many shared:
+where a flush costs the same whatever it carries, a flood that waits a moment longer is served
+sooner.  Results are handed out a few at a
 time: whoever is answered goes on at once, and a thousand of them in one turn of the loop would keep
 all others waiting, also those who are only to be told no.
 """
@@ -21,12 +23,13 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers items and hands them to `flush`, at most `flights_max` batches at a time.
+    """Gathers items and hands them to `flush`, one batch at a time.
 
     `flush` gives one result per item, in order; an exception in a result's place belongs to that
     item alone.  When `flush` itself raises one of our own errors (a part is away) it is every
     item's answer; when it raises anything else the batch is halved and tried again, so that one
     poisoned item never fails its neighbours.  The queue is bounded: `Overloaded` when it is full.
+    `rest` is awaited after a flush that many shared, before the next one.
     """
 
     def __init__(
@@ -35,16 +38,16 @@ class Batcher(Generic[Item, Result]):
         *,
         items_max: int,
         queue_items_max: int,
-        flights_max: int = 1,
         observe: Callable[[int], None] | None = None,
+        rest: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._flush = flush
         self._items_max = items_max
         self._queue_items_max = queue_items_max
-        self._flights_max = flights_max
         self._observe = observe
+        self._rest = rest
         self._waiting: collections.deque[tuple[Item, asyncio.Future[Result]]] = collections.deque()
-        self._flights: set[asyncio.Task[None]] = set()
+        self._flight: asyncio.Task[None] | None = None
         self._answered: collections.deque[tuple[asyncio.Future[Result], Result | BaseException]] = (
             collections.deque()
         )
@@ -55,8 +58,8 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded("a queue is full")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._flights) < self._flights_max:
-            self._flights.add(asyncio.ensure_future(self._fly()))
+        if self._flight is None:
+            self._flight = asyncio.ensure_future(self._fly())
         return future
 
     def waiting(self) -> int:
@@ -65,9 +68,9 @@ class Batcher(Generic[Item, Result]):
 
     async def drain(self) -> None:
         """Wait until nothing is queued or under way, and everybody has his result."""
-        while self._flights or self._answered:
-            if self._flights:
-                await asyncio.wait(self._flights)
+        while self._flight or self._answered:
+            if self._flight:
+                await asyncio.wait({self._flight})
             else:
                 await asyncio.sleep(0)
 
@@ -79,12 +82,12 @@ class Batcher(Generic[Item, Result]):
                 if self._observe is not None:
                     self._observe(count)
                 await self._deliver(batch)
+                if self._rest is not None and count >= limits.REST_ITEMS_MIN:
+                    await self._rest()
         finally:
             # At once and not in a callback: whoever was just answered may submit before that runs,
             # and would rely on a flight that has ended.
-            flight = asyncio.current_task()
-            assert flight is not None, "a flight is a task"
-            self._flights.discard(flight)
+            self._flight = None
 
     async def _deliver(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         results: Sequence[Result | BaseException]

@@ -1,5 +1,6 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -33,6 +34,11 @@ from gateway.ledger.switch_rules import Switch, switch
 TAKEN_TRANSACTION: Final = ("attempt_channel_transaction", "further_channel_transaction")
 
 
+async def _rest() -> None:
+    """Let payments gather for the next batch, while many come."""
+    await asyncio.sleep(limits.LEDGER_REST_SECONDS)
+
+
 class Ledger:
     """Two queues of batches over the books, and the rules that say what goes into them."""
 
@@ -48,8 +54,8 @@ class Ledger:
             self._open_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
-            flights_max=limits.LEDGER_FLIGHTS_MAX,
             observe=observe_open,
+            rest=_rest,
         )
         self._switching: Batcher[Switch, Posted | None] = Batcher(
             books.switch_batch,
@@ -60,8 +66,8 @@ class Ledger:
             books.post_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
-            flights_max=limits.LEDGER_FLIGHTS_MAX,
             observe=observe_post,
+            rest=_rest,
         )
 
     async def open(self, routed: Routed) -> Opened | Heard | ReferenceTaken:

@@ -34,8 +34,9 @@ _LEGS: Final[Columns] = tuple(
 )
 EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
 
-# What every posting does once its item is `moved`: transfers, balances folded by pair of accounts
-# and then by account, so that little is sorted, the merchant's next sequences, events.
+# What every posting does once its item is `moved`: transfers, balances, the merchant's next
+# sequences, events.  Balances are folded by journals of the same accounts and then by account, from
+# the items themselves: no transfer has to be given back, and little is sorted.
 _POSTED: Final = """
 posted AS (
     INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,
@@ -47,15 +48,20 @@ posted AS (
            (1::smallint, m.debit_1, m.credit_1, m.amount_1),
            (2::smallint, m.debit_2, m.credit_2, m.amount_2)) AS leg (n, debit, credit, amount)
      WHERE leg.amount IS NOT NULL
-    RETURNING merchant_id, debit_account, credit_account, amount
 ), summed AS (
-    SELECT merchant_id, debit_account, credit_account, sum(amount) FROM posted GROUP BY 1, 2, 3
+    SELECT merchant_id, debit_0, credit_0, sum(amount_0) AS amount_0, debit_1, credit_1,
+           sum(amount_1) AS amount_1, debit_2, credit_2, sum(amount_2) AS amount_2
+      FROM moved
+     GROUP BY merchant_id, debit_0, credit_0, debit_1, credit_1, debit_2, credit_2
 ), folded AS (
     INSERT INTO account AS a (merchant_id, account, debits_posted, credits_posted)
-    SELECT merchant_id, account, sum(debit), sum(credit)
-      FROM (SELECT merchant_id, debit_account AS account, sum AS debit, 0 AS credit FROM summed
-            UNION ALL SELECT merchant_id, credit_account, 0, sum FROM summed) AS side
-     GROUP BY merchant_id, account ORDER BY merchant_id, account
+    SELECT s.merchant_id, side.account, sum(side.debit), sum(side.credit)
+      FROM summed s CROSS JOIN LATERAL (VALUES
+           (s.debit_0, s.amount_0, 0), (s.credit_0, 0, s.amount_0),
+           (s.debit_1, s.amount_1, 0), (s.credit_1, 0, s.amount_1),
+           (s.debit_2, s.amount_2, 0), (s.credit_2, 0, s.amount_2)) AS side (account, debit, credit)
+     WHERE side.account IS NOT NULL
+     GROUP BY s.merchant_id, side.account ORDER BY s.merchant_id, side.account
     ON CONFLICT (merchant_id, account) DO UPDATE
        SET debits_posted = a.debits_posted + EXCLUDED.debits_posted,
            credits_posted = a.credits_posted + EXCLUDED.credits_posted

@@ -69,15 +69,42 @@ async def test_a_batch_holds_at_most_so_many() -> None:
     assert sizes == [2, 2, 1]
 
 
-@pytest.mark.parametrize("flights_max", [1, 2, 3])
-async def test_so_many_batches_are_under_way_at_once(flights_max: int) -> None:
+async def test_one_batch_is_under_way_at_a_time() -> None:
     office = Office(opened=False)
-    batcher = Batcher(office.flush, items_max=1, queue_items_max=10, flights_max=flights_max)
+    batcher = Batcher(office.flush, items_max=1, queue_items_max=10)
     submitted = [batcher.submit(item) for item in "abcde"]
     await turn()
     office.door.set()
     assert await asyncio.gather(*submitted) == list("ABCDE")
-    assert office.inside_max == flights_max
+    assert office.inside_max == 1
+
+
+async def test_more_gather_after_a_flush_that_many_shared() -> None:
+    office, rested, rests = Office(), asyncio.Event(), asyncio.Event()
+
+    async def rest() -> None:
+        rests.set()
+        await rested.wait()
+
+    many = limits.REST_ITEMS_MIN
+    batcher = Batcher(office.flush, items_max=many, queue_items_max=10 * many, rest=rest)
+    submitted = [batcher.submit(f"{number}") for number in range(many + 1)]
+    await rests.wait()
+    submitted.append(batcher.submit("late"))
+    assert len(office.batches) == 1
+    rested.set()
+    await asyncio.gather(*submitted)
+    assert office.batches[1:] == [[f"{many}", "late"]]
+
+
+async def test_after_a_few_nobody_waits_for_more() -> None:
+    async def rest() -> None:
+        raise AssertionError("there is nobody to wait for")
+
+    few = limits.REST_ITEMS_MIN - 1
+    batcher = Batcher(Office().flush, items_max=few, queue_items_max=100, rest=rest)
+    await asyncio.gather(*(batcher.submit(f"{number}") for number in range(3 * few)))
+    await batcher.drain()
 
 
 async def test_a_poisoned_item_fails_alone() -> None:
