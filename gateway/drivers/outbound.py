@@ -28,7 +28,7 @@ from gateway.domain.limits import (
     CHANNEL_IDLE_SECONDS,
 )
 from gateway.domain.wire import WireAnswer, WireRequest
-from gateway.drivers.deadlines import wheel
+from gateway.drivers.deadlines import Alarm, wheel
 
 
 class NeverSent(Unavailable):
@@ -136,19 +136,21 @@ class _Connection(asyncio.Protocol):
         """Send one request and wait for its whole answer until this time of the loop."""
         answer: asyncio.Future[WireAnswer] = self._loop.create_future()
         self._answer = answer
-        tick = self._wheel.put(self, deadline)
+        # Its own: once it is answered the next request may begin before this one hears of it.
+        alarm = Alarm(functools.partial(self._too_late, answer))
+        tick = self._wheel.put(alarm, deadline)
         self._transport.write(wire)
         try:
             return await answer
         finally:
-            self._wheel.take(self, tick)
+            self._wheel.take(alarm, tick)
             if self._answer is answer:  # the caller was cancelled
                 self._answer = None
                 self.close()
 
-    def ring(self) -> None:
-        """Hear that the deadline is over."""
-        self._fail("TimeoutError")
+    def _too_late(self, answer: "asyncio.Future[WireAnswer]") -> None:
+        if self._answer is answer:
+            self._fail("TimeoutError")
 
     def _fail(self, reason: str, kind: type[NoAnswer] = NoAnswer) -> None:
         """Give the waiting caller up, and the connection with it."""

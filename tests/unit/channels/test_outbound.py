@@ -6,13 +6,15 @@ import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from gateway.domain.wire import WireAnswer, WireRequest
-from gateway.drivers import outbound_guard
+from gateway.drivers import outbound, outbound_guard
 from gateway.drivers.outbound import NeverSent, NoAnswer, Outbound
 from gateway.drivers.outbound_guard import ours
 
@@ -320,3 +322,21 @@ def test_every_foreign_error_is_one_of_our_two(kind: type[Exception]) -> None:
 def test_the_list_of_foreign_errors_is_not_empty() -> None:
     assert {aiohttp.ServerDisconnectedError, http_exceptions.BadStatusLine} <= {*FOREIGN_ERRORS}
     assert {kind.__name__ for kind in FOREIGN_ERRORS} >= NEVER_SENT
+
+
+async def test_a_request_that_begins_before_the_last_one_hears_its_answer_has_a_deadline() -> None:
+    """Two on one connection whose deadlines lie in the same tick."""
+    transport: Any = SimpleNamespace(write=lambda _: None, is_closing=lambda: False)
+    transport.abort = lambda: None
+    pool: Any = SimpleNamespace(put=lambda _: None)
+    connection = outbound._Connection(pool, 1024)
+    connection.connection_made(transport)
+    due = asyncio.get_running_loop().time() + 0.01
+    first = asyncio.create_task(connection.ask(b"", due))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(connection.ask(b"", due))  # it runs before the first goes on
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert (await first).status == 200
+    async with asyncio.timeout(5):
+        with pytest.raises(NoAnswer):
+            await second
