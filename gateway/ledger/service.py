@@ -167,8 +167,9 @@ class Ledger:
         `Problem` 409 when there is nothing left to close, or somebody is closing or capturing it.
         """
         (payment_id,) = claimed.matched.parameters
+        wrote = False
         while True:
-            heard = await self._books.heard(claimed)
+            heard = await self._books.heard(claimed, wrote=wrote)
             if heard is not None:
                 return heard
             opened = await self.opened(claimed.merchant.number, payment_id)
@@ -181,6 +182,7 @@ class Ledger:
             if await self._books.begin_cancel(claimed, attempt):
                 wished = replace(attempt, cancel_wished=True)
                 return replace(opened, attempt=wished, lease=silence_ends_at(claimed.at))
+            wrote = True
 
     async def adopt(self, opened: Opened, at: datetime) -> Posted | None:
         """Take late money as the order's money; None when there is none to take any more.

@@ -126,9 +126,13 @@ class PostgresBooks:
             for switch, body in zip(batch, bodies, strict=True)
         ]
 
-    async def heard(self, claimed: Claimed) -> Heard | None:
-        """Look up what PostgreSQL remembers of a key."""
-        rows = await self._postgres.read(wishes.HEARD, claimed.merchant.number, claimed.key)
+    async def heard(self, claimed: Claimed, *, wrote: bool = False) -> Heard | None:
+        """Look up what PostgreSQL remembers of a key.
+
+        `wrote` when a write of ours may have used it: `InDoubt` when that cannot be read.
+        """
+        look = self._postgres.learn if wrote else self._postgres.read
+        rows = await look(wishes.HEARD, claimed.merchant.number, claimed.key)
         if not rows:
             return None
         row = rows[0]

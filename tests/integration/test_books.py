@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
@@ -380,3 +381,16 @@ async def test_what_has_ended_since_it_was_read_is_not_canceled(
     again = await books.opened(merchant.number, ended.attempt.id)
     assert again is not None
     assert not again.attempt.cancel_wished
+
+
+async def test_a_wish_to_cancel_that_may_be_noted_is_in_doubt(
+    database: Database, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(database, Stammering) as stammering:
+        item, ledger = routed(merchant), Ledger(books_of(stammering))
+        await ledger.open(item)
+        matched = replace(item.claimed.matched, parameters=(item.standing.payment.id,))
+        asked = replace(item.claimed, matched=matched, key="to cancel")
+        monkeypatch.setattr(stammering, "learn", AsyncMock(side_effect=InDoubt("not answered")))
+        with pytest.raises(InDoubt):
+            await ledger.begin_cancel(asked)
