@@ -138,7 +138,10 @@ async def test_a_batch_with_something_unfinished_goes_on_where_it_stood(
 async def test_kill_9_in_the_middle_doubles_nothing(
     shop: Shop, wired: Wired, witness: Witness
 ) -> None:
-    """The channel has booked all of it; the worker dies before anything of that is durable."""
+    """The channel has booked much of it; the worker dies before anything of that is durable.
+
+    How many of the items were opened by then is the flushes' matter.
+    """
     items = [item() for _ in range(40)]
     stop = wired.postgres.stop_at(b"payment.succeeded")
     asking = asyncio.create_task(paid(wired.shop, *items, key="batch-1"))
@@ -152,7 +155,7 @@ async def test_kill_9_in_the_middle_doubles_nothing(
         await witness.claim_ends(shop, name)
 
     again = await paid(shop, *items)
-    assert replayed(again)
+    assert {result["status"] for result in again.json["results"]} == {201}
     for result in again.json["results"]:
         await shop.call("POST", f"/v1/payments/{result['payment']['id']}/sync", {})
     assert ends(await paid(shop, *items)) == ["succeeded"] * 40
