@@ -149,7 +149,6 @@ def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[C
     return [
         Candidate(
             account.channel.name,
-            account.channel.number,
             account.channel.capabilities.methods,
             account.channel.capabilities.currencies,
             for_trade=account.channel.name not in _SCRIPTED or settings.simulator_trades,

@@ -49,10 +49,7 @@ def routing_of(channels: int, document: dict[str, Any]) -> Routing:
     policy, fees = Policy(store), FeeBook(store, clock)
     for held in (policy, fees):
         asyncio.run(held.refresh())
-    candidates = [
-        Candidate(name, number, frozenset({"card"}), None)
-        for number, name in enumerate(CHANNELS[:channels], 1)
-    ]
+    candidates = [Candidate(name, frozenset({"card"}), None) for name in CHANNELS[:channels]]
     lanes = Lanes(lambda _: CHANNELS)
     for name in CHANNELS[:channels]:  # each was asked before, so its lane and breaker are looked at
         call = lanes.begin(name, Verb.CREATE, uuid_of(ATTEMPT.id))

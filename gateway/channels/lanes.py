@@ -9,12 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway.channels.port import Verb
 from gateway.channels.rules import LANE_OF, Breaker, Lane, State
 from gateway.domain import limits
-from gateway.domain.channel import LaneHealth
 from gateway.domain.errors import Problem
 from gateway.domain.identity import PLATFORM, merchant_number, uuid_of
 from gateway.domain.room import SEAT, AdaptiveLimit, Room
@@ -22,6 +21,17 @@ from gateway.domain.stages import Routed
 from gateway.drivers import telemetry
 
 _STATES: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+
+
+class LaneHealth(NamedTuple):
+    """How one lane of a channel stands in this process.
+
+    `under_way` are the calls in it, `limit` is how many at once the channel serves well.
+    """
+
+    breaker: State
+    under_way: int
+    limit: int
 
 
 class _Way:
@@ -163,26 +173,21 @@ class Lanes:
         return Call(way, merchant, is_probe=way.breaker.begin(now), now=self._now)
 
     def health(self) -> dict[tuple[str, str], LaneHealth]:
-        """Say how every lane that was used stands, by channel and lane: a view to read."""
+        """Say how every lane that was used stands, by channel and lane."""
         now = self._now()
         return {
             (channel, lane.value): LaneHealth(
-                breaker=way.breaker.state(now).value,
-                calls=way.breaker.recent()[0],
-                failed=way.breaker.recent()[1],
-                under_way=way.room.taken,
-                limit=way.limit.value,
+                way.breaker.state(now), way.room.taken, way.limit.value
             )
             for (channel, lane), way in self._ways.items()
         }
 
     def tell(self) -> None:
         """Write down for the metrics how the lanes stand."""
-        now = self._now()
-        for (channel, lane), way in self._ways.items():
-            telemetry.LANE_CALLS.labels(channel, lane.value).set(way.room.taken)
-            telemetry.LANE_LIMIT.labels(channel, lane.value).set(way.limit.value)
-            telemetry.BREAKER.labels(channel, lane.value).set(_STATES[way.breaker.state(now)])
+        for name, health in self.health().items():
+            telemetry.LANE_CALLS.labels(*name).set(health.under_way)
+            telemetry.LANE_LIMIT.labels(*name).set(health.limit)
+            telemetry.BREAKER.labels(*name).set(_STATES[health.breaker])
 
     def _way(self, channel: str, lane: Lane) -> _Way:
         way = self._ways.get((channel, lane))

@@ -218,11 +218,6 @@ class Room:
         self._holders[merchant].taken -= seats
         self.taken -= seats
 
-    def taken_by(self, merchant: int) -> int:
-        """Say how many seats a merchant holds."""
-        holder = self._holders.get(merchant)
-        return holder.taken if holder is not None else 0
-
     def _is_below_share(self, merchant: int, limit: int) -> bool:
         holder = self._holders.get(merchant)
         if holder is None or holder.taken <= 0:

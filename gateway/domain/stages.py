@@ -155,7 +155,6 @@ class Attempt(Struct, frozen=True, kw_only=True):
     payment_id: str
     merchant: int
     channel: str
-    channel_number: int
     amount: int
     currency: str
     expires_at: datetime

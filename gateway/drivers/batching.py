@@ -3,9 +3,8 @@
 Whatever has gathered while the previous flush was under way is the next batch, so a lone item goes
 at once and a flood shares its round trips.  A queue may also rest after a flush that many shared:
 where a flush costs the same whatever it carries, a flood that waits a moment longer is served
-sooner.  Results are handed out a few at a
-time: whoever is answered goes on at once, and a thousand of them in one turn of the loop would keep
-all others waiting, also those who are only to be told no.
+sooner.  Results are handed out a few at a time: whoever is answered goes on at once, and a thousand
+of them in one turn of the loop would keep all others waiting, also those who are only told no.
 """
 
 import asyncio

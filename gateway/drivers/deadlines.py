@@ -68,10 +68,12 @@ class Wheel:
         if tick != self._next:
             return  # an earlier tick was put in later, and has seen to this one
         self._next = None
-        for bell in self._due.pop(tick):
-            bell.ring()
+        bells = self._due.pop(tick)
         if self._due:
             self._turn()
+        # Last: whatever a bell does, the wheel turns on.
+        for bell in bells:
+            bell.ring()
 
 
 def wheel() -> Wheel:

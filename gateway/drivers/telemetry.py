@@ -59,7 +59,7 @@ QUEUE_ITEMS: Final = Gauge(
 )
 CREDENTIALS: Final = Gauge(
     "floodgate_channel_credentials",
-    "Credentials of channels by state: live, and of those unreadable, unusable, expired, refused",
+    "Credentials of channels: live, and of those unreadable, unusable, expired, keyless, refused",
     ["channel", "state"],
     multiprocess_mode="livemax",
 )
@@ -86,6 +86,38 @@ CHANNEL_USUAL_SHARE: Final = Gauge(
     "The channel's own usual share of bad answers, in basis points (worst worker)",
     ["channel", "bank"],
     multiprocess_mode="max",
+)
+ADMISSION: Final = Counter(
+    "floodgate_admission",
+    "Requests by kind and what became of them at the admission step",
+    ["kind", "outcome"],
+)
+UNDER_WAY: Final = Gauge(
+    "floodgate_under_way", "Requests being served", ["kind"], multiprocess_mode="livesum"
+)
+SEATS: Final = Gauge(
+    "floodgate_seats", "Requests in our own hands", ["room"], multiprocess_mode="livesum"
+)
+LIMIT: Final = Gauge(
+    "floodgate_limit", "How many seats there are now", ["room"], multiprocess_mode="livesum"
+)
+LANE_CALLS: Final = Gauge(
+    "floodgate_lane_calls",
+    "Calls under way to a channel",
+    ["channel", "lane"],
+    multiprocess_mode="livesum",
+)
+LANE_LIMIT: Final = Gauge(
+    "floodgate_lane_limit",
+    "How many calls a channel gets now before new payments stand back",
+    ["channel", "lane"],
+    multiprocess_mode="livesum",
+)
+BREAKER: Final = Gauge(
+    "floodgate_breaker",
+    "0 closed, 1 half open, 2 open; of all workers the worst",
+    ["channel", "lane"],
+    multiprocess_mode="livemax",
 )
 
 
@@ -180,40 +212,6 @@ def hand_over() -> None:
     """Hand everything that was counted to Prometheus' objects."""
     for tally in _tallies:
         tally.hand_over()
-
-
-ADMISSION: Final = Counter(
-    "floodgate_admission",
-    "Requests by kind and what became of them at the admission step",
-    ["kind", "outcome"],
-)
-UNDER_WAY: Final = Gauge(
-    "floodgate_under_way", "Requests being served", ["kind"], multiprocess_mode="livesum"
-)
-SEATS: Final = Gauge(
-    "floodgate_seats", "Requests in our own hands", ["room"], multiprocess_mode="livesum"
-)
-LIMIT: Final = Gauge(
-    "floodgate_limit", "How many seats there are now", ["room"], multiprocess_mode="livesum"
-)
-LANE_CALLS: Final = Gauge(
-    "floodgate_lane_calls",
-    "Calls under way to a channel",
-    ["channel", "lane"],
-    multiprocess_mode="livesum",
-)
-LANE_LIMIT: Final = Gauge(
-    "floodgate_lane_limit",
-    "How many calls a channel gets now before new payments stand back",
-    ["channel", "lane"],
-    multiprocess_mode="livesum",
-)
-BREAKER: Final = Gauge(
-    "floodgate_breaker",
-    "0 closed, 1 half open, 2 open; of all workers the worst",
-    ["channel", "lane"],
-    multiprocess_mode="livemax",
-)
 
 
 @contextlib.asynccontextmanager

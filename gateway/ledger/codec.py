@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.domain import channel as channels
 from gateway.domain import identity
 from gateway.domain.fees import Terms
 from gateway.domain.identity import uuid_of
@@ -283,7 +282,6 @@ def read_attempt(row: Row) -> Attempt:
         payment_id=identity.public("pay", row["payment_id"].hex),
         merchant=row["merchant_id"],
         channel=row["channel"],
-        channel_number=channels.NUMBERS[row["channel"]],
         amount=row["amount"],
         currency=row["currency"],
         expires_at=row["expires_at"],

@@ -23,7 +23,6 @@ class Candidate(Struct, frozen=True):
     """
 
     name: str
-    number: int
     methods: frozenset[str]
     currencies: frozenset[str] | None
     for_trade: bool = True

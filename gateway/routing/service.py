@@ -308,7 +308,6 @@ class Routing(Reloading):
             payment_id=payment.id,
             merchant=case.merchant.number,
             channel=candidate.name,
-            channel_number=candidate.number,
             amount=payment.amount,
             currency=payment.currency,
             expires_at=payment.expires_at,

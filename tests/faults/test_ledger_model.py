@@ -48,7 +48,6 @@ class Books:
             payment_id=payment.id,
             merchant=7,
             channel="simulator",
-            channel_number=1,
             amount=amount,
             currency="CNY",
             expires_at=_EXPIRY,

@@ -64,7 +64,6 @@ def routed(
         payment_id=payment.id,
         merchant=merchant.number,
         channel="simulator",
-        channel_number=1,
         amount=amount,
         currency="CNY",
         expires_at=EXPIRY,

@@ -99,7 +99,6 @@ class Desk:
             payment_id=payment_id,
             merchant=number,
             channel="simulator",
-            channel_number=1,
             amount=amount,
             currency="CNY",
             expires_at=expires_at,

@@ -34,7 +34,6 @@ ATTEMPT = Attempt(
     payment_id=PAYMENT.id,
     merchant=7,
     channel="simulator",
-    channel_number=1,
     amount=10_000,
     currency="CNY",
     expires_at=EXPIRY,

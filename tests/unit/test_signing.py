@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.idempotency.rules import key_of
 from gateway.signing import Credentials, Unsigned, curl_command, sign
 from native.signature import HmacKey, read
-from unit.nouns import NOON
+from tests.unit.nouns import NOON
 
 SECRET = bytes(range(32))
 CREDENTIALS = Credentials("key_1", base64.b64encode(SECRET).decode())

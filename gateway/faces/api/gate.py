@@ -11,14 +11,12 @@ meets it there.
 import re
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Final, NamedTuple, Protocol
-
-from aiohttp import web
 
 from gateway.admission.service import Refused, problem_of
 from gateway.domain.errors import Problem
 from gateway.faces.api.lane import Asked, ShortLane, body_bytes_max, read_whole
+from gateway.faces.api.reply import Reply
 
 _LINE: Final = re.compile(rb"(GET|POST|DELETE) (/v1/[!-~]{0,4000}) HTTP/1\.1\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})\r\n")
@@ -32,9 +30,8 @@ _PERHAPS_ODD: Final = re.compile(rb"\n(?:tra|up|ex|conn|[ \t])")
 _KEPT: Final = b"\r\nconnection: keep-alive\r\n"
 _KEY_ID: Final = re.compile(rb'keyid="(key_[0-9a-f]{32})"')
 _HEAD_BYTES_MAX: Final = 16 * 1024
-# They stand where each answer has its own, and are as long.
+# It stands where each answer has its own, and is as long.
 _NO_ID: Final = f"req_{'-' * 24}"
-_NO_DATE: Final = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 class Plain(NamedTuple):
@@ -176,11 +173,10 @@ class Gate(ShortLane):
 
 
 class Refusals:
-    """Refusals as the bytes that `make` would lead to; only ids and dates are put in later."""
+    """Refusals as the bytes that `make` leads to; only the id is put in for each."""
 
-    def __init__(self, make: Callable[[Problem, str], web.Response]) -> None:
+    def __init__(self, make: Callable[[Problem, str], Reply]) -> None:
         self._make = make
-        self._prepared: dict[Refused, bytes] = {}
         self._second = 0
         self._dated: dict[Refused, list[bytes]] = {}
 
@@ -190,27 +186,8 @@ class Refusals:
         if self._second != second:
             self._second = second
             self._dated.clear()
-        dated = self._dated.get(refused)
-        if dated is None:
-            dated = self._dated[refused] = self._dated_now(refused)
-        return request_id.encode().join(dated)
-
-    def _dated_now(self, refused: Refused) -> list[bytes]:
-        """Give the pieces between which the id stands, with the date of this second."""
-        prepared = self._prepared.get(refused)
-        if prepared is None:
-            response = self._make(problem_of(refused), _NO_ID)
-            prepared = self._prepared[refused] = _on_the_wire(response)
-        date = formatdate(self._second, usegmt=True).encode()
-        return prepared.replace(_NO_DATE, date, 1).split(_NO_ID.encode())
-
-
-def _on_the_wire(response: web.Response) -> bytes:
-    assert isinstance(response.body, bytes), "a refusal is written whole"
-    headers = dict(response.headers) | {
-        "Content-Length": str(len(response.body)),
-        "Date": _NO_DATE.decode(),
-    }
-    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join((*lines, "", "")).encode() + response.body
+        pieces = self._dated.get(refused)
+        if pieces is None:
+            wire = self._make(problem_of(refused), _NO_ID).on_the_wire(closes=False)
+            pieces = self._dated[refused] = wire.split(_NO_ID.encode())
+        return request_id.encode().join(pieces)

@@ -84,7 +84,7 @@ class ApiServer(web.Server):
         super().__init__(self._serve, request_factory=self._request)
         self._desk = desk
         self._pages = pages
-        self._refusals = Refusals(lambda problem, name: _refusal(problem, name).as_response())
+        self._refusals = Refusals(_refusal)
         self._short: set[asyncio.Task[None]] = set()
         self.draining = False
 

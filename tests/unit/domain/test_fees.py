@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from gateway.domain.fees import Rate, Terms, usual_terms
 from gateway.domain.payment import Standing
 from gateway.ledger.refund_rules import fees_back
-from unit.nouns import STANDING
+from tests.unit.nouns import STANDING
 
 # A dot is "none".
 FEES = """

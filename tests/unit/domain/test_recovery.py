@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import limits
 from gateway.domain.recovery import check_at, next_query_at, pace_of, silence_ends_at
-from unit.nouns import NOON
+from tests.unit.nouns import NOON
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.match.table import OPERATIONS
-from unit.nouns import RECEIVED
+from tests.unit.nouns import RECEIVED
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from gateway.domain.posting import JournalKind
 from gateway.domain.refund import TRANSITIONS as REFUND_TRANSITIONS
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
 from gateway.ledger import refund_rules, rules
-from unit.ledger.books import Books
-from unit.nouns import ATTEMPT, EXPIRY, NOON, PAYMENT, STANDING
+from tests.unit.ledger.books import Books
+from tests.unit.nouns import ATTEMPT, EXPIRY, NOON, PAYMENT, STANDING
 
 FAILURE = Failure("declined", "No.", Advice.NEVER)
 AMOUNTS = st.sampled_from([None, 10_000, 9_999]) | st.integers(1, 12_000)

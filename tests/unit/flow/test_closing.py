@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
-from unit.nouns import ATTEMPT, EXPIRY, MATCHED, NOON, STANDING
 
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
@@ -13,6 +12,7 @@ from gateway.domain.stages import Answered, Attempt, Claimed, Opened, Posted
 from gateway.flow import pay
 from gateway.flow.asking import ask_again
 from gateway.flow.desk import Desk
+from tests.unit.nouns import ATTEMPT, EXPIRY, MATCHED, NOON, STANDING
 
 PAID = replace(
     STANDING, payment=replace(STANDING.payment, status=Status.SUCCEEDED, amount_captured=10_000)

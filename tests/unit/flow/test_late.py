@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
-from unit.nouns import ATTEMPT, NOON, STANDING
 
 from gateway.domain.identity import mint
 from gateway.domain.payment import Status
@@ -13,6 +12,7 @@ from gateway.domain.refund import Refund, RefundStanding, RefundStatus
 from gateway.domain.stages import KeyUse, Opened, RefundAnswered, RefundOpened
 from gateway.flow import late
 from gateway.flow.desk import Desk
+from tests.unit.nouns import ATTEMPT, NOON, STANDING
 
 PAID_LATE = replace(
     STANDING,

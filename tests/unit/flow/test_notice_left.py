@@ -4,8 +4,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from unit.nouns import ATTEMPT, HEX, NOON, STANDING
-
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import Notice
 from gateway.channels.registry import Account
@@ -14,6 +12,7 @@ from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.stages import Answered, Opened, Posted
 from gateway.flow.desk import Desk
 from gateway.flow.notice import serve_left_notices
+from tests.unit.nouns import ATTEMPT, HEX, NOON, STANDING
 
 LEFT = KeptNotice(
     mint("ntc", PLATFORM, 1), "simulator", PLATFORM, {}, b"", NOON - timedelta(hours=1)

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from unit.nouns import MATCHED
 
 from gateway.domain.errors import InDoubt, Problem
 from gateway.domain.stages import Answer, Claimed, Heard
 from gateway.flow.desk import Desk
 from gateway.flow.once import once
+from tests.unit.nouns import MATCHED
 
 
 class FakeClaims:

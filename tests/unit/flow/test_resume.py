@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
-from unit.nouns import ATTEMPT, NOON, STANDING
 
 from gateway.domain import limits
 from gateway.domain.identity import mint
@@ -18,6 +17,7 @@ from gateway.drivers.flights import Flights
 from gateway.flow import resume
 from gateway.flow.desk import Desk
 from gateway.ledger.recovery import Due
+from tests.unit.nouns import ATTEMPT, NOON, STANDING
 
 LEASE_ENDS = NOON + timedelta(seconds=limits.QUERY_LEASE_SECONDS)
 SLOW = [mint("att", 7, number) for number in range(3)]

@@ -11,7 +11,7 @@ from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.stages import Verified
 from gateway.idempotency.rules import fingerprint_of, key_of, refuse_reuse
-from unit.nouns import RECEIVED, VERIFIED
+from tests.unit.nouns import RECEIVED, VERIFIED
 
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 KEYS = st.text(VISIBLE, min_size=1, max_size=limits.IDEMPOTENCY_KEY_CHARS_MAX)

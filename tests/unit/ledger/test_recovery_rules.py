@@ -10,7 +10,7 @@ from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import ENDED, Status
 from gateway.domain.stages import Answered, Attempt, Opened, Posted
 from gateway.ledger.recovery_rules import Again, again, holds_in_vain, is_over
-from unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
+from tests.unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
 
 SOON, HOLD_ENDS = timedelta(seconds=2), NOON + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
 CANCELED = replace(ATTEMPT, cancel_wished=True)

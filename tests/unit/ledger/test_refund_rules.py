@@ -19,8 +19,8 @@ from gateway.ledger.refund_rules import (
     refundable,
 )
 from gateway.ledger.rules import capture_journal, late_journal
-from unit.ledger.books import Books, table
-from unit.nouns import ATTEMPT, NOON, PAYMENT, STANDING
+from tests.unit.ledger.books import Books, table
+from tests.unit.nouns import ATTEMPT, NOON, PAYMENT, STANDING
 
 FAILURE = Failure("refund_failed", "The card is closed.", Advice.NEVER)
 

@@ -14,8 +14,8 @@ from gateway.domain.payment import OPEN, Certainty, Standing, Status
 from gateway.domain.posting import JournalKind
 from gateway.domain.stages import Attempt
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
-from unit.ledger.books import Books, table
-from unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
+from tests.unit.ledger.books import Books, table
+from tests.unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
 
 LATER = NOON + timedelta(seconds=1)
 AFTER_EXPIRY = EXPIRY + timedelta(seconds=1)

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, checked
 from gateway.domain.payment import Standing, Status
 from gateway.domain.stages import Attempt
-from unit.ledger.test_rules import AFTER_EXPIRY, SUCCEEDED, brought, standing_at
-from unit.nouns import ATTEMPT
+from tests.unit.ledger.test_rules import AFTER_EXPIRY, SUCCEEDED, brought, standing_at
+from tests.unit.nouns import ATTEMPT
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELED, Status.EXPIRED])

@@ -20,7 +20,7 @@ from gateway.match.rules import (
     without_key,
 )
 from gateway.match.table import ListPayments, Nothing, Redeliver
-from unit.nouns import COMMAND, NOON
+from tests.unit.nouns import COMMAND, NOON
 
 DECODER = msgspec.json.Decoder(CreatePayment)
 MEMBERS = {

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.fees import Rate
 from gateway.routing.plans import FeePlan, StoredPlan, Tier, faults, in_force, rate_of
-from unit.nouns import NOON
+from tests.unit.nouns import NOON
 
 HOUR = timedelta(hours=1)
 

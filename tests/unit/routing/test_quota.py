@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from gateway.domain.errors import Unavailable
 from gateway.routing.config import ChannelTerms
 from gateway.routing.quota import Quotas
-from unit.nouns import NOON
+from tests.unit.nouns import NOON
 
 SECOND = timedelta(seconds=1)
 

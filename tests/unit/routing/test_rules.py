@@ -26,11 +26,11 @@ from gateway.routing.rules import (
     objection,
     retries,
 )
-from unit.nouns import NOON
+from tests.unit.nouns import NOON
 
-CARDS = Candidate("cards", 1, frozenset({"card"}), frozenset({"CNY", "USD"}))
+CARDS = Candidate("cards", frozenset({"card"}), frozenset({"CNY", "USD"}))
 SCRIPTED = Candidate(
-    "scripted", 3, frozenset({"card", "qr"}), None, for_trade=False, for_load_tests=True
+    "scripted", frozenset({"card", "qr"}), None, for_trade=False, for_load_tests=True
 )
 MERCHANT = "mer_019dd3b9d20070008000000700000010"
 ASKED = Asked(merchant=MERCHANT, method="card", currency="CNY", amount=10_000, at=NOON, draw=0)

@@ -19,7 +19,7 @@ from gateway.routing.quota import Quotas
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
 from tests.fakes.operators import Operators
-from unit.nouns import COMMAND, MATCHED, MERCHANT, NOON
+from tests.unit.nouns import COMMAND, MATCHED, MERCHANT, NOON
 
 A, B = "simulator", "simulator_b"
 CLAIMED = Claimed(MATCHED, "key", b"f" * 32, None)
@@ -48,8 +48,8 @@ class Stage:
         self.shut: dict[str, Full] = {}
         self.policy = Policy(self.kept)
         candidates = [
-            Candidate(A, 1, frozenset({"card"}), None, for_load_tests=True, account="acc_a"),
-            Candidate(B, 91, frozenset({"card"}), None),
+            Candidate(A, frozenset({"card"}), None, for_load_tests=True, account="acc_a"),
+            Candidate(B, frozenset({"card"}), None),
         ]
         self.routing = Routing(
             Outside(lambda _: candidates, lambda name, _: self.shut.get(name)),

@@ -237,10 +237,10 @@ async def test_whoever_is_let_in_and_goes_away_makes_room_again() -> None:
 def test_a_refusal_is_written_as_the_ordinary_way_would_write_it() -> None:
     made: list[str] = []
 
-    def make(problem: Problem, request_id: str) -> web.Response:
+    def make(problem: Problem, request_id: str) -> Reply:
         made.append(problem.code)
         headers = {"Request-Id": request_id, "Retry-After": str(problem.extra["retry_after"])}
-        return web.Response(status=problem.kind.status, body=request_id.encode(), headers=headers)
+        return Reply(problem.kind.status, headers, request_id.encode())
 
     refusals = Refusals(make)
     for name in ("req_" + "1" * 24, "req_" + "2" * 24):
@@ -251,4 +251,5 @@ def test_a_refusal_is_written_as_the_ordinary_way_would_write_it() -> None:
         assert {f"Request-Id: {name}", "Retry-After: 2", "Content-Length: 28"} <= set(lines)
         assert re.fullmatch(r"Date: \w{3}, \d\d \w{3} 20\d\d [\d:]{8} GMT", lines[-1])
         assert body == name.encode()
-    assert made == ["rate_limited"]
+    assert set(made) == {"rate_limited"}
+    assert len(made) <= 2, "once a second"
