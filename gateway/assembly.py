@@ -153,6 +153,7 @@ def _candidates(registry: Registry, settings: Settings, merchant: int) -> list[C
             account.channel.capabilities.currencies,
             for_trade=account.channel.name not in _SCRIPTED or settings.simulator_trades,
             for_load_tests=account.channel.name in _SCRIPTED,
+            holds=account.channel.capabilities.authorize,
             account=account.name,
         )
         for account in registry.offers(merchant)

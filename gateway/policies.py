@@ -123,7 +123,8 @@ def _decide(
     command: CreatePayment, merchant: Merchant, offers: Sequence[Candidate], stored: StoredConfig
 ) -> Decision:
     clock, method = Clock(), command.method
-    wish = Wish(type_of(method), command.currency, merchant.load_test)
+    hold = command.capture == "manual"
+    wish = Wish(type_of(method), command.currency, merchant.load_test, hold)
     asked = Asked(
         merchant=merchant.id,
         method=wish.method,

@@ -18,7 +18,7 @@ _UNBOUND = ChannelTerms()
 class Candidate(Struct, frozen=True):
     """What routing knows of one channel; `currencies` is None when it takes every currency.
 
-    A channel moves money or plays from a script; the scripted one may serve trade in development.
+    `holds` says that money can be held there and captured later.  A channel moves money or plays from a script; the scripted one may serve trade in development.
     `account` is the account at the channel that serves this merchant, where it has accounts.
     """
 
@@ -27,15 +27,20 @@ class Candidate(Struct, frozen=True):
     currencies: frozenset[str] | None
     for_trade: bool = True
     for_load_tests: bool = False
+    holds: bool = True
     account: str | None = None
 
 
 class Wish(NamedTuple):
-    """What a new payment asks of a channel; for a `load_test` it has to be a scripted one."""
+    """What a new payment asks of a channel; for a `load_test` it has to be a scripted one.
+
+    `hold` when its money is to be held, and captured later.
+    """
 
     method: str
     currency: str
     load_test: bool = False
+    hold: bool = False
 
 
 class Card(NamedTuple):
@@ -53,7 +58,7 @@ def objection(candidate: Candidate, wish: Wish) -> str | None:
         return "method"
     if candidate.currencies is not None and wish.currency not in candidate.currencies:
         return "currency"
-    return None
+    return "hold" if wish.hold and not candidate.holds else None
 
 
 def draw_of(payment_id: str, tries: int) -> int:

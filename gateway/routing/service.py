@@ -47,11 +47,15 @@ class Outside(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """Payments that differ in nothing but amount, card and time."""
+    """Payments that differ in nothing but amount, card and time.
+
+    `hold` when their money is to be held, and captured later.
+    """
 
     merchant: Merchant
     method: str
     currency: str
+    hold: bool = False
 
 
 class _Known(NamedTuple):
@@ -122,7 +126,7 @@ class Routing(Reloading):
         command, merchant = claimed.matched.command, claimed.merchant
         assert isinstance(command, CreatePayment)
         payment_id = self._clock.mint("pay", merchant.number)
-        case = _Case(merchant, type_of(command.method), command.currency)
+        case = _case_of(merchant, command)
         one = _Try(payment_id, command.amount, claimed.at, _bin_of(command.method))
         decision, made = self._decided(case, one)
         channel = decision.chosen
@@ -163,11 +167,13 @@ class Routing(Reloading):
         failure = outcome.failure
         if outcome.verdict is not Verdict.FAILED or failure is None:
             return None
-        payment, now = answered.opened.standing.payment, self._clock.now()
+        standing, now = answered.opened.standing, self._clock.now()
+        payment = standing.payment
         again = retries(config, sent=outcome.sent, code=failure.code, advice=failure.advice)
         if not again or len(tried) >= config.retry.attempts_max or payment.expires_at <= now:
             return None
-        case = _Case(claimed.merchant, type_of(payment.method), payment.currency)
+        method = type_of(payment.method)
+        case = _Case(claimed.merchant, method, payment.currency, not standing.capture)
         one = _Try(payment.id, payment.amount, now, _bin_of(payment.method), tried)
         decision, made = self._decided(case, one)
         if decision.chosen is None:
@@ -177,7 +183,7 @@ class Routing(Reloading):
 
     def simulate(self, merchant: Merchant, command: CreatePayment, at: datetime) -> Decision:
         """Decide as for a payment that came now, and leave no trace."""
-        case = _Case(merchant, type_of(command.method), command.currency)
+        case = _case_of(merchant, command)
         payment_id = self._clock.mint("pay", merchant.number)
         one = _Try(payment_id, command.amount, at, _bin_of(command.method))
         return self._weigh(case, one, self._look_up(case))
@@ -237,9 +243,9 @@ class Routing(Reloading):
         return known
 
     def _work_out(self, case: _Case) -> _Known:
-        merchant, method, currency = case
+        merchant = case.merchant
         candidates = {one.name: one for one in self._outside.offers(merchant.number)}
-        wish = Wish(method, currency, merchant.load_test)
+        wish = Wish(case.method, case.currency, merchant.load_test, case.hold)
         seen = tuple(Seen(name, objection(one, wish)) for name, one in candidates.items())
         asked = _asked(case, _Try("", 1, self._clock.now()), 0)
         stored = self._policy.stored
@@ -327,6 +333,11 @@ class Routing(Reloading):
                 for kind, count in (("error", tally.error), ("unknown", tally.unknown)):
                     gauge = telemetry.CHANNEL_BAD_SHARE.labels(*named, kind, seconds)
                     gauge.set(count * 10_000 // whole)
+
+
+def _case_of(merchant: Merchant, command: CreatePayment) -> _Case:
+    method, hold = type_of(command.method), command.capture == "manual"
+    return _Case(merchant, method, command.currency, hold)
 
 
 def _asked(case: _Case, one: _Try, draw: int) -> Asked:

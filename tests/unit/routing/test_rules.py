@@ -29,6 +29,7 @@ from gateway.routing.rules import (
 from tests.unit.nouns import NOON
 
 CARDS = Candidate("cards", frozenset({"card"}), frozenset({"CNY", "USD"}))
+AT_ONCE = replace(CARDS, holds=False)
 SCRIPTED = Candidate(
     "scripted", frozenset({"card", "qr"}), None, for_trade=False, for_load_tests=True
 )
@@ -61,6 +62,10 @@ def reasons(decision: Decision) -> dict[str, str | None]:
         (CARDS, Wish("card", "CNY", load_test=True), "purpose"),
         (SCRIPTED, Wish("card", "CNY"), "purpose"),
         (SCRIPTED, Wish("qr", "JPY", load_test=True), None),
+        (CARDS, Wish("card", "CNY", hold=True), None),
+        (AT_ONCE, Wish("card", "CNY", hold=True), "hold"),
+        (AT_ONCE, Wish("card", "CNY"), None),
+        (AT_ONCE, Wish("card", "JPY", hold=True), "currency"),
     ],
 )
 def test_what_a_channel_by_itself_objects_to(

@@ -47,12 +47,12 @@ class Stage:
         self.kept, self.clock = Operators(*documents), AtNoon()
         self.shut: dict[str, Full] = {}
         self.policy = Policy(self.kept)
-        candidates = [
+        self.candidates = [
             Candidate(A, frozenset({"card"}), None, for_load_tests=True, account="acc_a"),
             Candidate(B, frozenset({"card"}), None),
         ]
         self.routing = Routing(
-            Outside(lambda _: candidates, lambda name, _: self.shut.get(name)),
+            Outside(lambda _: self.candidates, lambda name, _: self.shut.get(name)),
             self.policy,
             FeeBook(self.kept, self.clock),
             Quotas(self.kept, workers=1),
@@ -87,6 +87,21 @@ async def test_what_is_chosen_is_handed_on() -> None:
     assert attempt.terms.commission.bps == MERCHANT.commission_bps
     assert routed.decision is not None
     assert decode(routed.decision).chosen == A
+
+
+async def test_money_that_is_to_be_held_goes_where_it_can_be() -> None:
+    stage = await Stage().refreshed()
+    stage.candidates[0] = replace(stage.candidates[0], holds=False)
+    held = replace(CLAIMED, matched=replace(MATCHED, command=replace(COMMAND, capture="manual")))
+    routed = stage.routing.choose(held)
+    assert routed.attempt.channel == B
+    assert stage.routing.choose(CLAIMED).attempt.channel == A, "others are served as before"
+    assert stage.next(routed, NEVER_LEFT, B) is None, "nor does it go on there"
+    stage.candidates[1] = replace(stage.candidates[1], holds=False)
+    await stage.routing.refresh()
+    with pytest.raises(Problem, match="simulator: hold, simulator_b: hold") as refused:
+        stage.routing.choose(held)
+    assert refused.value.code == "no_channel"
 
 
 async def test_a_new_configuration_is_used_at_once() -> None:
