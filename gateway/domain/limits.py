@@ -178,6 +178,11 @@ QUERIES_PER_SECOND_MIN = 10
 CHECK_WAIT_SECONDS = (300, 3600, 24 * 3600)
 CHECK_GIVE_UP_SECONDS = 3 * 24 * 3600
 
+# What waits for people without money, and a hold that nobody wants, are asked about until no hold
+# can live any more, and some days beyond; after each silence for this part of the time until then.
+FROZEN_GIVE_UP_SECONDS = AUTHORIZATION_SECONDS + CHECK_GIVE_UP_SECONDS
+FROZEN_WAIT_PART = 4
+
 # Notices: acquirers wait about five seconds for an answer; what nobody finished is served later.
 NOTICE_KEEP_SECONDS = 3.0
 NOTICE_LEFT_SECONDS = 5

@@ -274,6 +274,7 @@ _MOVES: Final = MappingProxyType(
         Status.REQUIRES_CAPTURE: {
             Fact.CAPTURE_STARTED: Status.PROCESSING,
             Fact.CAPTURED: Status.SUCCEEDED,
+            Fact.DECLINED: Status.FAILED,
             Fact.CANCELED: Status.CANCELED,
             Fact.EXPIRED: Status.EXPIRED,
             Fact.CONFLICTED: Status.REQUIRES_REVIEW,

@@ -33,7 +33,7 @@ async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None 
     time is due again when the lease ends.
     """
     assert opened.lease is not None, "the channel is asked by whoever holds the lease"
-    if late.is_late(opened.standing):
+    if late.is_late(opened.standing) and not opened.attempt.replaced:
         settled = await late.settle(opened, desk)
         if settled is None:
             return
@@ -43,7 +43,7 @@ async def ask_again(opened: Opened, desk: Desk, source: str, *, due: Due | None 
     try:
         async with asyncio.timeout(left - limits.QUERY_LEASE_REST_SECONDS):
             answered = await desk.channels.query(opened)
-            if holds_in_vain(opened.standing, answered.outcome):
+            if holds_in_vain(opened.standing, opened.attempt, answered.outcome):
                 await _note_hold(answered, desk, source)
                 source = "void"
             answered = await _carried_on(answered, desk)
@@ -81,6 +81,6 @@ async def _closed_if_over(answered: Answered, desk: Desk) -> Answered:
 
 
 async def _note_hold(answered: Answered, desk: Desk, source: str) -> None:
-    """Note down a hold that came after the end, before the channel hears that it is unwanted."""
+    """Note down a hold that came in vain, before the channel hears that it is unwanted."""
     await desk.ledger.post(answered)
     await desk.recovery.saw(replace(answered, opened=replace(answered.opened, lease=None)), source)

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from gateway.domain import limits
 from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.payment import ENDED, OPEN, Payment, Standing, Status
+from gateway.domain.payment import ENDED, Payment, Standing, Status
 from gateway.domain.recovery import check_at, next_query_at
-from gateway.domain.stages import Answered, Posted
+from gateway.domain.stages import Answered, Attempt, Posted
 
 # What a channel may say without the matter being settled.
 _NOT_YET: Final = frozenset(
@@ -28,8 +28,14 @@ class Again(Struct, frozen=True):
     is_check: bool = False
 
 
-def holds_in_vain(standing: Standing, outcome: Outcome) -> bool:
-    """Tell whether the channel holds money for a payment that has ended: it must be let go."""
+def holds_in_vain(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
+    """Tell whether the channel has money in its hands that nobody wants: it must be let go.
+
+    It holds it for a payment that has ended, or has begun with an attempt which had provably moved
+    nothing when another one took its place.
+    """
+    if attempt.replaced:
+        return outcome.verdict in _ALIVE
     return outcome.verdict is Verdict.AUTHORIZED and standing.payment.status in ENDED
 
 
@@ -42,11 +48,10 @@ def is_over(answered: Answered) -> bool:
     """
     attempt, verdict = answered.opened.attempt, answered.outcome.verdict
     payment = answered.opened.standing.payment
-    if payment.amount_captured or answered.outcome.is_money:
-        return False
-    if payment.status in ENDED:
+    is_paid = payment.amount_captured > 0 or answered.outcome.is_money
+    if attempt.replaced or (payment.status in ENDED and not is_paid):
         return verdict in _ALIVE
-    if attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
+    if is_paid or attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
         return False
     if attempt.cancel_wished:
         return True
@@ -61,8 +66,9 @@ def again(
     """Say when to ask next, after what was answered is posted; None when nothing is to be learnt.
 
     Never long after the deadline, at which the attempt is closed.  A hold that should have been let
-    go, and was not, is asked about like an open payment.  Of what is paid more is asked while the
-    channel knows of more money, or did not answer.  `jitter` lies between -1 and 1.
+    go, and was not, is asked about like an open payment, until it must have lapsed.  Of what is
+    paid more is asked while the channel knows of more money, or did not answer.  `jitter` lies
+    between -1 and 1.
     """
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
@@ -70,17 +76,17 @@ def again(
     news_in = answered.outcome.news_in_seconds
     if news_in is not None:
         soon = min(soon, at + timedelta(seconds=news_in))
-    if payment.status in ENDED:
-        if not was_check and verdict not in _LET_GO:
-            return Again(soon)
-        return _look_again(payment, verdict, at, soon)
-    is_held = payment.status is Status.REQUIRES_CAPTURE
-    is_frozen = payment.status is Status.REQUIRES_REVIEW
+    is_over = attempt.replaced or payment.status in ENDED
+    if is_over and not was_check and verdict not in _LET_GO:
+        return Again(soon) if at < _gives_up_at(payment) else None
+    if is_over:
+        return _look_again(payment, verdict, at, soon) if not attempt.replaced else None
     if payment.amount_captured:
         silent = verdict is Verdict.UNKNOWN and not answered.outcome.conflict and not was_check
         return Again(soon) if silent or news_in is not None else None
-    if not is_held and payment.status not in OPEN and not (is_frozen and verdict in _NOT_YET):
-        return None
+    if payment.status is Status.REQUIRES_REVIEW:
+        return _while_frozen(payment, attempt, verdict, at=at, soon=soon)
+    is_held = payment.status is Status.REQUIRES_CAPTURE
     ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at
     if is_held and at < ends_at and not attempt.cancel_wished:
         return Again(ends_at)
@@ -101,6 +107,25 @@ def _look_again(payment: Payment, verdict: Verdict, at: datetime, soon: datetime
     if look is None and verdict in _MAY_COME and at < gives_up_at:
         look = soon
     return Again(look, is_check=True) if look is not None else None
+
+
+def _while_frozen(
+    payment: Payment, attempt: Attempt, verdict: Verdict, *, at: datetime, soon: datetime
+) -> Again | None:
+    """Say when to ask next about what waits for people and was not paid; None: it is theirs alone.
+
+    Not later than its deadline, nor than a hold of it ends, for then it is closed; after that ever
+    more seldom.  No silence ends it: it stays with people, who may have it asked about any time.
+    """
+    if verdict not in _NOT_YET | {Verdict.AUTHORIZED} or at >= _gives_up_at(payment):
+        return None
+    later = max(soon, at + (at - payment.updated_at) // limits.FROZEN_WAIT_PART)
+    ends = (attempt.expires_at, _hold_ends_at(payment))
+    return Again(min((end for end in ends if at < end < later), default=later))
+
+
+def _gives_up_at(payment: Payment) -> datetime:
+    return payment.updated_at + timedelta(seconds=limits.FROZEN_GIVE_UP_SECONDS)
 
 
 def _hold_ends_at(payment: Payment) -> datetime:

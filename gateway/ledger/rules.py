@@ -171,7 +171,7 @@ def consequence(
         journal=booked,
         at=at,
         # Late money is due at once: the worker carries out what the merchant wants done with it.
-        due_at=at if late else _due_at(payment, outcome, at),
+        due_at=at if late else _due_at(before, payment, outcome, at),
     )
 
 
@@ -269,16 +269,18 @@ def _certainty(status: Status, fact: Fact) -> Certainty | None:
     return Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
 
 
-def _due_at(payment: Payment, outcome: Outcome, at: datetime) -> datetime | None:
+def _due_at(before: Payment, payment: Payment, outcome: Outcome, at: datetime) -> datetime | None:
     """Say when somebody must ask again: soon while it is open, and before a hold lapses.
 
     What is frozen for people is closed at its deadline all the same, if it never was paid; what was
-    closed is looked at once more, because money may come all the same.
+    closed is looked at once more, because money may come all the same.  So is a hold that failed:
+    the word may be older than the hold, which is let go then.
     """
     if payment.status is Status.SUCCEEDED:
         return _more_at(outcome, at)
     soon = next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
-    if payment.status in OPEN:
+    hold_failed = before.status is Status.REQUIRES_CAPTURE and payment.status is Status.FAILED
+    if payment.status in OPEN or hold_failed:
         return soon
     if payment.status is Status.REQUIRES_CAPTURE:
         return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)

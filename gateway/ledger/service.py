@@ -96,15 +96,15 @@ class Ledger:
 
         A payment that changed meanwhile is read again and the outcome is weighed again, until it
         is either posted or brings nothing new.  A transaction that belongs to another attempt
-        already is a conflict, for people to look at.  Money that is held for a payment that has
-        ended is noted down, to be let go.
+        already is a conflict, for people to look at.  Money that is held in vain is noted down, to
+        be let go.
         """
         standing, attempt = answered.opened.standing, answered.opened.attempt
         outcome = answered.outcome
         while True:
             change = consequence(standing, attempt, outcome, at=answered.at)
             if change is None:
-                if holds_in_vain(standing, outcome):
+                if holds_in_vain(standing, attempt, outcome):
                     await self._books.let_go(attempt, answered.at)
                 return Posted(standing, encode(standing.payment))
             try:

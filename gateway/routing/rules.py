@@ -18,8 +18,9 @@ _UNBOUND = ChannelTerms()
 class Candidate(Struct, frozen=True):
     """What routing knows of one channel; `currencies` is None when it takes every currency.
 
-    `holds` says that money can be held there and captured later.  A channel moves money or plays from a script; the scripted one may serve trade in development.
-    `account` is the account at the channel that serves this merchant, where it has accounts.
+    `holds` says that money can be held there and captured later.  A channel moves money or plays
+    from a script; the scripted one may serve trade in development.  `account` is the account at the
+    channel that serves this merchant, where it has accounts.
     """
 
     name: str

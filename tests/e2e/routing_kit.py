@@ -3,17 +3,29 @@
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from msgspec.structs import replace
 
 from gateway import policies
-from tests.e2e.harness import Shop, System, free_port, order, until
+from tests.e2e.harness import Shop, System, free_port, order, system_of, until
 from tests.e2e.life_kit import act, timeline
 
 A, B = "simulator", "simulator_b"
 _ports: dict[int, int] = {}
+
+
+def with_two_acquirers(database_url: str, redis_url: str, folder: Path) -> System:
+    """A system that can choose, with one worker and all that belongs to it."""
+    url_b = f"http://127.0.0.1:{free_port()}"
+    running = system_of(database_url, redis_url, folder, simulator_b_url=url_b)
+    running.start_simulator()
+    start_b(running)
+    running.start_worker()
+    running.start("work", "work")
+    return running
 
 
 def start_b(system: System) -> None:

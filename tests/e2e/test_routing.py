@@ -13,7 +13,7 @@ import pytest
 from gateway import policies
 from gateway.cli import main
 from gateway.domain.errors import FloodgateError
-from tests.e2e.harness import Shop, System, free_port, order, system_of, until
+from tests.e2e.harness import Shop, System, order, until
 from tests.e2e.idempotency_kit import Witness
 from tests.e2e.life_kit import act, balances, events, give_back, scan
 from tests.e2e.routing_kit import (
@@ -30,7 +30,7 @@ from tests.e2e.routing_kit import (
     routed,
     second,
     settled,
-    start_b,
+    with_two_acquirers,
 )
 
 pytestmark = pytest.mark.usefixtures("proven")
@@ -41,14 +41,8 @@ def system(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     """Two acquirers, and two workers on ports of their own."""
-    folder: Path = tmp_path_factory.mktemp("system")
-    url_b = f"http://127.0.0.1:{free_port()}"
-    running = system_of(database.app_url, redis_url, folder, simulator_b_url=url_b)
-    running.start_simulator()
-    start_b(running)
-    running.start_worker()
+    running = with_two_acquirers(database.app_url, redis_url, tmp_path_factory.mktemp("system"))
     running.start_worker("second", second(running))
-    running.start("work", "work")
     yield running
     running.stop()
 

@@ -78,7 +78,7 @@ class DictLedger:
                 self._become("processing", "pending")
             case "not_found" | "unknown", "processing":
                 self._become("processing", "unknown")
-            case "failed", "processing" | "requires_action" | "requires_review":
+            case "failed", _:
                 self._become("failed")
             case "closed", _ if was_canceled:
                 self._become("canceled")

@@ -26,7 +26,7 @@ TABLE = """
                  capture_started captured        authorized       action_required pending    unknown    declined canceled expired conflicted      adopted   paid_again
 processing       .               succeeded       requires_capture requires_action processing processing failed   canceled expired requires_review .         processing
 requires_action  .               succeeded       requires_capture .               .          .          failed   canceled expired requires_review .         requires_action
-requires_capture processing      succeeded       .                .               .          .          .        canceled expired requires_review .         requires_capture
+requires_capture processing      succeeded       .                .               .          .          failed   canceled expired requires_review .         requires_capture
 requires_review  .               succeeded       requires_capture .               .          .          failed   canceled expired .               succeeded requires_review
 succeeded        .               .               .                .               .          .          .        .        .       .               .         succeeded
 failed           .               requires_review .                .               .          .          .        .        .       requires_review .         failed

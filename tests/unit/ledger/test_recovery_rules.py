@@ -1,5 +1,6 @@
 """What an asking comes to: what is closed now, when it is asked again, what is let go."""
 
+import itertools
 from datetime import datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.unit.nouns import ATTEMPT, EXPIRY, NOON, STANDING
 SOON, HOLD_ENDS = timedelta(seconds=2), NOON + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
 CANCELED = replace(ATTEMPT, cancel_wished=True)
 CAPTURING = replace(ATTEMPT, capture_amount=700)
+REPLACED = replace(ATTEMPT, replaced=True)
 FIVE, HOUR, DAY = (timedelta(seconds=wait) for wait in limits.CHECK_WAIT_SECONDS)
 ALIVE = {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED}
 
@@ -58,6 +60,12 @@ def next_look(
         (Status.FAILED, Verdict.AUTHORIZED, NOON, ATTEMPT, True),
         (Status.EXPIRED, Verdict.UNKNOWN, EXPIRY, ATTEMPT, False),
         (Status.EXPIRED, Verdict.NOT_FOUND, EXPIRY, ATTEMPT, False),
+        (Status.REQUIRES_REVIEW, Verdict.AUTHORIZED, EXPIRY, ATTEMPT, False),
+        (Status.REQUIRES_REVIEW, Verdict.AUTHORIZED, HOLD_ENDS, ATTEMPT, True),
+        (Status.SUCCEEDED, Verdict.AUTHORIZED, NOON, REPLACED, True),
+        (Status.REQUIRES_CAPTURE, Verdict.PENDING, NOON, REPLACED, True),
+        (Status.PROCESSING, Verdict.UNKNOWN, EXPIRY, REPLACED, False),
+        (Status.SUCCEEDED, Verdict.SUCCEEDED, NOON, REPLACED, False),
     ],
 )
 def test_what_is_closed_now(
@@ -87,7 +95,8 @@ def test_what_is_paid_with_another_sum_is_not_closed_either() -> None:
 def test_a_hold_is_in_vain_once_its_payment_has_ended(status: Status, verdict: Verdict) -> None:
     told = answered(status, verdict, NOON)
     in_vain = verdict is Verdict.AUTHORIZED and status in ENDED
-    assert holds_in_vain(told.opened.standing, told.outcome) is in_vain
+    assert holds_in_vain(told.opened.standing, ATTEMPT, told.outcome) is in_vain
+    assert holds_in_vain(told.opened.standing, REPLACED, told.outcome) is (verdict in ALIVE)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_a_hold_is_in_vain_once_its_payment_has_ended(status: Status, verdict: V
         (Status.PROCESSING, Verdict.UNKNOWN, EXPIRY, EXPIRY + SOON),
         (Status.REQUIRES_CAPTURE, Verdict.AUTHORIZED, NOON, HOLD_ENDS),
         (Status.REQUIRES_CAPTURE, Verdict.UNKNOWN, HOLD_ENDS, HOLD_ENDS + SOON),
-        (Status.REQUIRES_REVIEW, Verdict.UNKNOWN, EXPIRY, EXPIRY + SOON),
+        (Status.REQUIRES_REVIEW, Verdict.UNKNOWN, EXPIRY, EXPIRY + (EXPIRY - NOON) / 4),
         (Status.REQUIRES_REVIEW, Verdict.SUCCEEDED, EXPIRY, None),
         (Status.SUCCEEDED, Verdict.SUCCEEDED, NOON, None),
     ],
@@ -170,3 +179,40 @@ def test_a_hold_is_let_go_until_the_channel_confirms_it(status: Status) -> None:
     confirmed = next_look(status, Verdict.CLOSED, NOON)
     look = Again(NOON + FIVE, is_check=True)
     assert confirmed == (None if status is Status.FAILED else look)
+
+
+def test_a_hold_that_nobody_wants_is_asked_about_until_it_must_have_lapsed() -> None:
+    for attempt, status in ((ATTEMPT, Status.CANCELED), (REPLACED, Status.SUCCEEDED)):
+        for days, verdict in itertools.product((0, 9), ALIVE | {Verdict.UNKNOWN}):
+            at = NOON + timedelta(days=days)
+            assert next_look(status, verdict, at, attempt=attempt) == Again(at + SOON)
+        lapsed = NOON + timedelta(seconds=limits.FROZEN_GIVE_UP_SECONDS)
+        assert next_look(status, Verdict.UNKNOWN, lapsed, attempt=attempt) is None
+    assert next_look(Status.SUCCEEDED, Verdict.CLOSED, NOON, attempt=REPLACED) is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(Verdict.UNKNOWN),
+        Outcome(Verdict.NOT_FOUND),
+        Outcome(Verdict.AUTHORIZED, amount=1),
+        Outcome(Verdict.UNKNOWN, amount=6_000, conflict=True),
+        Outcome(Verdict.PENDING, news_in_seconds=15),
+    ],
+)
+def test_what_is_frozen_without_money_is_asked_about_ever_more_seldom(outcome: Outcome) -> None:
+    told = answered(Status.REQUIRES_REVIEW, outcome.verdict, NOON)
+    posted, at, looks = Posted(told.opened.standing, b""), NOON, [NOON]
+    while True:
+        told = replace(told, outcome=outcome, at=at)
+        look = again(told, posted, queries=len(looks), was_check=False, jitter=0)
+        if look is None:
+            break
+        assert not look.is_check
+        assert look.at > at
+        looks.append(at := look.at)
+    assert {EXPIRY, HOLD_ENDS} <= set(looks), "where it is closed, if its channel lets it be"
+    assert at - NOON >= timedelta(seconds=limits.FROZEN_GIVE_UP_SECONDS)
+    assert len(looks) < 60
+    assert len([look for look in looks if look - NOON > timedelta(days=1)]) < 15
