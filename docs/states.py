@@ -63,6 +63,12 @@ channel, and asked about until the channel confirms that.
 `paid_again` is a further transaction of the channel for the same attempt: the payment stays as it
 is, the money waits in suspense under a journal of its own, and `payment.late_success` tells of it.
 
+`reversed` is money that came and that the channel gave back by itself: a cancellation at Alipay
+that crossed the payer, or what somebody gave back by hand there. The payment is `canceled`, whoever
+had the money gives it up with our commission (`reversal` in the entries), and a success that is
+told later is no money. Parts that refunds had given back, or are about to, stay captured and
+refunded; such a refund is done, for its money came back with the rest.
+
 ## Refund
 
 {diagram(refund.TRANSITIONS, refund.RefundStatus.PROCESSING)}

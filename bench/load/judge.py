@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from bench.load.plan import Plan
 from bench.load.traffic import Answer, is_refused, reference_of
-from gateway.domain.payment import TRANSITIONS, Status
+from gateway.domain.payment import TRANSITIONS, Fact, Status
 from gateway.signing import Unsigned, sign
 
 _SHOWN_MAX = 20
@@ -77,8 +77,14 @@ class Verdict(Struct, kw_only=True):
 
 
 def reachable() -> Mapping[str, frozenset[str]]:
-    """Say for each status which ones may come after it, by the table of transitions."""
-    reached = {status: {status, *TRANSITIONS[status].values()} for status in Status}
+    """Say for each status which ones may come after it, by the table of transitions.
+
+    The acquirer of a load run gives nothing back by itself.
+    """
+    reached = {
+        status: {status, *(then for fact, then in facts.items() if fact is not Fact.REVERSED)}
+        for status, facts in TRANSITIONS.items()
+    }
     for _ in Status:
         for status in Status:
             reached[status] |= {later for next_ in reached[status] for later in reached[next_]}

@@ -67,7 +67,8 @@ class Outcome(msgspec.Struct, frozen=True):
     or refund as the channel repeats it; another one than we asked about is a conflict.  `sent` is
     False only when the request provably never left (the connection was refused).  `conflict` is
     True when what it says cannot be so beside what is booked already.  `news_in_seconds` is how
-    soon the channel may know more, where nobody will tell us.
+    soon the channel may know more, where nobody will tell us.  `returned` goes with CLOSED: the
+    attempt had been paid, and the channel gave all of that back.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -82,6 +83,7 @@ class Outcome(msgspec.Struct, frozen=True):
     conflict: bool = False
     number: str | None = None
     news_in_seconds: int | None = None
+    returned: bool = False
 
     @property
     def is_money(self) -> bool:

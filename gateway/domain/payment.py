@@ -245,6 +245,7 @@ class Fact(Word):
     CONFLICTED = "conflicted"
     ADOPTED = "adopted"
     PAID_AGAIN = "paid_again"
+    REVERSED = "reversed"
 
 
 _OPEN_FACTS: Final = {
@@ -286,8 +287,10 @@ _MOVES: Final = MappingProxyType(
             Fact.CANCELED: Status.CANCELED,
             Fact.EXPIRED: Status.EXPIRED,
             Fact.ADOPTED: Status.SUCCEEDED,
+            Fact.REVERSED: Status.CANCELED,
         },
-        Status.SUCCEEDED: {},
+        # Money came, and the channel gave it back by itself.
+        Status.SUCCEEDED: {Fact.REVERSED: Status.CANCELED},
         Status.FAILED: _ENDED_FACTS,
         Status.CANCELED: _ENDED_FACTS,
         Status.EXPIRED: _ENDED_FACTS,

@@ -23,6 +23,7 @@ class JournalKind(enum.IntEnum):
     ADOPTION = 7
     REFUND_LATE = 8
     PAID_AGAIN = 9
+    REVERSAL = 10
 
 
 class Transfer(Struct, frozen=True, gc=False):

@@ -148,7 +148,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     `terms` were fixed when the channel was chosen; attempts older than fee plans have none.  One
     that was `replaced` had provably moved no money: another one of its payment took its place.
     `account` is the channel's own name of the account through which it is asked, where it has one.
-    `further_transactions` are what the channel booked for it beside `channel_transaction`.
+    `further_transactions` are what the channel booked for it beside `channel_transaction`.  Of one
+    that is `returned` the channel gave back by itself what had been paid.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     terms: Terms | None = None
     further_transactions: tuple[str, ...] = ()
     replaced: bool = False
+    returned: bool = False
 
     @property
     def expected(self) -> int:

@@ -1,12 +1,13 @@
 """Money goes back: reserve it, ask the channel under one number for ever, post what it said."""
 
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
 from gateway.domain.errors import Problem
 from gateway.domain.identity import is_id, public
-from gateway.domain.outcome import Verdict
+from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing
 from gateway.domain.refund import CreateRefund, Refund
 from gateway.domain.stages import (
@@ -26,13 +27,15 @@ from gateway.ledger.refund_rules import refundable
 
 CREATED = 201
 
+_NOT_DONE: Final = frozenset({Verdict.NOT_FOUND, Verdict.FAILED})
+
 
 async def refund(claimed: Claimed, desk: Desk) -> Answer:
     """Give back a part or all of a payment; what is not known at the end is `processing`."""
     opened = await _open(claimed, desk)
     if isinstance(opened, Answer):
         return opened
-    posted = await unless_away(desk.refunds.post(await desk.channels.refund(opened)))
+    posted = await unless_away(desk.refunds.post(await _ask_for_refund(opened, desk)))
     if posted is None:
         await desk.idempotency.release(claimed)
         unknown = replace(opened.standing.refund, certainty=Certainty.UNKNOWN)
@@ -108,10 +111,30 @@ async def _recall(claimed: Claimed, heard: Heard, desk: Desk) -> Answer | None:
 
 async def ask_about_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
     """Ask what became of a refund; one that the channel does not know is asked for again."""
-    answered = await desk.channels.query_refund(opened)
+    answered = await unless_returned(await desk.channels.query_refund(opened), desk)
     if answered.outcome.verdict is Verdict.NOT_FOUND:
-        return await desk.channels.refund(opened)
+        return await _ask_for_refund(opened, desk)
     return answered
+
+
+async def _ask_for_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
+    return await unless_returned(await desk.channels.refund(opened), desk)
+
+
+async def unless_returned(answered: RefundAnswered, desk: Desk) -> RefundAnswered:
+    """Give what the channel said, unless its own return of all the money has done the refund.
+
+    What came back with the rest needs no refund, and there is nothing of which one could be made.
+    """
+    standing = answered.opened.standing
+    if answered.outcome.verdict not in _NOT_DONE:
+        return answered
+    paid = await desk.ledger.by_attempt(standing.merchant, standing.attempt_id)
+    assert paid is not None, "an attempt that was opened does not vanish"
+    its_own = standing.payment_transaction in {None, paid.attempt.channel_transaction}
+    if not (paid.attempt.returned and its_own):
+        return answered
+    return replace(answered, outcome=Outcome(Verdict.SUCCEEDED, code="returned"))
 
 
 async def get_refund(matched: Matched, desk: Desk) -> Answer:

@@ -113,6 +113,7 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         outcome.verdict.value,
         outcome.channel_transaction,
         attempt.channel,
+        outcome.returned,
         uuid_of(change.further_id) if change.further_id is not None else None,
         attempt.further_transactions[-1] if change.further_id is not None else None,
         outcome.code,
@@ -292,4 +293,5 @@ def read_attempt(row: Row) -> Attempt:
         terms=_decode_terms(row["terms"]) if row["terms"] is not None else None,
         further_transactions=tuple(row["further_transactions"]),
         replaced=row["replaced"],
+        returned=row["returned"],
     )

@@ -21,7 +21,8 @@ least(({0} ->> 'cap')::bigint,
 
 # Every amount of a payment is what its journals say, and in their currency.  Commission is earned
 # by a capture (1) or by the adoption (7) of late money (5), on the terms of the attempt that stands
-# for the payment, or at the payment's own rate where no plan says otherwise.
+# for the payment, or at the payment's own rate where no plan says otherwise.  What the channel gave
+# back by itself (10) is taken off.
 _PAYMENTS_DIFFER: Final = f"""
 SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
   FROM payment AS p
@@ -29,12 +30,16 @@ SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
                     count(*) FILTER (WHERE leg = 0 AND kind IN (1, 5)) AS captures,
                     count(*) FILTER (WHERE leg = 0 AND kind = 5) AS late,
                     count(*) FILTER (WHERE leg = 0 AND kind = 7) AS adopted,
-                    sum(amount) FILTER (WHERE kind IN (1, 5)
-                        AND debit_account / 10000000 = 1121) AS gross,
-                    sum(amount) FILTER (WHERE kind IN (1, 7)
-                        AND credit_account / 10000000 = 4001) AS commission,
-                    sum(amount) FILTER (WHERE kind IN (1, 5)
-                        AND debit_account / 10000000 = 5001) AS channel_fee,
+                    count(*) FILTER (WHERE leg = 0 AND kind = 10) AS reversals,
+                    sum(CASE WHEN kind = 10 THEN -amount ELSE amount END) FILTER (WHERE
+                        kind IN (1, 5) AND debit_account / 10000000 = 1121
+                        OR kind = 10 AND credit_account / 10000000 = 1121) AS gross,
+                    sum(CASE WHEN kind = 10 THEN -amount ELSE amount END) FILTER (WHERE
+                        kind IN (1, 7) AND credit_account / 10000000 = 4001
+                        OR kind = 10 AND debit_account / 10000000 = 4001) AS commission,
+                    sum(CASE WHEN kind = 10 THEN -amount ELSE amount END) FILTER (WHERE
+                        kind IN (1, 5) AND debit_account / 10000000 = 5001
+                        OR kind = 10 AND credit_account / 10000000 = 5001) AS channel_fee,
                     min(currency) AS currency, max(currency) AS other_currency
                FROM transfer GROUP BY merchant_id, payment_id) AS booked USING (merchant_id, id)
   LEFT JOIN (SELECT merchant_id, payment_id AS id, true AS agreed,
@@ -43,18 +48,23 @@ SELECT merchant_id, 'pay_' || replace(id::text, '-', '') AS what
                FROM attempt WHERE NOT replaced AND terms IS NOT NULL) AS terms
        USING (merchant_id, id)
  WHERE p.amount IS NULL
-    OR coalesce(booked.captures, 0) <> CASE WHEN p.amount_captured > 0 THEN 1 ELSE 0 END
+    OR coalesce(booked.captures, 0)
+       <> CASE WHEN p.amount_captured > 0 OR booked.reversals > 0 THEN 1 ELSE 0 END
+    OR booked.reversals > 0 AND p.status = 'succeeded'
     OR coalesce(booked.gross, 0) <> p.amount_captured
     OR coalesce(booked.commission, 0) <> p.fee
     OR coalesce(booked.channel_fee, 0) <> p.channel_fee
     OR booked.currency <> p.currency OR booked.other_currency <> p.currency
     OR booked.adopted > booked.late
-    OR booked.late > 0 AND (p.status = 'succeeded') <> (booked.adopted > 0)
-    OR p.fee <> CASE WHEN booked.captures > booked.late OR booked.adopted > 0
-                     THEN least(p.amount_captured, {_FEE.format("due", "p.commission_bps")})
-                     ELSE 0 END
+    OR booked.late > 0 AND booked.reversals = 0
+       AND (p.status = 'succeeded') <> (booked.adopted > 0)
+    OR coalesce(booked.reversals, 0) = 0
+       AND p.fee <> CASE WHEN booked.captures > booked.late OR booked.adopted > 0
+                         THEN least(p.amount_captured, {_FEE.format("due", "p.commission_bps")})
+                         ELSE 0 END
     OR agreed AND NOT due ? 'plan' AND coalesce((due ->> 'bps')::int, 0) <> p.commission_bps
-    OR agreed AND p.amount_captured > 0 AND p.channel_fee <> {_FEE.format("kept", "0")}
+    OR agreed AND p.amount_captured > 0 AND booked.reversals = 0
+       AND p.channel_fee <> {_FEE.format("kept", "0")}
 """
 
 # An attempt asks for its payment's money, and what was captured through it is what it asked for.

@@ -114,6 +114,10 @@ LET_GO: Final = """
 UPDATE attempt SET due_at = $3, is_check = false, queries = 0
  WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
+# So no word of it that comes late is money, and no refund of it is asked for any more.
+RETURNED: Final = """
+UPDATE attempt SET returned = true WHERE merchant_id = $1 AND id = $2
+"""
 REFUND_LATER: Final = """
 UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL
 """

@@ -15,7 +15,13 @@ from gateway.domain.payment import ENDED, OPEN, Certainty, Fact, Payment, Standi
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import check_at, next_query_at, silence_ends_at
 from gateway.domain.stages import Attempt, KeyUse
-from gateway.ledger.chart import FEES, Account, Code, journal
+from gateway.ledger.journal_rules import (
+    adoption_journal,
+    capture_journal,
+    late_journal,
+    reversal_journal,
+    suspense_journal,
+)
 
 _FACTS: Final[Mapping[Verdict, Fact]] = {
     Verdict.SUCCEEDED: Fact.CAPTURED,
@@ -77,6 +83,8 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
     """
     if _is_again(standing, attempt, outcome):
         return Fact.PAID_AGAIN
+    if outcome.returned and standing.payment.amount_captured and not attempt.replaced:
+        return Fact.REVERSED
     if (
         outcome.conflict
         or outcome.amount not in _amounts_meant(attempt, outcome.verdict)
@@ -92,8 +100,8 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
 def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
     """Tell whether this is a success beside the money that the payment is about.
 
-    It is another transaction than those that are booked, or a success of an attempt that had
-    provably moved nothing when another one took its place.
+    It is another transaction than those that are booked or were given back, or a success of an
+    attempt that had provably moved nothing when another one took its place.
     """
     strange = outcome.conflict or outcome.currency not in {None, attempt.currency}
     if outcome.verdict is not Verdict.SUCCEEDED or strange:
@@ -102,7 +110,7 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
         return _name_of(attempt, outcome) not in attempt.further_transactions
     known = {None, attempt.channel_transaction, *attempt.further_transactions}
     return (
-        standing.payment.amount_captured > 0
+        (standing.payment.amount_captured > 0 or attempt.returned)
         and attempt.channel_transaction is not None
         and outcome.channel_transaction not in known
     )
@@ -131,19 +139,17 @@ def consequence(
     """Work out the change that an outcome brings; None when it brings nothing new.
 
     A fact that the table of states refuses brings nothing: the payment stays as it is.  Nor does
-    any word of the channel about a payment once its money is captured; refunds have their own.
-    "Authorized" is no news either while a capture is under way: it was said before.
+    any word of the channel about a payment once its money is captured, but that it gave the money
+    back by itself; refunds have their own.
     """
     before = standing.payment
     fact = fact_of(standing, attempt, outcome, at)
     status = after(before.status, fact)
     if status is not None and fact is Fact.PAID_AGAIN:
         return _paid_again(standing, attempt, outcome, at)
-    if status is None or before.amount_captured or attempt.replaced:
-        return None
-    if before.status in ENDED and not outcome.is_money:
-        return None
-    if fact is Fact.AUTHORIZED and attempt.is_capturing:
+    if status is not None and fact is Fact.REVERSED:
+        return _reversed(standing, attempt, outcome, at)
+    if status is None or _is_no_news(before, attempt, fact, outcome):
         return None
     late = fact is Fact.CAPTURED and status is Status.REQUIRES_REVIEW
     next_standing = _next_standing(standing, fact, status, attempt)
@@ -175,6 +181,21 @@ def consequence(
     )
 
 
+def _is_no_news(before: Payment, attempt: Attempt, fact: Fact, outcome: Outcome) -> bool:
+    """Tell whether a word changes nothing, or was said before what we know already.
+
+    "Authorized" was said before a capture that is under way, and what was paid before the channel
+    gave it back.
+    """
+    return (
+        before.amount_captured > 0
+        or attempt.replaced
+        or (before.status in ENDED and not outcome.is_money)
+        or (fact is Fact.AUTHORIZED and attempt.is_capturing)
+        or (fact is Fact.CAPTURED and attempt.returned)
+    )
+
+
 def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime) -> Change:
     """Book money beside the payment's own to suspense; what was booked stays as it is.
 
@@ -196,6 +217,45 @@ def _paid_again(standing: Standing, attempt: Attempt, outcome: Outcome, at: date
         at=at,
         due_at=at if is_due else _more_at(outcome, at),
         further_id=cause,
+    )
+
+
+def _reversed(
+    standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
+) -> Change | None:
+    """Take back what the channel gave back by itself; None where refunds had given all of it back.
+
+    A part of which a refund was asked stays captured and refunded: that refund ends by itself, and
+    as its money came back with the rest it is done.
+    """
+    before = standing.payment
+    kept = before.amount_refunded
+    if kept == before.amount_captured:
+        return None
+    payment = replace(
+        before,
+        status=Status.CANCELED,
+        certainty=None,
+        amount_authorized=before.amount_authorized if kept else 0,
+        amount_captured=kept,
+        fee=standing.fee_refunded,
+        updated_at=at,
+    )
+    fees_return = attempt.terms is None or attempt.terms.returned
+    after_it = replace(
+        standing,
+        payment=payment,
+        version=standing.version + 1,
+        channel_fee=standing.channel_fee_refunded if fees_return else standing.channel_fee,
+    )
+    return Change(
+        standing=after_it,
+        attempt=replace(attempt, returned=True),
+        outcome=outcome,
+        event_type=f"payment.{payment.status.value}",
+        journal=reversal_journal(standing, after_it, attempt),
+        at=at,
+        due_at=check_at(at, at),
     )
 
 
@@ -295,70 +355,3 @@ def _more_at(outcome: Outcome, at: datetime) -> datetime | None:
     """Say when to ask for more money beside what is paid, where the channel knows of some."""
     seconds = outcome.news_in_seconds
     return at + timedelta(seconds=seconds) if seconds is not None else None
-
-
-def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account, int]:
-    """Accrue what the channel will keep as cost, against what it owes us."""
-    currency, channel = standing.payment.currency, attempt.channel
-    return (
-        Account(Code.CHANNEL_FEE_COST, currency, channel),
-        Account(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
-        standing.channel_fee,
-    )
-
-
-def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
-    """The channel owes us the amount; the merchant gets it less our commission."""
-    payment = standing.payment
-    receivable = Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
-    pending = Account(Code.MERCHANT_PENDING, payment.currency)
-    commission = Account(Code.COMMISSION_INCOME, payment.currency)
-    return journal(
-        JournalKind.CAPTURE,
-        attempt.id,
-        payment.currency,
-        (
-            (receivable, pending, payment.amount_captured - payment.fee),
-            (receivable, commission, payment.fee),
-            _channel_fee(standing, attempt),
-        ),
-    )
-
-
-def late_journal(standing: Standing, attempt: Attempt) -> Journal:
-    """The channel owes us money for an order that had ended: it waits in suspense."""
-    amount = standing.payment.amount_captured
-    fee = _channel_fee(standing, attempt)
-    return suspense_journal(JournalKind.LATE_SUCCESS, attempt, amount, fee, cause=attempt.id)
-
-
-def suspense_journal(
-    kind: JournalKind,
-    attempt: Attempt,
-    amount: int,
-    *more: tuple[Account, Account, int],
-    cause: str,
-) -> Journal:
-    """The channel owes us money that belongs to nobody yet."""
-    receivable = Account(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
-    suspense = Account(Code.SUSPENSE_LONG, attempt.currency)
-    return journal(kind, cause, attempt.currency, ((receivable, suspense, amount), *more))
-
-
-def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:
-    """Money leaves suspense for the merchant, less our commission."""
-    payment = standing.payment
-    suspense = Account(Code.SUSPENSE_LONG, payment.currency)
-    return journal(
-        JournalKind.ADOPTION,
-        attempt.id,
-        payment.currency,
-        (
-            (
-                suspense,
-                Account(Code.MERCHANT_PENDING, payment.currency),
-                payment.amount_captured - payment.fee,
-            ),
-            (suspense, Account(Code.COMMISSION_INCOME, payment.currency), payment.fee),
-        ),
-    )

@@ -97,7 +97,7 @@ class Ledger:
         A payment that changed meanwhile is read again and the outcome is weighed again, until it
         is either posted or brings nothing new.  A transaction that belongs to another attempt
         already is a conflict, for people to look at.  Money that is held in vain is noted down, to
-        be let go.
+        be let go, and so is that the channel gave money back.
         """
         standing, attempt = answered.opened.standing, answered.opened.attempt
         outcome = answered.outcome
@@ -106,6 +106,8 @@ class Ledger:
             if change is None:
                 if holds_in_vain(standing, attempt, outcome):
                     await self._books.let_go(attempt, answered.at)
+                if outcome.returned and not attempt.returned:
+                    await self._books.note_returned(attempt)
                 return Posted(standing, encode(standing.payment))
             try:
                 posted = await self._posting.submit(change)

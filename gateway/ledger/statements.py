@@ -156,8 +156,11 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # left out; the rest goes on.  A key that was taken while this ran fails the whole statement, which
 # then runs again and sees it.  Late money of which a refund has begun is not adopted any more.
 # An attempt is known by the transaction that was booked, whatever was told before; what comes after
-# that is a further one.  The first answer ends the lease under which the money was asked for; a
-# change that a request's key belongs to begins one, because the channel is about to be asked.
+# that is a further one.  A success may cross a close that gives it back, so one that comes when the
+# attempt was to be closed is asked about once more.  What a reversal leaves is what refunds have:
+# one that came in between is weighed first.  The first answer ends the lease under which the money
+# was asked for; a change that a request's key belongs to begins one, because the channel is about
+# to be asked.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -176,6 +179,7 @@ POST_COLUMNS: Final[Columns] = (
     ("attempt_status", "text"),
     ("channel_transaction", "text"),
     ("channel", "text"),
+    ("returned", "boolean"),
     ("further_id", "uuid"),
     ("further_transaction", "text"),
     ("code", "text"),
@@ -199,6 +203,8 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
        AND (i.key IS NULL OR NOT EXISTS (
             SELECT FROM idempotency_key k WHERE k.merchant_id = i.merchant_id AND k.key = i.key))
        AND (i.kind IS DISTINCT FROM {JournalKind.ADOPTION:d} OR p.amount_refunded = 0)
+       AND (i.kind IS DISTINCT FROM {JournalKind.REVERSAL:d}
+            OR p.amount_refunded = i.amount_captured AND p.fee_refunded = i.fee)
     RETURNING i.*
 ), keyed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
@@ -218,7 +224,10 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
            first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
            due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
                               AND m.status NOT IN ('canceled', 'expired')
-                         THEN least(a.due_at, m.due_at) ELSE m.due_at END,
+                         THEN least(a.due_at, m.due_at)
+                         WHEN m.status = 'succeeded' AND a.capture_amount IS NULL
+                              AND (a.cancel_wished OR a.expires_at <= m.at)
+                         THEN coalesce(m.due_at, a.due_at) ELSE m.due_at END,
            is_check = m.status IN ('canceled', 'expired'),
            leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at
                                WHEN a.answered_at IS NOT NULL THEN a.leased_until END,
@@ -227,6 +236,7 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
                                       THEN coalesce(m.channel_transaction, a.channel_transaction)
                                       ELSE coalesce(a.channel_transaction, m.channel_transaction)
                                  END,
+           returned = a.returned OR m.returned,
            capture_amount = CASE WHEN m.status <> 'requires_capture'
                                  THEN coalesce(m.capture_amount, a.capture_amount) END
       FROM moved m

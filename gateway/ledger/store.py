@@ -162,6 +162,12 @@ class PostgresBooks:
             recovery_statements.LET_GO, attempt.merchant, uuid_of(attempt.id), at
         )
 
+    async def note_returned(self, attempt: Attempt) -> None:
+        """Note down that the channel gave back what was paid, where nothing else changes by it."""
+        await self._postgres.write(
+            recovery_statements.RETURNED, attempt.merchant, uuid_of(attempt.id)
+        )
+
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None:
         """Read an attempt with its payment.
 

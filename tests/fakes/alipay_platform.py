@@ -4,6 +4,7 @@ Signatures are checked and made with the independent package `python-alipay-sdk`
 is also driven against this server: it speaks as the provider does, and not only as we read.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,10 +121,14 @@ class Trade:
 
 
 class Alipay(Acquirer):
-    """The server; a create's subject is its script."""
+    """The server; a create's subject is its script.
+
+    What was done by a method is answered once its event in `gates` is set, where it has one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.gates: dict[str, asyncio.Event] = {}
         self.trades: dict[str, Trade] = {}
         self.shown: dict[str, Trade] = {}
 
@@ -136,7 +141,10 @@ class Alipay(Acquirer):
             return web.Response(body=answered("error", node))
         content = json.loads(said["biz_content"])
         method = said["method"]
-        node = await self._serve(method.removeprefix("alipay.trade."), content, said)
+        verb = method.removeprefix("alipay.trade.")
+        node = await self._serve(verb, content, said)
+        if verb in self.gates:
+            await self.gates[verb].wait()
         return web.Response(body=answered(method, node), content_type="text/html")
 
     async def _serve(
@@ -197,6 +205,8 @@ class Alipay(Acquirer):
         if trade.asked["subject"] == "refund_fails":
             return failed("ACQ.TRADE_NOT_ALLOW_REFUND")
         new = name not in trade.refunds
+        if new and trade.status == "TRADE_CLOSED":
+            return failed("ACQ.TRADE_STATUS_ERROR")
         given = sum(cents(each) for each in trade.refunds.values())
         if new and given + cents(amount) > cents(trade.asked["total_amount"]):
             return failed("ACQ.REASON_TRADE_REFUND_FEE_ERR")

@@ -33,6 +33,7 @@ class DictLedger:
         self.wants_cancel = False
         self.is_known = False
         self.transaction: str | None = None
+        self.was_returned = False
         self.further: list[str] = []
         self.balances: dict[str, int] = defaultdict(int)
 
@@ -41,7 +42,9 @@ class DictLedger:
     ) -> bool:
         """Hear the channel; tells whether that was news."""
         before = (self.status, self.certainty, self.captured, len(self.further))
-        if self.captured:
+        if verdict == "returned":
+            self._give_all_back(is_over=is_over)
+        elif self.captured or self._is_beside(verdict, transaction):
             if verdict == "succeeded":
                 self._take_again(amount, transaction)
         elif not self._fits(verdict, amount):
@@ -56,7 +59,7 @@ class DictLedger:
         is_news = before != after or (not self.is_known and after == _BORN and verdict == "pending")
         if is_news:
             self.is_known = True
-            if before[2] != self.captured:
+            if before[2] < self.captured:
                 self.transaction = transaction or self.transaction
             self.transaction = self.transaction or transaction
         return is_news
@@ -91,7 +94,12 @@ class DictLedger:
             self.asked = None
 
     def _take(self, amount: int) -> None:
-        """Money came: to the merchant less our commission, or late and into suspense."""
+        """Money came: to the merchant less our commission, or late and into suspense.
+
+        What the channel gave back is not there any more, however late it is told of.
+        """
+        if self.was_returned:
+            return
         is_late = self.status in _ENDED
         self.captured = amount
         self._move("1121", "2221" if is_late else "2201", amount)
@@ -100,10 +108,29 @@ class DictLedger:
         if not is_late:
             self._earn()
 
+    def _give_all_back(self, *, is_over: bool) -> None:
+        """The channel gave back by itself whatever was paid: nobody has earned anything."""
+        self.was_returned = True
+        if not self.captured:
+            if self.status not in _ENDED:
+                self._hear_of_no_money("closed", is_over=is_over)
+            return
+        self._move("2221" if self.status == "requires_review" else "2201", "1121", self.captured)
+        self._move("1121 fees", "5001", bps(self.captured, CHANNEL_BPS))
+        self._move("4001", "2201", self.fee)
+        self.captured = self.fee = 0
+        self._become("canceled")
+
+    def _is_beside(self, verdict: str, transaction: str | None) -> bool:
+        return verdict == "succeeded" and self.was_returned and self._is_another(transaction)
+
+    def _is_another(self, transaction: str | None) -> bool:
+        known = {None, self.transaction, *self.further}
+        return self.transaction is not None and transaction not in known
+
     def _take_again(self, amount: int | None, transaction: str | None) -> None:
         """Another transaction for the same attempt: its money belongs to nobody yet."""
-        known = {None, self.transaction, *self.further}
-        if self.transaction and transaction is not None and transaction not in known:
+        if transaction is not None and self._is_another(transaction):
             self.further.append(transaction)
             self._move("1121", "2221", amount or self.asked or self.amount)
 

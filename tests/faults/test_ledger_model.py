@@ -121,15 +121,18 @@ def _live(chance: random.Random) -> list[str]:
         at = chance.choice((_NOON, _EXPIRY))
         match chance.choice(("hear",) * 8 + ("capture", "cancel", "adopt")):
             case "hear":
-                verdict = chance.choice(list(Verdict))
+                returned = chance.randrange(12) == 0
+                verdict = Verdict.CLOSED if returned else chance.choice(list(Verdict))
                 said = chance.choice((None, amount, amount, books.attempt.expected, amount + 1))
                 number = chance.choice((None, "T1", "T1", "T2", "T3"))
-                past.append(f"{verdict.value} of {said} as {number} at {at:%M:%S}")
-                outcome = Outcome(verdict, channel_transaction=number, amount=said, currency="CNY")
-                change = rules.consequence(books.standing, books.attempt, outcome, at=at)
-                same = books.post(change) == oracle.hear(
-                    verdict.value, said, number, is_over=at >= _EXPIRY
+                word = "returned" if returned else verdict.value
+                past.append(f"{word} of {said} as {number} at {at:%M:%S}")
+                outcome = Outcome(
+                    verdict, number, None if returned else said, "CNY", returned=returned
                 )
+                change = rules.consequence(books.standing, books.attempt, outcome, at=at)
+                same = books.post(change) == oracle.hear(word, said, number, is_over=at >= _EXPIRY)
+                books.attempt = replace(books.attempt, returned=oracle.was_returned)
             case "capture":
                 part = chance.choice((1, amount, amount + 1, max(1, amount // 3)))
                 past.append(f"capture {part}")

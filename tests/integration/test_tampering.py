@@ -47,13 +47,16 @@ async def lives(desk: Desk) -> dict[str, str]:
     for refund, verdict in back.values():
         assert isinstance(refund, RefundOpened)
         await desk.answered(refund, verdict)
-    late, adopted, pending, held, ended = [await desk.opened() for _ in range(5)]
+    late, adopted, pending, held, ended, reversed_ = [await desk.opened() for _ in range(6)]
     await desk.said(late, Verdict.CLOSED, Verdict.SUCCEEDED)
     posted = await desk.said(adopted, Verdict.CLOSED, Verdict.SUCCEEDED)
     await desk.ledger.adopt(Opened(posted.standing, adopted.attempt), desk.clock.now())
     await desk.said(pending, Verdict.PENDING)
     await desk.said(held, Verdict.AUTHORIZED)
     await desk.said(ended, Verdict.CLOSED)
+    await desk.said(reversed_, Verdict.SUCCEEDED)
+    gave_back = Outcome(Verdict.CLOSED, returned=True)
+    await desk.ledger.post(Answered(reversed_, gave_back, desk.clock.now()))
     payments = {
         "paid": paid,
         "part": part,
@@ -62,6 +65,7 @@ async def lives(desk: Desk) -> dict[str, str]:
         "pending": pending,
         "held": held,
         "ended": ended,
+        "reversed": reversed_,
     }
     ids = {name: uuid_of(opened.standing.payment.id) for name, opened in payments.items()}
     return ids | {name: uuid_of(r.standing.refund.id) for name, (r, _) in back.items()}
@@ -92,7 +96,8 @@ async def failing(database: Database) -> str:
 CHANGES = """
 payment  | amount               | amount + 1                 | d  | paid part late held ended
 payment  | amount_captured      | amount_captured - 1        | d  | paid part late adopted
-payment  | amount_captured      | 1                          | d  | pending held ended
+payment  | amount_captured      | 1                          | d  | pending held ended reversed
+payment  | status               | 'succeeded'                | d  | reversed
 payment  | amount_authorized    | amount - amount_authorized | d  | paid part held ended pending
 payment  | amount_authorized    | amount - 1                 | d  | paid part held ended pending
 payment  | amount_refunded      | amount_refunded + 1        | f  | paid part adopted
@@ -100,6 +105,7 @@ payment  | amount_refunded      | amount_refunded - 1        | f  | part
 payment  | fee                  | fee + 1                    | d  | paid part late adopted pending
 payment  | fee                  | fee - 1                    | d  | paid part adopted
 payment  | channel_fee          | channel_fee + 1            | d  | paid part late adopted pending
+payment  | channel_fee          | channel_fee + 1            | d  | reversed
 payment  | fee_refunded         | fee_refunded - 1           | f  | part
 payment  | fee_refunded         | fee_refunded + 1           | f  | paid adopted
 payment  | channel_fee_refunded | channel_fee_refunded - 1   | f  | part
@@ -119,7 +125,7 @@ refund   | commission_back      | commission_back + 1        | df | back coming
 refund   | commission_back      | commission_back + 1        | d  | failed
 refund   | channel_fee_back     | channel_fee_back + 1       | df | back
 refund   | channel_fee_back     | channel_fee_back + 1       | f  | coming
-transfer | amount               | amount + 1                 | bd | paid part late
+transfer | amount               | amount + 1                 | bd | paid part late reversed
 transfer | currency             | 'EUR'                      | d  | paid part late
 account  | debits_posted        | debits_posted + 1          | bc | everybody
 account  | credits_posted       | credits_posted + 1         | bc | everybody

@@ -44,6 +44,7 @@ class Told(Struct, frozen=True, kw_only=True):
     gmt_payment: str | None = None
     qr_code: str | None = None
     action: str | None = None
+    retry_flag: str | None = None
     fund_change: str | None = None
     out_request_no: str | None = None
     refund_status: str | None = None

@@ -51,16 +51,13 @@ def outcome_of(ask: Ask, told: Told) -> Outcome:
     return Outcome(code=code)
 
 
-def trade(told: Told, *, is_booked: bool = False) -> Outcome:
+def trade(told: Told) -> Outcome:
     """Say how a trade stands; one that is closed and was paid had all its money given back.
 
-    Where the money `is_booked`, that was by our refunds, which are booked as well.  Else it was by
-    a cancellation, or by hand: then there is no money of which anything could be booked.
+    That was by our refunds, which the ledger knows, by a cancellation, or by hand.
     """
     paid_at = told.send_pay_date or told.gmt_payment
     verdict = STATES.get(told.trade_status or "", Verdict.UNKNOWN)
-    if verdict is Verdict.CLOSED and paid_at is not None and is_booked:
-        verdict = Verdict.SUCCEEDED
     if verdict is Verdict.SUCCEEDED and None in {told.trade_no, told.total_amount}:
         return Outcome(code="incomplete")
     return Outcome(
@@ -70,6 +67,7 @@ def trade(told: Told, *, is_booked: bool = False) -> Outcome:
         currency="CNY" if told.total_amount is not None else None,
         code=told.trade_status,
         paid_at=instant(paid_at) if paid_at is not None else None,
+        returned=verdict is Verdict.CLOSED and paid_at is not None,
     )
 
 
@@ -82,13 +80,16 @@ def _created(ask: Ask, told: Told) -> Outcome:
     return Outcome(Verdict.REQUIRES_ACTION, code=told.code, next_action=shown)
 
 
-def _queried(ask: Ask, told: Told) -> Outcome:
-    return trade(told, is_booked=bool(ask.captured))
+def _queried(_ask: Ask, told: Told) -> Outcome:
+    return trade(told)
 
 
 def _closed(_ask: Ask, told: Told) -> Outcome:
-    """A barcode that had been paid was paid back by its cancellation: nothing is booked."""
-    return Outcome(Verdict.CLOSED, code=told.action or "close")
+    """A barcode that had been paid was paid back by its cancellation."""
+    if told.retry_flag == "Y":
+        return Outcome(code="retry")
+    action = told.action or "close"
+    return Outcome(Verdict.CLOSED, told.trade_no, code=action, returned=action == "refund")
 
 
 def _refunded(ask: Ask, told: Told) -> Outcome:

@@ -104,13 +104,14 @@ def test_a_query_tells_how_the_trade_stands(
     assert (outcome.verdict, outcome.code, outcome.amount) == (verdict, state, 1999)
 
 
-def test_a_closed_trade_has_no_money_but_what_our_refunds_gave_back(channel: AlipayChannel) -> None:
+def test_a_closed_trade_that_was_paid_had_its_money_given_back(channel: AlipayChannel) -> None:
     """Of one that was canceled at the last moment Alipay still says when it was paid."""
-    closed, booked = PAID | {"trade_status": "TRADE_CLOSED"}, replace(asked(Verb.QUERY), captured=1)
-    assert read(channel, booked, closed).verdict is Verdict.SUCCEEDED
-    assert read(channel, asked(Verb.QUERY), closed).verdict is Verdict.CLOSED
+    closed = PAID | {"trade_status": "TRADE_CLOSED"}
+    told = read(channel, asked(Verb.QUERY), closed)
+    assert (told.verdict, told.returned) == (Verdict.CLOSED, True)
     closed.pop("send_pay_date")
-    assert read(channel, booked, closed).verdict is Verdict.CLOSED
+    told = read(channel, asked(Verb.QUERY), closed)
+    assert (told.verdict, told.returned) == (Verdict.CLOSED, False)
 
 
 REFUSALS = [
@@ -174,7 +175,11 @@ def test_a_barcode_pays_at_once_and_is_ended_by_a_cancellation(channel: AlipayCh
     close = replace(BARCODE, verb=Verb.CLOSE)
     assert said_by(channel, close)["method"] == "alipay.trade.cancel"
     canceled = read(channel, close, fake.done(action="refund"), "alipay.trade.cancel")
-    assert (canceled.verdict, canceled.code) == (Verdict.CLOSED, "refund")
+    assert (canceled.verdict, canceled.code, canceled.returned) == (Verdict.CLOSED, "refund", True)
+    closed = read(channel, close, fake.done(action="close"), "alipay.trade.cancel")
+    assert (closed.verdict, closed.returned) == (Verdict.CLOSED, False)
+    again = read(channel, close, fake.done(retry_flag="Y"), "alipay.trade.cancel")
+    assert again == Outcome(code="retry")
 
 
 def test_a_refund_has_moved_money_only_when_it_says_so(channel: AlipayChannel) -> None:

@@ -23,15 +23,15 @@ from gateway.domain.payment import (
 
 # Rows are what a payment is, columns what happens to it; a dot is a fact that the table refuses.
 TABLE = """
-                 capture_started captured        authorized       action_required pending    unknown    declined canceled expired conflicted      adopted   paid_again
-processing       .               succeeded       requires_capture requires_action processing processing failed   canceled expired requires_review .         processing
-requires_action  .               succeeded       requires_capture .               .          .          failed   canceled expired requires_review .         requires_action
-requires_capture processing      succeeded       .                .               .          .          failed   canceled expired requires_review .         requires_capture
-requires_review  .               succeeded       requires_capture .               .          .          failed   canceled expired .               succeeded requires_review
-succeeded        .               .               .                .               .          .          .        .        .       .               .         succeeded
-failed           .               requires_review .                .               .          .          .        .        .       requires_review .         failed
-canceled         .               requires_review .                .               .          .          .        .        .       requires_review .         canceled
-expired          .               requires_review .                .               .          .          .        .        .       requires_review .         expired
+                 capture_started captured        authorized       action_required pending    unknown    declined canceled expired conflicted      adopted   paid_again       reversed
+processing       .               succeeded       requires_capture requires_action processing processing failed   canceled expired requires_review .         processing       .
+requires_action  .               succeeded       requires_capture .               .          .          failed   canceled expired requires_review .         requires_action  .
+requires_capture processing      succeeded       .                .               .          .          failed   canceled expired requires_review .         requires_capture .
+requires_review  .               succeeded       requires_capture .               .          .          failed   canceled expired .               succeeded requires_review  canceled
+succeeded        .               .               .                .               .          .          .        .        .       .               .         succeeded        canceled
+failed           .               requires_review .                .               .          .          .        .        .       requires_review .         failed           .
+canceled         .               requires_review .                .               .          .          .        .        .       requires_review .         canceled         .
+expired          .               requires_review .                .               .          .          .        .        .       requires_review .         expired          .
 """  # noqa: E501 - a table is read in whole lines
 HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 CELLS = [
@@ -59,7 +59,9 @@ def test_the_table_is_complete() -> None:
 
 
 @given(st.lists(st.sampled_from(Fact)))
-def test_nothing_comes_after_success_and_only_money_after_an_end(facts: list[Fact]) -> None:
+def test_after_success_money_only_goes_back_and_after_an_end_it_only_comes(
+    facts: list[Fact],
+) -> None:
     status = Status.PROCESSING
     for fact in facts:
         becomes = after(status, fact)
@@ -67,7 +69,7 @@ def test_nothing_comes_after_success_and_only_money_after_an_end(facts: list[Fac
             assert becomes is status, "money beside a payment does not change it"
             continue
         if status is Status.SUCCEEDED:
-            assert becomes is None
+            assert becomes is (Status.CANCELED if fact is Fact.REVERSED else None)
         if status in ENDED:
             money = fact in {Fact.CAPTURED, Fact.CONFLICTED}
             assert becomes is (Status.REQUIRES_REVIEW if money else None)

@@ -30,7 +30,7 @@ FACTS: Mapping[Verdict, set[Fact]] = {
     Verdict.REQUIRES_ACTION: {Fact.ACTION_REQUIRED, Fact.CONFLICTED},
     Verdict.PENDING: {Fact.PENDING, Fact.CONFLICTED},
     Verdict.FAILED: {Fact.DECLINED, Fact.CONFLICTED},
-    Verdict.CLOSED: {Fact.CANCELED, Fact.EXPIRED, Fact.CONFLICTED},
+    Verdict.CLOSED: {Fact.CANCELED, Fact.EXPIRED, Fact.CONFLICTED, Fact.REVERSED},
     Verdict.NOT_FOUND: {Fact.UNKNOWN, Fact.CONFLICTED},
     Verdict.UNKNOWN: {Fact.UNKNOWN, Fact.CONFLICTED},
 }
@@ -82,7 +82,21 @@ class PaymentMachine(RuleBasedStateMachine):
     def the_channel_speaks(
         self, verdict: Verdict, amount: int | None, transaction: str | None, at: datetime
     ) -> None:
-        outcome = Outcome(verdict, transaction, amount=amount, failure=FAILURE)
+        self.the_channel_says(Outcome(verdict, transaction, amount=amount, failure=FAILURE), at)
+
+    @rule(transaction=st.sampled_from([None, "T1", "T2"]), at=st.sampled_from([NOON, EXPIRY]))
+    def the_channel_gave_all_back(self, transaction: str | None, at: datetime) -> None:
+        """What refunds gave back, or are about to, is left as it is."""
+        taken, given = self.payment.amount_captured, self.payment.amount_refunded
+        self.the_channel_says(Outcome(Verdict.CLOSED, transaction, returned=True), at)
+        self.attempt = replace(self.attempt, returned=True)
+        assert self.payment.amount_captured == given
+        if taken > given:
+            assert self.payment.status is Status.CANCELED
+
+    def the_channel_says(self, outcome: Outcome, at: datetime) -> None:
+        verdict, amount = outcome.verdict, outcome.amount
+        transaction = outcome.channel_transaction
         change = rules.consequence(self.standing, self.attempt, outcome, at=at)
         possible = {payment.after(self.payment.status, fact) for fact in FACTS[verdict]} - {None}
         if change is not None:
@@ -90,7 +104,8 @@ class PaymentMachine(RuleBasedStateMachine):
         if not possible:
             assert change is None, "the table refuses it"
         if verdict is Verdict.SUCCEEDED and amount == self.attempt.expected:
-            assert self.payment.amount_captured, "money that moved is never overlooked"
+            known = self.payment.amount_captured or self.attempt.returned
+            assert known, "money that moved is never overlooked"
             booked = {self.attempt.channel_transaction, *self.attempt.further_transactions}
             assert self.attempt.channel_transaction is None or transaction in {None, *booked}
         if change is not None and change.further_id is not None:
@@ -161,6 +176,8 @@ class PaymentMachine(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.refunds) - 1))
         before = self.refunds[index]
         amount = before.refund.amount + extra if extra is not None else None
+        if self.attempt.returned and verdict is Verdict.FAILED:
+            verdict = Verdict.SUCCEEDED  # its money came back with the rest
         outcome = Outcome(verdict, amount=amount)
         change = refund_rules.consequence(before, outcome, at=NOON, jitter=0)
         status = REFUND_TRANSITIONS[before.refund.status].get(verdict)
@@ -189,10 +206,11 @@ class PaymentMachine(RuleBasedStateMachine):
     def the_status_says_what_became_of_the_money(self) -> None:
         money = self.payment
         assert (money.amount_captured > 0) >= (money.status is Status.SUCCEEDED)
-        if money.amount_captured:
+        ended = money.status in {Status.FAILED, Status.CANCELED, Status.EXPIRED}
+        assert (money.amount_captured == money.amount_refunded) or not ended
+        assert (money.amount_captured == 0) or not ended or self.attempt.returned
+        if money.amount_captured and not ended:
             assert money.status in {Status.SUCCEEDED, Status.REQUIRES_REVIEW}
-        if money.status in {Status.FAILED, Status.CANCELED, Status.EXPIRED}:
-            assert money.amount_captured == 0
         assert (money.certainty is None) or money.status in OPEN
         if money.certainty is Certainty.UNKNOWN:
             assert money.status is Status.PROCESSING

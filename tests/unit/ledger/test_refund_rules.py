@@ -11,6 +11,7 @@ from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, Outcome, Ver
 from gateway.domain.payment import Certainty, Standing, Status
 from gateway.domain.posting import JournalKind
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
+from gateway.ledger.journal_rules import capture_journal, late_journal
 from gateway.ledger.refund_rules import (
     RefundChange,
     accepted_journal,
@@ -18,7 +19,6 @@ from gateway.ledger.refund_rules import (
     planned,
     refundable,
 )
-from gateway.ledger.rules import capture_journal, late_journal
 from tests.unit.ledger.books import Books, table
 from tests.unit.nouns import ATTEMPT, NOON, PAYMENT, STANDING
 

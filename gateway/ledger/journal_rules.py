@@ -1,0 +1,99 @@
+"""What a payment's facts mean in the books: the journals of money that comes, waits and goes; pure.
+
+Those of refunds stand with the rules of refunds.
+"""
+
+from gateway.domain.payment import Standing, Status
+from gateway.domain.posting import Journal, JournalKind
+from gateway.domain.stages import Attempt
+from gateway.ledger.chart import FEES, Account, Code, journal
+
+
+def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account, int]:
+    """Accrue what the channel will keep as cost, against what it owes us."""
+    currency, channel = standing.payment.currency, attempt.channel
+    return (
+        Account(Code.CHANNEL_FEE_COST, currency, channel),
+        Account(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
+        standing.channel_fee,
+    )
+
+
+def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """The channel owes us the amount; the merchant gets it less our commission."""
+    payment = standing.payment
+    receivable = Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
+    pending = Account(Code.MERCHANT_PENDING, payment.currency)
+    commission = Account(Code.COMMISSION_INCOME, payment.currency)
+    return journal(
+        JournalKind.CAPTURE,
+        attempt.id,
+        payment.currency,
+        (
+            (receivable, pending, payment.amount_captured - payment.fee),
+            (receivable, commission, payment.fee),
+            _channel_fee(standing, attempt),
+        ),
+    )
+
+
+def late_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """The channel owes us money for an order that had ended: it waits in suspense."""
+    amount = standing.payment.amount_captured
+    fee = _channel_fee(standing, attempt)
+    return suspense_journal(JournalKind.LATE_SUCCESS, attempt, amount, fee, cause=attempt.id)
+
+
+def suspense_journal(
+    kind: JournalKind,
+    attempt: Attempt,
+    amount: int,
+    *more: tuple[Account, Account, int],
+    cause: str,
+) -> Journal:
+    """The channel owes us money that belongs to nobody yet."""
+    receivable = Account(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
+    suspense = Account(Code.SUSPENSE_LONG, attempt.currency)
+    return journal(kind, cause, attempt.currency, ((receivable, suspense, amount), *more))
+
+
+def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:
+    """Money leaves suspense for the merchant, less our commission."""
+    payment = standing.payment
+    suspense = Account(Code.SUSPENSE_LONG, payment.currency)
+    return journal(
+        JournalKind.ADOPTION,
+        attempt.id,
+        payment.currency,
+        (
+            (
+                suspense,
+                Account(Code.MERCHANT_PENDING, payment.currency),
+                payment.amount_captured - payment.fee,
+            ),
+            (suspense, Account(Code.COMMISSION_INCOME, payment.currency), payment.fee),
+        ),
+    )
+
+
+def reversal_journal(before: Standing, after: Standing, attempt: Attempt) -> Journal:
+    """The channel owes us less, for it gave back money by itself; who had it gives it up.
+
+    What differs between the payment as it was and as it is goes back the way it came.
+    """
+    was, now = before.payment, after.payment
+    late = was.status is Status.REQUIRES_REVIEW
+    holder = Account(Code.SUSPENSE_LONG if late else Code.MERCHANT_PENDING, was.currency)
+    receivable = Account(Code.CHANNEL_RECEIVABLE, was.currency, attempt.channel)
+    fee, channel_fee = was.fee - now.fee, before.channel_fee - after.channel_fee
+    cost, kept, _ = _channel_fee(before, attempt)
+    return journal(
+        JournalKind.REVERSAL,
+        attempt.id,
+        was.currency,
+        (
+            (holder, receivable, was.amount_captured - now.amount_captured - fee),
+            (Account(Code.COMMISSION_INCOME, was.currency), receivable, fee),
+            (kept, cost, channel_fee),
+        ),
+    )

@@ -1,0 +1,134 @@
+"""Money that a channel takes and gives back by itself, in the books of a real database."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.domain.identity import uuid_of
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.payment import Status
+from gateway.domain.stages import Answered, Opened, RefundOpened
+from gateway.ledger.proofs import prove
+from tests.integration.ledger_desk import Desk, desk_on, new_merchant
+
+TAKEN = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1999, currency="CNY")
+RETURNED = Outcome(Verdict.CLOSED, "tx_1", code="refund", returned=True)
+OWED = ["1121.simulator.CNY", "2201.CNY", "2221.CNY", "4001.CNY"]
+
+
+@pytest.fixture
+async def desk(database: Any) -> AsyncIterator[Desk]:
+    """One worker; when its test is over every proof of the books holds."""
+    async with desk_on(database, await new_merchant(database)) as desk:
+        yield desk
+        for proof in await prove(desk.postgres):
+            assert proof.holds, proof
+
+
+async def hears(desk: Desk, opened: Opened, *outcomes: Outcome) -> Opened:
+    """Post what the channel says, each word on a fresh look; gives the payment as it then is."""
+    for outcome in outcomes:
+        read = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
+        assert read is not None
+        named = f"{outcome.channel_transaction} {opened.attempt.id}"
+        said = replace(outcome, channel_transaction=named)
+        await desk.ledger.post(Answered(read, said, desk.clock.now()))
+    read = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
+    assert read is not None
+    return read
+
+
+async def owed(desk: Desk) -> list[int]:
+    balances = await desk.balances()
+    return [balances.get(account, 0) for account in OWED]
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+async def test_what_the_channel_gave_back_is_nobodys(desk: Desk, *, ends_first: bool) -> None:
+    opened = await desk.opened()
+    before = [Outcome(Verdict.CLOSED), TAKEN] if ends_first else [TAKEN]
+    paid = await hears(desk, opened, *before)
+    assert paid.standing.payment.amount_captured == 1999
+    again = await hears(desk, opened, RETURNED)
+    payment = again.standing.payment
+    assert (payment.status, payment.amount_captured, payment.fee) == (Status.CANCELED, 0, 0)
+    assert (again.standing.channel_fee, await desk.balances()) == (0, {})
+    assert again.attempt.returned
+    later = await hears(desk, opened, TAKEN, RETURNED, Outcome(Verdict.UNKNOWN))
+    assert later == again, "it is told once"
+
+
+async def test_adopted_money_that_the_channel_gave_back_is_nobodys_either(desk: Desk) -> None:
+    opened = await desk.opened()
+    late = await hears(desk, opened, Outcome(Verdict.CLOSED), TAKEN)
+    await desk.ledger.adopt(late, desk.clock.now())
+    after = await hears(desk, opened, RETURNED)
+    assert after.standing.payment.status is Status.CANCELED
+    assert await desk.balances() == {}
+
+
+async def test_a_success_that_is_told_after_its_return_is_no_money(desk: Desk) -> None:
+    opened = await desk.opened()
+    ended = await hears(desk, opened, RETURNED)
+    assert (ended.standing.payment.status, ended.attempt.returned) == (Status.CANCELED, True)
+    assert await hears(desk, opened, TAKEN) == ended
+    other = await hears(desk, opened, replace(TAKEN, channel_transaction="tx_2"))
+    assert other.standing.payment.status is Status.CANCELED
+    assert await owed(desk) == [1999, 0, -1999, 0], "another transaction is money"
+
+
+async def test_a_refund_that_came_in_between_is_weighed_first(desk: Desk) -> None:
+    """Whoever heard of the return had read the payment before the refund was asked for."""
+    opened = await desk.opened()
+    read = await hears(desk, opened, TAKEN)
+    refund = await desk.reserve(read, 500)
+    assert isinstance(refund, RefundOpened)
+    await desk.ledger.post(Answered(read, RETURNED, desk.clock.now()))
+    payment = (await desk.standing(opened)).payment
+    assert (payment.status, payment.amount_captured, payment.amount_refunded) == (
+        *(Status.CANCELED, 500),
+        500,
+    )
+    await desk.answered(refund, Verdict.SUCCEEDED)
+    assert await desk.balances() == {}
+
+
+async def test_what_refunds_had_given_back_is_left_as_it_is(desk: Desk) -> None:
+    opened = await desk.opened()
+    read = await hears(desk, opened, TAKEN)
+    refund = await desk.reserve(read, 1999)
+    assert isinstance(refund, RefundOpened)
+    after = await hears(desk, opened, RETURNED)
+    assert after.standing.payment.status is Status.SUCCEEDED
+    assert after.attempt.returned, "so no refund of it is asked for any more"
+    await desk.answered(refund, Verdict.SUCCEEDED)
+    assert await desk.balances() == {}
+
+
+@pytest.mark.parametrize("is_wished", [False, True])
+async def test_a_success_that_may_cross_a_close_is_asked_about_once_more(
+    desk: Desk, *, is_wished: bool
+) -> None:
+    opened = await desk.opened()
+    await hears(desk, opened, Outcome(Verdict.PENDING))
+    wished = "UPDATE attempt SET cancel_wished = $3 WHERE merchant_id = $1 AND id = $2"
+    number = (desk.merchant.number, uuid_of(opened.attempt.id))
+    await desk.postgres.write(wished, *number, is_wished)
+    due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
+    (before,) = await desk.postgres.read(due, *number)
+    await hears(desk, opened, TAKEN)
+    (after,) = await desk.postgres.read(due, *number)
+    assert after["due_at"] == (before["due_at"] if is_wished else None)
+
+
+async def test_so_is_one_that_comes_after_its_time(desk: Desk) -> None:
+    opened = await desk.opened()
+    read = await hears(desk, opened, Outcome(Verdict.PENDING))
+    late = opened.attempt.expires_at + timedelta(seconds=1)
+    await desk.ledger.post(Answered(read, TAKEN, late))
+    due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
+    (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
+    assert row["due_at"] is not None
