@@ -10,6 +10,7 @@ setup(
             Extension("native._routes_c", ["native/_routes_c.pyx"]),
             Extension("native._arrays_c", ["native/_arrays_c.pyx"]),
             Extension("native._names_c", ["native/_names_c.pyx"]),
+            Extension("native._exchange_c", ["native/_exchange_c.pyx"]),
         ],
         compiler_directives={"language_level": "3", "binding": True, "autotestdict": False},
     ),

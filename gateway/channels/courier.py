@@ -60,27 +60,30 @@ class Courier:
         if not isinstance(call, Call):
             return Outcome(code=call, sent=False)
         try:
-            return await self._carry(channel, ask, call)
+            request = channel.build(ask, ask.asked_at or self._clock.now())
+            if isinstance(request, Outcome):
+                return request
+            answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)
+        except NeverSent:
+            call.went(well=False)
+            return Outcome(code="never_sent", sent=False)
+        except NoAnswer:
+            call.went(well=False)
+            return Outcome(code="no_answer")
+        else:
+            outcome, well = _heard(channel, ask, answer)
+            call.went(well=well)
+            return outcome
         finally:
             call.over()
 
-    async def _carry(self, channel: Channel, ask: Ask, call: Call) -> Outcome:
-        request = channel.build(ask, self._clock.now())
-        if isinstance(request, Outcome):
-            return request
-        try:
-            answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)
-        except (NeverSent, NoAnswer) as error:
-            call.went(well=False)
-            if isinstance(error, NeverSent):
-                return Outcome(code="never_sent", sent=False)
-            return Outcome(code="no_answer")
-        if answer.status not in _SPOKEN:
-            call.went(well=False)
-            return Outcome(code=f"http_{answer.status}")
-        outcome = _read(channel, ask, answer)
-        call.went(well=outcome.code != UNREADABLE)
-        return _agreed(ask, outcome)
+
+def _heard(channel: Channel, ask: Ask, answer: WireAnswer) -> tuple[Outcome, bool]:
+    """Say what an answer means, and whether it is that of a channel that is well."""
+    if answer.status not in _SPOKEN:
+        return Outcome(code=f"http_{answer.status}"), False
+    outcome = _read(channel, ask, answer)
+    return _agreed(ask, outcome), outcome.code != UNREADABLE
 
 
 def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:

@@ -7,8 +7,8 @@ left with a payment of which nobody asked the channel; of the others one too man
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
 from typing import Final, Literal, NamedTuple
 
 from gateway.channels.port import Verb
@@ -63,15 +63,14 @@ class Call:
 
     __slots__ = ("_began", "_is_probe", "_is_well", "_merchant", "_now", "_seat", "_way")
 
-    def __init__(
-        self, way: _Way, merchant: int | None, *, is_probe: bool, now: Callable[[], float]
-    ) -> None:
-        self._way, self._merchant, self._is_probe, self._now = way, merchant, is_probe, now
+    def __init__(self, way: _Way, merchant: int | None, *, is_probe: bool, lanes: "Lanes") -> None:
+        self._way, self._merchant, self._is_probe = way, merchant, is_probe
+        self._now = lanes.now
         self._is_well: bool | None = None
-        self._began = now()
-        self._seat = SEAT.get()
-        if self._seat is not None:
-            self._seat.lend(self._began)
+        self._began = began = self._now()
+        self._seat = seat = SEAT.get()
+        if seat is not None:
+            seat.lend(began)
 
     def went(self, *, well: bool) -> None:
         """Say whether the channel served it; not saying so means that no call was made."""
@@ -90,6 +89,43 @@ class Call:
             way.room.leave(self._merchant)
 
 
+class Place:
+    """A place for a new payment inside a block; whoever begins its call in it takes it over."""
+
+    __slots__ = ("_lanes", "_merchant", "_number", "_way")
+
+    def __init__(self, lanes: "Lanes", way: _Way, routed: Routed) -> None:
+        self._lanes, self._way = lanes, way
+        self._merchant = routed.claimed.merchant
+        self._number = uuid_of(routed.attempt.id)
+
+    def __enter__(self) -> None:
+        way, merchant, now = self._way, self._merchant, self._lanes.now()
+        if not way.breaker.admits(now):
+            wait = max(1, math.ceil(way.breaker.wait_seconds(now)))
+            raise Problem(
+                "unavailable",
+                "The channel does not answer just now; nothing was begun.",
+                extra={"retry_after": wait},
+            )
+        if not way.room.admits(merchant.number, limit=way.calls_max):
+            raise Problem("overloaded", "The channel is full just now; nothing was begun.")
+        way.reserved[self._number] = way.breaker.begin()
+        way.room.enter(merchant.number, weight=merchant.quota.weight, now=now)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        way = self._way
+        way.room.leave(self._merchant.number)
+        is_probe = way.reserved.pop(self._number, False)
+        if is_probe:
+            way.breaker.end(is_probe=is_probe, is_well=None, now=self._lanes.now())
+
+
 class Lanes:
     """The lanes of one process, made when they are first used; `calls_max` says how wide each is.
 
@@ -103,7 +139,7 @@ class Lanes:
         calls_max: Mapping[str, int] = limits.LANE_CALLS_MAX,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._now = now
+        self.now = now
         self._offers = offers
         self._calls_max = calls_max
         self._ways: dict[tuple[str, Lane], _Way] = {}
@@ -114,7 +150,7 @@ class Lanes:
 
         Nothing is taken.
         """
-        now, word = self._now(), None
+        now, word = self.now(), None
         for channel in self._offers(PLATFORM if merchant is None else merchant):
             way = self._creating.get(channel)
             if way is None or way.admits(merchant, now):
@@ -131,50 +167,31 @@ class Lanes:
         way = self._creating.get(channel)
         if way is None:
             return None
-        if not way.breaker.is_closed and not way.breaker.admits(self._now()):
+        if not way.breaker.is_closed and not way.breaker.admits(self.now()):
             return "breaker"
         return None if way.room.admits(merchant, limit=way.limit.value) else "lane"
 
-    @contextmanager
-    def place(self, routed: Routed) -> Iterator[None]:
+    def place(self, routed: Routed) -> Place:
         """Keep a place for a new payment inside a block; `Problem` 503 when there is none."""
-        attempt, merchant = routed.attempt, routed.claimed.merchant
-        way, now = self._way(attempt.channel, Lane.CREATE), self._now()
-        if not way.breaker.admits(now):
-            wait = max(1, math.ceil(way.breaker.wait_seconds(now)))
-            raise Problem(
-                "unavailable",
-                "The channel does not answer just now; nothing was begun.",
-                extra={"retry_after": wait},
-            )
-        if not way.room.admits(merchant.number, limit=way.calls_max):
-            raise Problem("overloaded", "The channel is full just now; nothing was begun.")
-        number = uuid_of(attempt.id)
-        way.reserved[number] = way.breaker.begin(now)
-        way.room.enter(merchant.number, weight=merchant.quota.weight, now=now)
-        try:
-            yield
-        finally:
-            way.room.leave(merchant.number)
-            is_probe = way.reserved.pop(number, False)
-            way.breaker.end(is_probe=is_probe, is_well=None, now=self._now())
+        return Place(self, self._way(routed.attempt.channel, Lane.CREATE), routed)
 
     def begin(self, channel: str, verb: Verb, number: str) -> Call | str:
         """Begin a call about the attempt of this number, or say in one word why it is not made."""
-        way, now = self._way(channel, LANE_OF[verb]), self._now()
+        way = self._way(channel, LANE_OF[verb])
         if verb is Verb.CREATE and number in way.reserved:
-            return Call(way, None, is_probe=way.reserved.pop(number), now=self._now)
+            return Call(way, None, is_probe=way.reserved.pop(number), lanes=self)
+        now = self.now()
         if not way.breaker.admits(now):
             return "breaker_open"
         merchant = merchant_number(number)
         if not way.room.admits(merchant, limit=way.calls_max):
             return "lane_full"
         way.room.enter(merchant, weight=1, now=now)
-        return Call(way, merchant, is_probe=way.breaker.begin(now), now=self._now)
+        return Call(way, merchant, is_probe=way.breaker.begin(), lanes=self)
 
     def health(self) -> dict[tuple[str, str], LaneHealth]:
         """Say how every lane that was used stands, by channel and lane."""
-        now = self._now()
+        now = self.now()
         return {
             (channel, lane.value): LaneHealth(
                 way.breaker.state(now), way.room.taken, way.limit.value

@@ -89,7 +89,7 @@ class Registry(Reloading):
     ) -> None:
         super().__init__()
         self._fixed = tuple(Account(channel) for channel in fixed)
-        channels = {account.channel.name: account for account in self._fixed}
+        self._by_name = channels = {account.channel.name: account for account in self._fixed}
         numbers = {account.channel.number for account in self._fixed}
         if not len(channels) == len(numbers) == len(self._fixed) or channels.keys() & kinds.keys():
             raise ValueError("two channels share a name or a number")
@@ -123,7 +123,7 @@ class Registry(Reloading):
     def account(self, channel: str, name: str | None) -> Account | None:
         """Look up the account of this name at a channel; None when it has no live credential."""
         if name is None:
-            return next((a for a in self._fixed if a.channel.name == channel), None)
+            return self._by_name.get(channel)
         made = self._made.get((channel, name))
         return made.account if made is not None else None
 
@@ -158,11 +158,10 @@ class Registry(Reloading):
 
     def heard(self, account: Account, *, refused: bool) -> None:
         """Note down whether the acquirer refused what we identify ourselves with."""
-        key = (account.channel.name, account.name or "")
         if refused:
-            self._refused.add(key)
+            self._refused.add(_key_of(account))
         elif self._refused:
-            self._refused.discard(key)
+            self._refused.discard(_key_of(account))
 
     def troubles(self) -> list[Trouble]:
         """Say of which credentials something is wrong, for those who can mend it."""
@@ -224,6 +223,10 @@ class Registry(Reloading):
         for channel, state in self._counted | counts.keys():
             telemetry.CREDENTIALS.labels(channel, state).set(counts[channel, state])
         self._counted = set(counts)
+
+
+def _key_of(account: Account) -> _Key:
+    return account.channel.name, account.name or ""
 
 
 def _has_ended(one: StoredCredential, now: datetime) -> bool:

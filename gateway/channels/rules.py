@@ -70,18 +70,17 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Tell whether one more call may be made."""
-        state = self.state(now)
-        if state is State.HALF_OPEN:
-            return self._probes < limits.BREAKER_PROBES
-        return state is State.CLOSED
+        if not self._opened:
+            return True
+        return now >= self._until and self._probes < limits.BREAKER_PROBES
 
     def wait_seconds(self, now: float) -> float:
         """Say how long it stays open; 0 when it does not."""
         return max(0.0, self._until - now) if self._opened else 0.0
 
-    def begin(self, now: float) -> bool:
+    def begin(self) -> bool:
         """Note that a call begins; gives whether it is a probe, which `end` wants to hear."""
-        if self.state(now) is State.CLOSED:
+        if not self._opened:
             return False
         self._probes += 1
         return True
@@ -90,7 +89,7 @@ class Breaker:
         """Note how a call ended; None when in the end it was not made."""
         if is_probe:
             self._end_probe(is_well=is_well, now=now)
-        elif is_well is not None and self._opened == 0:
+        elif is_well is not None and not self._opened:
             self._count(is_well=is_well, now=now)
 
     def recent(self) -> tuple[int, int]:
@@ -110,21 +109,21 @@ class Breaker:
             self._forget(now)
 
     def _count(self, *, is_well: bool, now: float) -> None:
-        self._turn(now)
+        if now - self._began >= limits.BREAKER_WINDOW_SECONDS:
+            self._turn(now)
         self._calls += 1
-        self._failed += not is_well
-        calls, failed = self.recent()
         if is_well:
             return
+        self._failed += 1
+        calls, failed = self.recent()
         if calls >= limits.BREAKER_CALLS_MIN and failed >= limits.BREAKER_FAILED_SHARE * calls:
             self._open(now)
 
     def _turn(self, now: float) -> None:
-        """Let the window go on when it is over."""
-        age = now - self._began
-        if age >= 2 * limits.BREAKER_WINDOW_SECONDS:
+        """Let the window go on, which is over."""
+        if now - self._began >= 2 * limits.BREAKER_WINDOW_SECONDS:
             self._forget(now)
-        elif age >= limits.BREAKER_WINDOW_SECONDS:
+        else:
             self._past_calls, self._past_failed = self._calls, self._failed
             self._calls = self._failed = 0
             self._began += limits.BREAKER_WINDOW_SECONDS

@@ -1,5 +1,6 @@
 """The channel step: ask the acquirer about an attempt that is durable already."""
 
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -62,13 +63,13 @@ class Channels:
         """Keep a place at the channel for a new payment; `Problem` 503 when there is none."""
         return self._courier.place(routed)
 
-    async def ask(self, opened: Opened) -> Answered:
+    def ask(self, opened: Opened) -> Awaitable[Answered]:
         """Ask for the money of a new attempt."""
-        return await self._answer(opened, Verb.CREATE)
+        return self._answer(opened, Verb.CREATE)
 
-    async def query(self, opened: Opened) -> Answered:
+    def query(self, opened: Opened) -> Awaitable[Answered]:
         """Ask what became of an attempt; this moves nothing."""
-        return await self._answer(opened, Verb.QUERY)
+        return self._answer(opened, Verb.QUERY)
 
     async def query_refused(self, opened: Opened) -> Answered:
         """Ask how an attempt stands that would not be captured or closed, and note it down."""

@@ -93,10 +93,11 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def is_clean(self) -> bool:
         """Tell whether the channel's own words can be kept: short and printable."""
-        return all(
-            word is None or (word.isprintable() and len(word) <= limits.CHANNEL_WORD_CHARS_MAX)
-            for word in (self.channel_transaction, self.code)
-        )
+        return _is_clean(self.channel_transaction) and _is_clean(self.code)
+
+
+def _is_clean(word: str | None) -> bool:
+    return word is None or (len(word) <= limits.CHANNEL_WORD_CHARS_MAX and word.isprintable())
 
 
 # A channel's word about another number than we asked about: none of it is kept.

@@ -11,7 +11,6 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import asdict
 
 from gateway.domain import limits
 from gateway.domain.outcome import Failure, NextAction
@@ -107,8 +106,8 @@ def words_of(method: Method) -> dict[str, str]:
 
     What was not said is left out.
     """
-    said = {name: value for name, value in asdict(method).items() if value is not None}
-    return {"type": type_of(method)} | said
+    said: dict[str, str | None] = msgspec.to_builtins(method)
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class Payer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -5,7 +5,7 @@ each costs more than all else that is done about it.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -18,19 +18,6 @@ class Bell(Hashable, Protocol):
     def ring(self) -> None:
         """Hear it; nothing may be raised."""
         ...
-
-
-class Alarm:
-    """A bell of one wait alone, for what waits again before the one before has been taken down."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-
-    def ring(self) -> None:
-        """Call."""
-        self._call()
 
 
 class Wheel:

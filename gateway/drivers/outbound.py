@@ -6,19 +6,17 @@ Every foreign error becomes one of two here, and the difference between them is 
     NoAnswer     silence, a reset or a broken answer: it may have been processed
 
 It speaks HTTP/1.1 (RFC 9112) over asyncio's transports and knows no cookies, proxies, redirects or
-compression; llhttp reads the answers, by way of httptools.
+compression.  `native.exchange` reads an answer that came whole and is plain, as nearly all are;
+llhttp reads all others, by way of httptools.
 """
 
 import asyncio
-import functools
 import ssl
 from collections import deque
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httptools
-from msgspec import Struct
-from yarl import URL
 
 from gateway.domain.errors import InDoubt, Unavailable
 from gateway.domain.limits import (
@@ -28,7 +26,9 @@ from gateway.domain.limits import (
     CHANNEL_IDLE_SECONDS,
 )
 from gateway.domain.wire import WireAnswer, WireRequest
-from gateway.drivers.deadlines import Alarm, wheel
+from gateway.drivers.deadlines import wheel
+from gateway.drivers.place import Place, place_of
+from native import exchange
 
 
 class NeverSent(Unavailable):
@@ -43,59 +43,27 @@ class _Stale(NoAnswer):
     """A connection that had served before ended without a byte of this answer."""
 
 
-_PORTS: Final = {"http": 80, "https": 443}
-_WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _FINAL_STATUS: Final = 200
 _SWITCHED: Final = 101
 
 
-class _Place(Struct, frozen=True):
-    """A base URL taken apart: where to connect, and what each request begins with."""
-
-    host: str
-    port: int
-    is_tls: bool
-    authority: str
-    path: str
-
-
-@functools.lru_cache(maxsize=256)
-def _place_of(base_url: str) -> _Place:
-    """Take a base URL apart; `NeverSent` when it leads nowhere."""
-    try:
-        url = URL(base_url)
-        host, port = url.raw_host, url.port
-    except ValueError:
-        raise NeverSent("InvalidURL") from None
-    if url.scheme not in _PORTS or not host or port is None or url.raw_user is not None:
-        raise NeverSent("InvalidURL")
-    name = f"[{host}]" if ":" in host else host
-    authority = name if port == _PORTS[url.scheme] else f"{name}:{port}"
-    path = base_url.partition("://")[2].partition("/")[2]
-    return _Place(host, port, url.scheme == "https", authority, f"/{path}" if path else "")
-
-
-def _written(place: _Place, request: WireRequest) -> bytes:
+def _written(place: Place, request: WireRequest) -> bytes:
     """Write a request as it goes over the wire; `NeverSent` for words that would break out."""
     target = place.path + request.path or "/"
-    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {place.authority}"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    if request.body or request.method in _WITH_LENGTH:
-        lines.append(f"Content-Length: {len(request.body)}")
-    head = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count("\n") != breaks or head.count("\r") != breaks or " " in target or "\0" in head:
-        raise NeverSent("the request breaks its lines")
-    try:
-        return b"%b\r\n\r\n%b" % (head.encode(), request.body)
-    except UnicodeEncodeError:
-        raise NeverSent("the request is no text") from None
+    wire = exchange.write(
+        request.method, target, host=place.authority, fields=request.headers, body=request.body
+    )
+    if wire is None:
+        raise NeverSent("the request breaks its lines or is no text")
+    return wire
 
 
 class _Connection(asyncio.Protocol):
     """One keep-alive connection; a request is under way while `_answer` waits.
 
-    llhttp calls the methods `on_…` with the parts of an answer.
+    llhttp calls the methods `on_…` with the parts of an answer.  The wheel rings when its time is
+    over: the deadline is taken down when the answer comes and not when the caller hears of it,
+    because the next request may begin before that.
     """
 
     def __init__(self, pool: "_Pool", answer_bytes_max: int) -> None:
@@ -106,6 +74,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: Any = None  # uvloop's transports are none of asyncio's
         self._answer: asyncio.Future[WireAnswer] | None = None
+        self._tick = 0
         self._served = 0
         self._forget()
         self.idle_since = 0.0
@@ -132,29 +101,35 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def ask(self, wire: bytes, deadline: float) -> WireAnswer:
-        """Send one request and wait for its whole answer until this time of the loop."""
+    def ask(self, wire: bytes, deadline: float) -> "asyncio.Future[WireAnswer]":
+        """Send one request; the future has its whole answer, at the latest at this loop time."""
         answer: asyncio.Future[WireAnswer] = self._loop.create_future()
         self._answer = answer
-        # Its own: once it is answered the next request may begin before this one hears of it.
-        alarm = Alarm(functools.partial(self._too_late, answer))
-        tick = self._wheel.put(alarm, deadline)
+        self._tick = self._wheel.put(self, deadline)
         self._transport.write(wire)
-        try:
-            return await answer
-        finally:
-            self._wheel.take(alarm, tick)
-            if self._answer is answer:  # the caller was cancelled
-                self._answer = None
-                self.close()
+        return answer
 
-    def _too_late(self, answer: "asyncio.Future[WireAnswer]") -> None:
+    def leave(self, answer: "asyncio.Future[WireAnswer]") -> None:
+        """End the connection when its caller waits for this answer no more."""
         if self._answer is answer:
+            self._settle()
+            self.close()
+
+    def ring(self) -> None:
+        """Give up what is under way: its time is over."""
+        if self._answer is not None:
             self._fail("TimeoutError")
+
+    def _settle(self) -> "asyncio.Future[WireAnswer] | None":
+        """Take the deadline down of what is under way, and give its future."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._wheel.take(self, self._tick)
+        return answer
 
     def _fail(self, reason: str, kind: type[NoAnswer] = NoAnswer) -> None:
         """Give the waiting caller up, and the connection with it."""
-        answer, self._answer = self._answer, None
+        answer = self._settle()
         if answer is not None and not answer.done():
             answer.set_exception(kind(reason))
         self.close()
@@ -164,6 +139,11 @@ class _Connection(asyncio.Protocol):
         if self._answer is None:
             self.close()
             return
+        if not self._bytes and len(data) <= CHANNEL_ANSWER_HEAD_BYTES_MAX:
+            plain = exchange.read(data)
+            if plain is not None and len(plain[2]) <= self._bytes_max:
+                self._finish(WireAnswer(*plain), reusable=True)
+                return
         self._bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -206,15 +186,16 @@ class _Connection(asyncio.Protocol):
         elif status < _FINAL_STATUS:
             self._headers = {}
         else:
-            self._finish(status, reusable=self._parser.should_keep_alive())
+            whole = WireAnswer(status, self._headers, b"".join(self._body))
+            self._forget()
+            self._finish(whole, reusable=self._parser.should_keep_alive())
 
-    def _finish(self, status: int, *, reusable: bool) -> None:
-        answer, self._answer = self._answer, None
+    def _finish(self, whole: WireAnswer, *, reusable: bool) -> None:
+        answer = self._settle()
         if answer is None:
             return
         if not answer.done():
-            answer.set_result(WireAnswer(status, self._headers, b"".join(self._body)))
-        self._forget()
+            answer.set_result(whole)
         self._served += 1
         if reusable and self.is_open:
             self.idle_since = self._loop.time()
@@ -227,7 +208,9 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         whole = error is None and self._in_body and self._answer is not None
         if whole and not {"content-length", "transfer-encoding"} & self._headers.keys():
-            self._finish(self._parser.get_status_code(), reusable=False)
+            status = self._parser.get_status_code()
+            answer = WireAnswer(status, self._headers, b"".join(self._body))
+            self._finish(answer, reusable=False)
         else:
             stale = self._served and not self._bytes
             self._fail(type(error).__name__, _Stale if stale else NoAnswer)
@@ -237,7 +220,8 @@ class _Connection(asyncio.Protocol):
 class _Pool:
     """The connections to one place, at most so many, and who waits for one."""
 
-    def __init__(self, place: _Place, *, connections_max: int, answer_bytes_max: int) -> None:
+    def __init__(self, place: Place, *, connections_max: int, answer_bytes_max: int) -> None:
+        self.loop = asyncio.get_running_loop()
         self._place = place
         self._connections_max = connections_max
         self._bytes_max = answer_bytes_max
@@ -247,9 +231,9 @@ class _Pool:
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def take(self) -> _Connection | None:
-        """Give a connection that is free and young enough to be trusted."""
-        oldest = asyncio.get_running_loop().time() - CHANNEL_IDLE_SECONDS
+    def take(self, now: float) -> _Connection | None:
+        """Give a connection that is free and at this time young enough to be trusted."""
+        oldest = now - CHANNEL_IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open and connection.idle_since > oldest:
@@ -262,7 +246,7 @@ class _Pool:
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
-                    connection = self.take()
+                    connection = self.take(self.loop.time())
                     if connection is not None:
                         return connection
                     if len(self._all) + self._opening < self._connections_max:
@@ -274,7 +258,7 @@ class _Pool:
     async def _open(self) -> _Connection:
         self._opening += 1
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
+            _, connection = await self.loop.create_connection(
                 lambda: _Connection(self, self._bytes_max),
                 self._place.host,
                 self._place.port,
@@ -293,7 +277,7 @@ class _Pool:
 
     async def _room(self) -> None:
         """Wait until a connection may be free or made; whoever gives up passes the word on."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self.loop.create_future()
         self._waiting.append(waiter)
         try:
             await waiter
@@ -312,7 +296,8 @@ class _Pool:
     def put(self, connection: _Connection) -> None:
         """Take a connection back whose answer was whole."""
         self._idle.append(connection)
-        self._tell_one()
+        if self._waiting:
+            self._tell_one()
 
     def lost(self, connection: _Connection) -> None:
         """Forget a connection that ended."""
@@ -366,23 +351,36 @@ class Outbound:
         redirect or an error status is an answer like any other.  A GET is sent once more when a
         connection that had served before ended at it: it moves nothing.
         """
-        place = _place_of(base_url)
+        try:
+            place = place_of(base_url)
+        except ValueError:
+            raise NeverSent("InvalidURL") from None
         wire = _written(place, request)
         pool = self._pools.get((place.host, place.port, place.is_tls)) or self._pool(place)
-        now = asyncio.get_running_loop().time()
-        connection = pool.take() or await pool.connect(now + seconds / 2)
+        now = pool.loop.time()
+        connection = pool.take(now) or await pool.connect(now + seconds / 2)
+        answer = connection.ask(wire, now + seconds)
         try:
-            return await connection.ask(wire, now + seconds)
+            return await answer
         except _Stale:
             if request.method != "GET":
                 raise
+        finally:
+            connection.leave(answer)
+        return await self._send_again(pool, wire, now + seconds)
+
+    async def _send_again(self, pool: _Pool, wire: bytes, deadline: float) -> WireAnswer:
         try:
-            connection = await pool.connect(now + seconds)
+            connection = await pool.connect(deadline)
         except NeverSent as error:
             raise NoAnswer(str(error)) from error
-        return await connection.ask(wire, now + seconds)
+        answer = connection.ask(wire, deadline)
+        try:
+            return await answer
+        finally:
+            connection.leave(answer)
 
-    def _pool(self, place: _Place) -> _Pool:
+    def _pool(self, place: Place) -> _Pool:
         pool = self._pools[place.host, place.port, place.is_tls] = _Pool(
             place,
             connections_max=self._connections_max,

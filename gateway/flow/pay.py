@@ -71,9 +71,9 @@ async def _ask(opened: Opened, desk: Desk) -> Answered:
     Then nobody may be charged any more: a later try of the same request was perhaps refused.  Nor
     where it is to be canceled, and another channel would begin with it now.
     """
-    if opened.attempt.cancel_wished or opened.attempt.expires_at <= desk.clock.now():
-        return await desk.channels.close(opened)
     began = desk.clock.now()
+    if opened.attempt.cancel_wished or opened.attempt.expires_at <= began:
+        return await desk.channels.close(opened)
     answered = await desk.channels.ask(opened)
     desk.routing.learn(answered, (answered.at - began) // _MILLISECOND)
     return answered if answered.outcome.sent else _never_left(answered)

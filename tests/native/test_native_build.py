@@ -16,16 +16,26 @@ from signing_client import SECRET, balance, parameters, payment, sign
 from twins import COMPILED
 
 from gateway.domain import limits
-from native import _arrays_c, _names_c, _routes_c, _signature_c, arrays, envelope, names
+from native import (
+    _arrays_c,
+    _exchange_c,
+    _names_c,
+    _routes_c,
+    _signature_c,
+    arrays,
+    envelope,
+    exchange,
+    names,
+)
 from native.envelope import SignatureProblem
 
 NOW, SOME_ID = datetime.now(UTC), uuid.uuid4()
 ROOT = Path(__file__).parents[2]
-TWINS = ("arrays", "names", "signature", "routes")
+TWINS = ("arrays", "exchange", "names", "signature", "routes")
 CHOSEN = """
-from native import arrays, names, routes, signature
-print(arrays.COMPILED, names.COMPILED, signature.COMPILED, routes.COMPILED)
-print(arrays.encode.__module__, names.once.__module__)
+from native import arrays, exchange, names, routes, signature
+print(arrays.COMPILED, exchange.COMPILED, names.COMPILED, signature.COMPILED, routes.COMPILED)
+print(arrays.encode.__module__, exchange.read.__module__, names.once.__module__)
 print(signature.read.__module__, routes.RouteTable.__module__)
 """
 BROKEN = """
@@ -47,19 +57,19 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", [_arrays_c, _names_c, _signature_c, _routes_c])
+@pytest.mark.parametrize("module", [_arrays_c, _exchange_c, _names_c, _signature_c, _routes_c])
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def test_the_compiled_twins_are_chosen() -> None:
     answer = run(CHOSEN)
-    assert answer.stdout.split() == [*["True"] * 4, *(f"native._{name}_c" for name in TWINS)]
+    assert answer.stdout.split() == [*["True"] * 5, *(f"native._{name}_c" for name in TWINS)]
 
 
 def test_the_pure_twins_are_chosen_on_demand() -> None:
     answer = run(CHOSEN, FLOODGATE_PURE="1")
-    assert answer.stdout.split() == [*["False"] * 4, *(f"native._{name}_py" for name in TWINS)]
+    assert answer.stdout.split() == [*["False"] * 5, *(f"native._{name}_py" for name in TWINS)]
 
 
 @pytest.mark.parametrize("chooser", TWINS)
@@ -76,7 +86,7 @@ def test_the_bounds_are_those_of_the_house() -> None:
     assert envelope.NONCE_CHARS_MAX == limits.NONCE_CHARS_MAX
 
 
-@pytest.mark.parametrize("module", ["_arrays", "_names", "_signature", "_routes"])
+@pytest.mark.parametrize("module", ["_arrays", "_exchange", "_names", "_signature", "_routes"])
 def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", f"native.{module}_c"],
@@ -145,7 +155,19 @@ def look_for_names() -> None:
         names.once(text)
 
 
-@pytest.mark.parametrize("work", [read_and_verify, match_routes, write_arrays, look_for_names])
+def exchange_words() -> None:
+    for target in ("/a", "/a b", "/\ud800"):
+        exchange.write("POST", target, host="h", fields={"a": "ä", "b": "c"}, body=b"{}")
+    with pytest.raises(TypeError):
+        exchange.write("POST", "/", host="h", fields={"a": 1}, body=b"")  # type: ignore[dict-item]
+    head = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n"
+    for data in (head + b"\r\nok", head + b"\r\n", head + b"C : d\r\n\r\nok", b"H"):
+        exchange.read(data)
+
+
+@pytest.mark.parametrize(
+    "work", [read_and_verify, match_routes, write_arrays, look_for_names, exchange_words]
+)
 def test_the_compiled_code_keeps_no_memory(work: Callable[[], None]) -> None:
     for _ in range(20):
         work()

@@ -16,11 +16,13 @@ subject (`POST /v1/payments`; a notice's is `NOTICE`), the timestamp and the bod
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 from gateway.domain.limits import AMOUNT_MINOR_MAX, SIGNATURE_AGE_SECONDS_MAX
+from native.signature import HmacKey
 
 TIMESTAMP: Final = "simulator-timestamp"
 SIGNATURE: Final = "simulator-signature"
@@ -88,7 +90,7 @@ class Message(Struct, frozen=True):
 def sign(secret: bytes, subject: str, *, timestamp: str, body: bytes) -> str:
     """Sign one request or notice."""
     base = f"{subject}\n{timestamp}\n".encode(errors="surrogateescape") + body
-    return hmac.digest(secret, base, "sha256").hex()
+    return _key_of(secret).sign(base).hex()
 
 
 def is_signed(secret: bytes, subject: str, *, headers: Mapping[str, str], body: bytes) -> bool:
@@ -96,6 +98,11 @@ def is_signed(secret: bytes, subject: str, *, headers: Mapping[str, str], body: 
     expected = sign(secret, subject, timestamp=headers[TIMESTAMP], body=body)
     given = headers.get(SIGNATURE, "").encode(errors="surrogateescape")
     return hmac.compare_digest(expected.encode(), given)
+
+
+@lru_cache(maxsize=64)
+def _key_of(secret: bytes) -> HmacKey:
+    return HmacKey(secret)
 
 
 def is_fresh(timestamp: str, now: datetime) -> bool:

@@ -14,7 +14,7 @@ PAUSE = limits.BREAKER_PAUSE_SECONDS_MIN
 def called(breaker: Breaker, now: float, *, well: bool | None, times: int = 1) -> None:
     for _ in range(times):
         assert breaker.admits(now)
-        is_probe = breaker.begin(now)
+        is_probe = breaker.begin()
         breaker.end(is_probe=is_probe, is_well=well, now=now)
 
 
@@ -59,7 +59,7 @@ def test_open_it_lets_nothing_through_until_its_pause_is_over() -> None:
 
 def test_half_open_it_lets_a_few_through_and_closes_when_they_succeed() -> None:
     breaker = opened()
-    assert [breaker.begin(PAUSE) for _ in range(PROBES)] == [True] * PROBES
+    assert [breaker.begin() for _ in range(PROBES)] == [True] * PROBES
     assert not breaker.admits(PAUSE)
     for _ in range(PROBES):
         breaker.end(is_probe=True, is_well=True, now=PAUSE)
@@ -97,7 +97,7 @@ def test_whatever_happened_a_channel_that_serves_again_is_found_out(
     for well, pause in happened:
         now += pause
         if breaker.admits(now):
-            is_probe = breaker.begin(now)
+            is_probe = breaker.begin()
             breaker.end(is_probe=is_probe, is_well=well, now=now)
     now += limits.BREAKER_PAUSE_SECONDS_MAX
     called(breaker, now, well=True, times=PROBES)
@@ -109,7 +109,7 @@ def test_probes_never_outnumber_their_bound(*, is_well: bool | None) -> None:
     breaker = opened()
     under_way = 0
     while breaker.admits(PAUSE):
-        assert breaker.begin(PAUSE)
+        assert breaker.begin()
         under_way += 1
     assert under_way == PROBES
     breaker.end(is_probe=True, is_well=is_well, now=PAUSE)

@@ -141,6 +141,10 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         ),
         pytest.param(saying(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 101), id="too large"),
         pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + b"x" * 101),
+            id="too large, as it said",
+        ),
+        pytest.param(
             saying(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), id="large head"
         ),
     ],
@@ -332,10 +336,9 @@ async def test_a_request_that_begins_before_the_last_one_hears_its_answer_has_a_
     connection = outbound._Connection(pool, 1024)
     connection.connection_made(transport)
     due = asyncio.get_running_loop().time() + 0.01
-    first = asyncio.create_task(connection.ask(b"", due))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(connection.ask(b"", due))  # it runs before the first goes on
+    first = connection.ask(b"", due)
     connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    second = connection.ask(b"", due)  # whoever waits for the first one has not heard of it yet
     assert (await first).status == 200
     async with asyncio.timeout(5):
         with pytest.raises(NoAnswer):
