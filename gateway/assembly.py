@@ -211,7 +211,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         leaving.push_async_callback(ledger.drain)
         refunds = RefundLedger(books, PostgresRefundBooks(postgres, clock))
         leaving.push_async_callback(refunds.drain)
-        claims = FastClaims(redis)
+        claims = FastClaims(redis, observe=telemetry.batch_items("claims"))
         remarks = Remarks(postgres)
         leaving.push_async_callback(remarks.drain)
         courier = Courier(outbound, clock, lanes=lanes, seconds=settings.channel_seconds)

@@ -20,12 +20,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
+import aiohttp
 import asyncpg
 import uvloop
 from msgspec import Struct
 
 from bench.load import requests
 from bench.load.lean import Generator, Result
+from bench.load.sampler import read_metrics, sizes_between
 from bench.load.stack import Beside, Stack, echo_server, own_folder, stack, unasked
 from bench.load.unasked import METHOD as UNASKED
 
@@ -38,11 +40,12 @@ _CORES = 2
 
 
 class Measured(Struct, frozen=True):
-    """One run: its answers, what each part used for them in CPU seconds, and the commits."""
+    """One run: its answers, what each part used for them in CPU seconds, commits, batch sizes."""
 
     result: Result
     cpu: dict[str, float]
     commits: int = 0
+    batches: Mapping[str, float] = {}
 
     @property
     def done(self) -> int:
@@ -87,6 +90,12 @@ async def commits_of(database_url: str) -> int:
     return count
 
 
+async def metrics_of(base_url: str) -> dict[str, float]:
+    """Read what the gateway tells of itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"{base_url}/metrics") as answer:
+        return read_metrics(await answer.text())
+
+
 async def pay(target: Target, *, connections: int, seconds: float, guess: float) -> Measured:
     """Pay at capacity; `guess` is how many payments per second to sign before it begins."""
     running = target.running
@@ -94,11 +103,13 @@ async def pay(target: Target, *, connections: int, seconds: float, guess: float)
     ready = list(islice(signed, int(guess * seconds)))
     wires = (wire for source in (ready, signed) for wire in source)
     commits = await commits_of(running.database_url)
+    told = await metrics_of(target.base_url)
     used = target.cpu_seconds()
     result = await closed_run(target.base_url, wires, connections=connections, seconds=seconds)
     cpu = {part: spent - used.get(part, 0.0) for part, spent in target.cpu_seconds().items()}
     commits = await commits_of(running.database_url) - commits
-    return Measured(result, cpu | {"generator": result.cpu_seconds}, commits)
+    sizes = sizes_between(told, await metrics_of(target.base_url))
+    return Measured(result, cpu | {"generator": result.cpu_seconds}, commits, sizes)
 
 
 async def ask_echo(echo: Beside, *, connections: int, seconds: float) -> Measured:
@@ -146,6 +157,8 @@ def show(name: str, paid: Measured) -> None:
         f"   commits per payment {paid.commits / max(paid.done, 1):.3f}"
         f"   answers {result.statuses}   broken {result.broken}"
     )
+    sizes = (f"{queue} {size:.0f}" for queue, size in paid.batches.items())
+    print("   items in a flush: " + ", ".join(sizes))
     costs = (f"{part} {paid.microseconds(part):.0f}" for part in paid.cpu)
     print(f"   CPU µs per payment: {paid.microseconds():.0f} = " + " + ".join(costs))
 

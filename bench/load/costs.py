@@ -45,10 +45,15 @@ class Costs(Struct, frozen=True):
 
 def look(running: Stack) -> Look:
     """See what was used so far."""
+    return Look(running.cpu_times(), machine_seconds())
+
+
+def machine_seconds() -> float:
+    """Say how many CPU seconds the machine was busy for anybody."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return Look(running.cpu_times(), sum(times) - idle - guests)
+    return float(sum(times) - idle - guests)
 
 
 def between(before: Look, after: Look, result: Result, *, paid: int, refused: int) -> Costs:

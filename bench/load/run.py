@@ -40,7 +40,8 @@ from bench.load.stack import Stack, stack
 from bench.report.facts import facts_of, settings_of
 from bench.report.files import write
 from bench.report.record import Record, title_of
-from bench.report.terminal import show_run, show_verdict
+from bench.report.series import figures
+from bench.report.terminal import show_figures, show_run, show_verdict
 
 _CAPACITY_SECONDS = 4.0
 _CAPACITY_CONNECTIONS = 64
@@ -192,7 +193,7 @@ async def load(
         samples=sampler.samples,
         verdict=verdict,
         facts={**facts, "gateway workers": str(given.workers), "seed": str(plan.seed)},
-        settings=settings_of({**running.environment(), "FLOODGATE_WORKERS": str(given.workers)}),
+        settings=settings_of(running.gateway_environment()),
         flame=titled(flame_file.read_text()) if flame_file.exists() else "",
     )
     return record, exit_status(verdict, run.recording)
@@ -230,6 +231,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     show_run(console, record.recording)
+    show_figures(console, figures(record))
     written = write(record, given.reports)
     show_verdict(console, record.verdict, record.recording)
     console.print(f"report: {written}")

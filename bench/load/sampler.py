@@ -11,19 +11,21 @@ import asyncpg
 import psutil
 from msgspec import Struct, field
 
+from bench.load.costs import machine_seconds
 from bench.load.stack import Stack
 
 _EVERY_SECONDS = 1.0
 _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 _LINE = re.compile(r"(floodgate_\w+(?:\{[^}]*\})?) ([0-9.e+-]+|NaN)")
-GENERATOR = "generator"
+GENERATOR, OTHERS = "generator", "others"
+ITEMS = "floodgate_batch_items"
 
 
 class Sample(Struct):
     """One look; everything is counted from the start of the processes, so differences tell.
 
-    `at` is in seconds of the run, `cpu` in seconds, `memory` in bytes, `metrics` the lines of
-    `/metrics` that are ours.
+    `at` is in seconds of the run, `cpu` in seconds (that of `others` is what the machine did for
+    anybody else), `memory` in bytes, `metrics` the lines of `/metrics` that are ours.
     """
 
     at: float
@@ -77,6 +79,7 @@ class Sampler:
         async with session.get(f"{self._stack.base_url}/metrics") as answer:
             metrics = read_metrics(await answer.text())
         cpu = {**self._stack.cpu_seconds(), GENERATOR: self._generator_seconds()}
+        cpu[OTHERS] = machine_seconds() - sum(cpu.values())
         memory = self._stack.memory_bytes() if len(self.samples) % 5 == 0 else {}
         self.samples.append(Sample(time.perf_counter(), cpu, commits, memory, metrics))
 
@@ -105,3 +108,19 @@ def labelled(metrics: Mapping[str, float], name: str, label: str) -> dict[str, f
         if line.partition("{")[0] == name and (found := re.search(rf'\b{label}="([^"]*)"', line)):
             summed[found[1]] = summed.get(found[1], 0.0) + value
     return summed
+
+
+def gained(
+    before: Mapping[str, float], after: Mapping[str, float], name: str, label: str
+) -> dict[str, float]:
+    """Say by how much a counter grew between two looks at `/metrics`, by the value of a label."""
+    earlier, later = labelled(before, name, label), labelled(after, name, label)
+    return {value: grown - earlier.get(value, 0.0) for value, grown in later.items()}
+
+
+def sizes_between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Give each queue's mean number of items in a flush between two looks at `/metrics`."""
+    flushes, items = (
+        gained(before, after, f"{ITEMS}_{each}", "queue") for each in ("count", "sum")
+    )
+    return {queue: items[queue] / count for queue, count in flushes.items() if count}

@@ -77,6 +77,10 @@ class Stack(Struct, frozen=True):
         found = psutil.Process(self.pid).children(recursive=True)
         return [process.pid for process in found if _part(process) == part]
 
+    def gateway_environment(self) -> dict[str, str]:
+        """Give the environment of a gateway worker, with all of its settings."""
+        return psutil.Process(self.pids("gateway")[0]).environ()
+
     @contextlib.contextmanager
     def without_worker(self) -> Iterator[None]:
         """Hold the background worker inside a block: what is open is not asked about."""
@@ -180,9 +184,8 @@ def echo_server() -> Iterator[Beside]:
 @contextlib.contextmanager
 def unasked(running: Stack, *, workers: int) -> Iterator[Beside]:
     """Run gateway workers beside those of the stack for which the acquirer is not asked."""
-    (gateway, *_) = running.pids("gateway")
     port = free_port()
-    environment = psutil.Process(gateway).environ() | {"FLOODGATE_PORT": str(port)}
+    environment = running.gateway_environment() | {"FLOODGATE_PORT": str(port)}
     with _beside(["bench.load.unasked"], port, count=workers, environment=environment) as servers:
         yield servers
 

@@ -31,6 +31,7 @@ _PARTS = {
     "worker": _SHED,
     "redis": _FAILED,
     "launcher": _TEAL,
+    "others": _GRID,
 }
 _MORE = (_BLUE, _GOOD, _SHED, _VIOLET, _TEAL, _PINK, _FAILED, _OFFERED)
 _WIDE, _HALF, _LOW, _PAIRED = (11.2, 3.9), (5.5, 3.7), (11.2, 2.9), (7.2, 3.6)
@@ -150,6 +151,7 @@ def _curve(axes: Axes, record: Record, scale: Scale) -> None:
     axes.set_xlabel("offered in a second")
     axes.set_ylabel("of these, per second")
     _plain(axes)
+    axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     _legend(axes)
 
 
@@ -177,11 +179,14 @@ def _batches(axes: Axes, record: Record, scale: Scale) -> None:
 
 
 def _commits(axes: Axes, record: Record, scale: Scale) -> None:
-    axes.plot(*_columns(series.commits_per_payment(record)), color=_VIOLET)
+    lines = series.commits_per_payment(record)
+    for colour, (name, line) in zip((_VIOLET, _OFFERED), lines.items(), strict=True):
+        axes.plot(*_columns(line), color=colour, label=name)
     axes.set_yscale("log")
     axes.set_ylim(0.01, max(scale.commits * 1.5, 1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _over_time(axes, scale, "commits per answer")
+    _over_time(axes, scale, "commits")
+    _legend(axes)
 
 
 def _memory(axes: Axes, record: Record, scale: Scale) -> None:
@@ -213,7 +218,7 @@ def _bars(axes: Axes, values: Mapping[str, float], label: str, colours: Sequence
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=_INK)
     axes.set_xlabel(label)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
@@ -256,7 +261,7 @@ _PICTURES: tuple[tuple[str, str, str, bool, Draw], ...] = (
     (
         "cpu",
         "CPU by component",
-        "Everything shares this machine, the generator, too.",
+        "Everything shares this machine, the generator, too; others are whoever else used it.",
         True,
         _cpu,
     ),
@@ -270,7 +275,10 @@ _PICTURES: tuple[tuple[str, str, str, bool, Draw], ...] = (
     (
         "commits",
         "Commits per payment",
-        "All transactions of the database, reads and background work among them, by answers.",
+        (
+            "For one payment: flushes that open it and post it. All: reads, notices, refunds and"
+            " background work, too."
+        ),
         False,
         _commits,
     ),
@@ -328,8 +336,12 @@ def _over_time(axes: Axes, scale: Scale, label: str) -> None:
 
 
 def _plain(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _thousands(value: float, _: Any) -> str:
+    return f"{value:,.0f}"
 
 
 def _milliseconds(value: float, _: Any) -> str:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
@@ -33,10 +34,10 @@ async def facts_of(database_url: str) -> dict[str, str]:
     }
 
 
-def settings_of(environment: dict[str, str]) -> dict[str, str]:
-    """Give the settings as the gateway sees them, secrets masked, without those left empty."""
-    given = {**os.environ, **environment}
-    return {name: str(value) for name, value in read_settings(given).masked().items() if value}
+def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the settings that a gateway with this environment sees, secrets masked, none empty."""
+    seen = read_settings(environment).masked().items()
+    return {name: str(value) for name, value in seen if value}
 
 
 def commit() -> str:

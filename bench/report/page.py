@@ -19,7 +19,7 @@ _TILES = (
     "p99",
     "shed",
     "failed",
-    "commits per answer",
+    "commits per payment",
     "CPU per answer: gateway",
 )
 _FLAME_STYLE = "<style>body { margin: 0 } svg { width: 100%; height: auto }</style>"

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.load.sampler import Sample, labelled
+from bench.load.sampler import GENERATOR, ITEMS, OTHERS, Sample, gained, sizes_between
 from bench.report.record import Record
 
 SPECTRUM = (0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
-_ITEMS = "floodgate_batch_items"
+_OPEN, _POST = "open", "post"
 _STEPS = "floodgate_step_seconds"
 _STORY = ("verify", "admit", "match", "claim", "route", "open", "ask", "post", "settle")
 _STEADY_SHARE = 0.9
@@ -42,7 +42,7 @@ class Scale(Struct, frozen=True):
             milliseconds=max(*latencies, 10.0),
             cores=max(sum(y for _, y in at) for r in records for at in _by_time(cpu(r))),
             items=highest(batch_sizes),
-            commits=highest(lambda r: {"": commits_per_payment(r)}),
+            commits=highest(commits_per_payment),
         )
 
 
@@ -90,6 +90,15 @@ def curve(record: Record) -> dict[str, Line]:
     }
 
 
+def _during(record: Record) -> Sequence[Sample]:
+    """Give the samples of the run itself: what the generator did before it counts for nothing."""
+    samples = record.samples
+    if not samples:
+        return samples
+    first = min(range(len(samples)), key=lambda number: abs(samples[number].at))
+    return samples[first:]
+
+
 def _steps(samples: Sequence[Sample]) -> Iterator[tuple[float, float, Sample, Sample]]:
     """Give middle, length and ends of each stretch between two samples."""
     for before, after in itertools.pairwise(samples):
@@ -108,7 +117,7 @@ def cpu(record: Record) -> dict[str, Line]:
     return {
         part: [
             (at, max(after.cpu.get(part, 0.0) - before.cpu.get(part, 0.0), 0.0) / length)
-            for at, length, before, after in _steps(record.samples)
+            for at, length, before, after in _steps(_during(record))
         ]
         for part in parts_of(record)
     }
@@ -116,22 +125,25 @@ def cpu(record: Record) -> dict[str, Line]:
 
 def cpu_used(record: Record) -> dict[str, float]:
     """Give the CPU seconds that each part used over the run."""
-    if not record.samples:
+    samples = _during(record)
+    if not samples:
         return {}
-    first, last = record.samples[0].cpu, record.samples[-1].cpu
-    return {part: max(used - first.get(part, 0.0), 0.0) for part, used in last.items()}
+    first, last = samples[0].cpu, samples[-1].cpu
+    used = {part: max(spent - first.get(part, 0.0), 0.0) for part, spent in last.items()}
+    # What the generator says itself is without the requests that it signed before.
+    return used | ({GENERATOR: record.recording.cpu_seconds} if GENERATOR in used else {})
 
 
 def cpu_per_answer(record: Record) -> dict[str, float]:
     """Give the microseconds of CPU that each part used for one answer."""
     answered = max(record.recording.answered, 1)
     used = cpu_used(record)
-    return {part: used[part] / answered * 1e6 for part in parts_of(record)}
+    return {part: used[part] / answered * 1e6 for part in parts_of(record) if part != OTHERS}
 
 
 def memory(record: Record) -> dict[str, Line]:
     """Give the MiB that each part held for itself, over time."""
-    looked = [sample for sample in record.samples if sample.memory]
+    looked = [sample for sample in _during(record) if sample.memory]
     return {
         part: [(s.at, s.memory[part] / 2**20) for s in looked if part in s.memory]
         for part in parts_of(record)
@@ -139,9 +151,10 @@ def memory(record: Record) -> dict[str, Line]:
     }
 
 
-def commits(record: Record) -> int:
-    """Count the run's commits."""
-    return record.samples[-1].commits - record.samples[0].commits if record.samples else 0
+def transactions(record: Record) -> int:
+    """Count everything that the database committed during the run."""
+    samples = _during(record)
+    return samples[-1].commits - samples[0].commits if samples else 0
 
 
 def _begun_between(record: Record, begin: float, end: float) -> float:
@@ -152,42 +165,49 @@ def _begun_between(record: Record, begin: float, end: float) -> float:
     )
 
 
-def commits_per_payment(record: Record) -> Line:
-    """Give commits per answer but for refusals, over time; where nothing happens, nothing."""
-    line = []
-    for at, _, before, after in _steps(record.samples):
+def _commits_between(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Give the commits for one payment: flushes of what opens and of what posts, by payments."""
+    flushes, items = (
+        gained(before, after, f"{ITEMS}_{each}", "queue") for each in ("count", "sum")
+    )
+    opened = items.get(_OPEN, 0.0)
+    return (flushes[_OPEN] + flushes.get(_POST, 0.0)) / opened if opened else 0.0
+
+
+def commits_per_payment(record: Record) -> dict[str, Line]:
+    """Give over time the commits for one payment, and all transactions by answers.
+
+    Answers are those that were no refusals; where nothing happens there is nothing.
+    """
+    own, everything = [], []
+    for at, _, before, after in _steps(_during(record)):
+        if commits := _commits_between(before.metrics, after.metrics):
+            own.append((at, commits))
         begun = _begun_between(record, before.at, after.at)
         if begun >= 1:
-            line.append((at, (after.commits - before.commits) / begun))
-    return line
+            everything.append((at, (after.commits - before.commits) / begun))
+    return {"for one payment": own, "all transactions, by answers": everything}
 
 
 def batch_sizes(record: Record) -> dict[str, Line]:
     """Give each queue's mean number of items in a flush, over time."""
     lines: dict[str, list[tuple[float, float]]] = {}
-    for at, _, before, after in _steps(record.samples):
-        sums, counts = (
-            _gained(before, after, f"{_ITEMS}_{each}", "queue") for each in ("sum", "count")
-        )
-        for queue, flushes in counts.items():
-            if flushes:
-                lines.setdefault(queue, []).append((at, sums[queue] / flushes))
+    for at, _, before, after in _steps(_during(record)):
+        for queue, size in sizes_between(before.metrics, after.metrics).items():
+            lines.setdefault(queue, []).append((at, size))
     return dict(lines)
 
 
-def _gained(before: Sample, after: Sample, name: str, label: str) -> dict[str, float]:
-    """Say by how much a counter grew between two samples, by the value of a label."""
-    earlier = labelled(before.metrics, name, label)
-    later = labelled(after.metrics, name, label)
-    return {value: grown - earlier.get(value, 0.0) for value, grown in later.items()}
+def _ends(record: Record) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Give what `/metrics` said at both ends of the run."""
+    samples = _during(record)
+    return (samples[0].metrics, samples[-1].metrics) if samples else ({}, {})
 
 
 def step_times(record: Record) -> dict[str, float]:
     """Give the mean milliseconds of each step of a request, in the order of the story."""
-    if not record.samples:
-        return {}
-    ends = record.samples[0], record.samples[-1]
-    sums, counts = (_gained(*ends, f"{_STEPS}_{each}", "step") for each in ("sum", "count"))
+    ends = _ends(record)
+    sums, counts = (gained(*ends, f"{_STEPS}_{each}", "step") for each in ("sum", "count"))
     taken = {step: sums[step] / count * 1e3 for step, count in counts.items() if count}
     return {step: taken[step] for step in dict.fromkeys([*_STORY, *taken]) if step in taken}
 
@@ -218,7 +238,11 @@ def figures(record: Record) -> dict[str, tuple[float, str]]:
         "p99": (latency.percentile(0.99) / 1000, "ms"),
         "p99.9": (latency.percentile(0.999) / 1000, "ms"),
         "longest": (latency.highest / 1000, "ms"),
-        "commits per answer": (commits(record) / max(run.answered - run.shed, 1), ""),
+        "commits per payment": (_commits_between(*_ends(record)), ""),
+        "transactions per answer, all": (
+            transactions(record) / max(run.answered - run.shed, 1),
+            "",
+        ),
         "starts missed": (float(run.missed), ""),
         "generator behind by at most": (run.late_seconds * 1000, "ms"),
     }
@@ -226,8 +250,14 @@ def figures(record: Record) -> dict[str, tuple[float, str]]:
         shown["p99 of refusals"] = (run.refusals.percentile(0.99) / 1000, "ms")
     if record.capacity:
         shown["capacity, closed loop"] = (record.capacity, "/s")
-    for part in parts_of(record):
-        shown[f"CPU per answer: {part}"] = (per_answer[part], "µs")
+    for queue, size in sizes_between(*_ends(record)).items():
+        shown[f"items in a flush: {queue}"] = (size, "")
+    for part, spent in per_answer.items():
+        shown[f"CPU per answer: {part}"] = (spent, "µs")
+    if OTHERS in cpu_used(record):
+        samples = _during(record)
+        lasted = max(samples[-1].at - samples[0].at, 1.0)
+        shown["cores that others took"] = (cpu_used(record)[OTHERS] / lasted, "")
     return shown
 
 

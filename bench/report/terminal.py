@@ -1,11 +1,15 @@
 """What a load run shows in the terminal: its figures, its proofs, and a banner nobody overlooks."""
 
+from collections.abc import Mapping
+from itertools import zip_longest
+
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
 from bench.load.judge import Verdict
 from bench.load.recorder import GOOD_SECONDS, Recording
+from bench.report.series import in_words
 
 
 def show_run(console: Console, recording: Recording) -> None:
@@ -29,6 +33,19 @@ def show_run(console: Console, recording: Recording) -> None:
         row = (*times, result.latency.highest)
         kinds.add_row(kind, told, *(f"{each / 1000:,.1f}" for each in row))
     console.print(kinds)
+
+
+def show_figures(console: Console, figures: Mapping[str, tuple[float, str]]) -> None:
+    """Print the figures of a run, each with its unit, in two columns."""
+    table = Table(title="Figures", title_justify="left")
+    for _ in range(2):
+        table.add_column("")
+        table.add_column("", justify="right")
+    cells = [(name, in_words(*figure)) for name, figure in figures.items()]
+    half = (len(cells) + 1) // 2
+    for left, right in zip_longest(cells[:half], cells[half:], fillvalue=("", "")):
+        table.add_row(*left, *right)
+    console.print(table)
 
 
 def show_verdict(console: Console, verdict: Verdict, recording: Recording) -> None:

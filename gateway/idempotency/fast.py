@@ -9,7 +9,7 @@ The hash tag is the whole idempotency key, so a big merchant spreads over a clus
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -77,12 +77,13 @@ class Remembered(Struct, frozen=True):
 class FastClaims:
     """Claims of many requests that share one round trip."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, observe: Callable[[int], None] | None = None) -> None:
         self._redis = redis
         self._batcher: Batcher[Errand, bytes | None] = Batcher(
             self._run,
             items_max=limits.REDIS_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
+            observe=observe,
         )
 
     def waiting(self) -> int:

@@ -56,3 +56,5 @@ async def test_each_payment_of_a_batch_is_measured(shop: Shop) -> None:
     once = dict.fromkeys(["verify", "admit", "match", "items"], 1)
     assert counted == dict.fromkeys(STEPS, 5) | once | {"claim": 6}
     assert {"floodgate_queue_items open", "floodgate_loop_lag_seconds"} <= after.keys()
+    flushes = {f"floodgate_batch_items_count {queue}" for queue in ("claims", "open", "post")}
+    assert flushes <= after.keys()

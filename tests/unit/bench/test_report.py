@@ -1,10 +1,12 @@
 """The report of recorded data: its figures, its page, and two pages side by side."""
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from bench.load.judge import ProofShown, Verdict
 from bench.load.recorder import Recording
@@ -12,6 +14,7 @@ from bench.load.sampler import Sample, labelled, read_metrics
 from bench.report import series
 from bench.report.page import Picture, comparison, page
 from bench.report.record import Record
+from bench.report.terminal import show_figures
 
 PICTURE = Picture(
     name="throughput",
@@ -27,6 +30,8 @@ def metrics(flushes: float, items: float, seconds: float) -> dict[str, float]:
     return {
         'floodgate_batch_items_count{queue="open"}': flushes,
         'floodgate_batch_items_sum{queue="open"}': items,
+        'floodgate_batch_items_count{queue="post"}': flushes,
+        'floodgate_batch_items_sum{queue="post"}': items,
         'floodgate_step_seconds_count{step="settle"}': flushes,
         'floodgate_step_seconds_sum{step="settle"}': seconds,
         'floodgate_step_seconds_count{step="verify"}': flushes,
@@ -37,7 +42,7 @@ def metrics(flushes: float, items: float, seconds: float) -> dict[str, float]:
 @pytest.fixture
 def record() -> Record:
     """Two seconds: 10 and 100 arrivals, of which 60 are refused and 40 take 20 ms."""
-    recording = Recording()
+    recording = Recording(cpu_seconds=0.011)
     for at, offered, refused in ((0.5, 10, 0), (1.5, 100, 60)):
         for number in range(offered):
             recording.due(at)
@@ -53,9 +58,19 @@ def record() -> Record:
         capacity=50,
         recording=recording,
         samples=[
-            Sample(0.0, {"gateway": 1.0}, 100, {"gateway": 2**20}, metrics(10, 10, 0.0)),
-            Sample(1.0, {"gateway": 1.2, "redis": 0.1}, 110, {}, metrics(20, 20, 0.1)),
-            Sample(2.0, {"gateway": 2.1, "redis": 0.1}, 114, {}, metrics(24, 60, 0.5)),
+            Sample(-3.0, {"gateway": 0.1, "generator": 0.0}, 9, {"gateway": 9}, metrics(1, 1, 0)),
+            Sample(
+                *(0.0, {"gateway": 1.0, "generator": 2.0}, 100),
+                *({"gateway": 2**20}, metrics(10, 10, 0.0)),
+            ),
+            Sample(
+                *(1.0, {"gateway": 1.2, "redis": 0.1, "generator": 2.0, "others": 0.4}, 110),
+                *({}, metrics(20, 20, 0.1)),
+            ),
+            Sample(
+                *(2.0, {"gateway": 2.1, "redis": 0.1, "generator": 2.1, "others": 0.6}, 114),
+                *({}, metrics(24, 60, 0.5)),
+            ),
         ],
         verdict=Verdict(proofs=[ProofShown("g", "the books agree", holds=True, examined=50)]),
         facts={"commit": "abc123", "cores": "2"},
@@ -68,9 +83,11 @@ def test_lines_over_time(record: Record) -> None:
     assert series.rates(record)["shed"] == [(0.5, 0), (1.5, 60)]
     assert series.curve(record) == {"good": [(10, 10), (100, 40)], "shed": [(100, 60)]}
     assert [ms for _, ms in series.percentiles(record)["p99"]] == pytest.approx([20, 20], rel=0.02)
-    assert series.batch_sizes(record) == {"open": [(0.5, 1.0), (1.5, 10.0)]}
-    assert series.commits_per_payment(record) == [(0.5, 1.0), (1.5, 0.1)]
-    gateway, redis = series.cpu(record).values()
+    sizes = [(0.5, 1.0), (1.5, 10.0)]
+    assert series.batch_sizes(record) == {"open": sizes, "post": sizes}
+    own, everything = series.commits_per_payment(record).values()
+    assert (own, everything) == ([(0.5, 2.0), (1.5, 0.2)], [(0.5, 1.0), (1.5, 0.1)])
+    gateway, _, redis, _ = series.cpu(record).values()
     assert [round(cores, 3) for _, cores in gateway] == [0.2, 0.9]
     assert [round(cores, 3) for _, cores in redis] == [0.1, 0.0]
     assert series.memory(record) == {"gateway": [(0.0, 1.0)]}
@@ -89,14 +106,27 @@ def test_the_spectrum_ends_where_there_are_too_few_answers(record: Record) -> No
 def test_figures(record: Record) -> None:
     shown = series.figures(record)
     assert shown["goodput at the peak"] == (40, "/s")
-    assert shown["commits per answer"][0] == pytest.approx(14 / 50)
+    assert shown["commits per payment"][0] == pytest.approx(28 / 50)
+    assert shown["transactions per answer, all"][0] == pytest.approx(14 / 50)
+    assert shown["items in a flush: open"][0] == pytest.approx(50 / 14)
     assert shown["CPU per answer: gateway"][0] == pytest.approx(10_000)
+    assert shown["CPU per answer: generator"][0] == pytest.approx(100)
+    assert "CPU per answer: others" not in shown
+    assert shown["cores that others took"][0] == pytest.approx(0.3)
     assert shown["p99 of refusals"][0] == pytest.approx(2, rel=0.02)
 
 
 def test_numbers_as_people_read_them() -> None:
     words = [series.in_words(value, unit) for value, unit in ((1234.5, "/s"), (12.34, "ms"))]
     assert [*words, series.in_words(0.126, "")] == ["1,234 /s", "12.3 ms", "0.13"]
+
+
+def test_the_terminal_shows_every_figure(record: Record) -> None:
+    console = Console(record=True, width=120, file=io.StringIO())
+    show_figures(console, series.figures(record))
+    told = console.export_text()
+    for name, figure in series.figures(record).items():
+        assert re.search(rf"{name} *│ *{series.in_words(*figure)} ", told)
 
 
 def test_a_page_stands_alone_and_shows_what_counts(record: Record) -> None:
