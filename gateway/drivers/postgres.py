@@ -6,9 +6,7 @@ trying again does not help, the caller gets `InDoubt` and must not answer that n
 """
 
 import asyncio
-import contextlib
 import logging
-import math
 import random
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,11 +16,12 @@ import asyncpg
 from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
 from gateway.domain.limits import (
     DATABASE_READ_SECONDS,
-    DATABASE_RELEASE_SECONDS,
     DATABASE_WRITE_SECONDS,
     PLAN_KEEP_SECONDS,
 )
-from gateway.drivers.arrays import write_natively
+from gateway.drivers.sessions import FOREIGN, Row, Sessions
+
+__all__ = ["FOREIGN", "Postgres", "Row"]
 
 # A session of no more use: its server became a read-only one, it was idle for too long, or it does
 # not know itself what became of the statement.
@@ -32,28 +31,17 @@ _SPENT_STATES: Final = frozenset({"25006", "57P05", "40003"})
 _TRANSIENT_STATES: Final = _SPENT_STATES | {
     *("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
 }
-# How a PostgreSQL that refuses or does not answer looks from here.  An internal error is what
-# asyncpg raises when its connection breaks between two of its own steps.
-FOREIGN: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
-
-Row = asyncpg.Record
 logger: Final = logging.getLogger(__name__)
 
 
-def _is_transient(error: BaseException, connection: Any) -> bool:
+def _is_transient(error: BaseException, session: Any) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate)
         return state in _TRANSIENT_STATES or state.startswith(("08", "53"))
     if isinstance(error, asyncpg.InterfaceError):
         # On a living connection it is about what we asked, such as a value that is none of its
         # type, and would be so again.
-        return bool(connection.is_closed())
+        return bool(session.is_closed())
     return True
 
 
@@ -61,29 +49,6 @@ def _refused(error: Exception) -> StatementRefused:
     """Leave an error's words behind: its message and details may show the row, or the argument."""
     state = getattr(error, "sqlstate", None) or type(error).__name__
     return StatementRefused(state, getattr(error, "constraint_name", None))
-
-
-async def _nothing(_connection: object) -> None:
-    """Leave a session as it is when it is given back: asyncpg's own reset is one more round trip.
-
-    Each of our statements is its own transaction and changes nothing of its session.
-    """
-
-
-class _Session(asyncpg.Connection):
-    """A connection that knows how old its plans are.
-
-    PostgreSQL keeps the plan of a prepared statement while its table grows from nothing to
-    millions, and to a planner that sees few rows looking through all of a merchant's rows is as
-    good as a look-up: each payment of a new shop's first rush would cost more than the one before.
-    """
-
-    planned_at = 0.0
-
-    async def plan_anew(self, now: float) -> None:
-        """Let every statement be planned again for the tables as they are now."""
-        self.planned_at = now
-        await self.execute("DISCARD PLANS", timeout=5)
 
 
 class Postgres:
@@ -101,36 +66,17 @@ class Postgres:
         statement_cache: int = 200,
         plan_seconds: float = PLAN_KEEP_SECONDS,
     ) -> None:
-        self._url = url
-        self._connections = connections
-        self._statement_cache = statement_cache
-        self._plan_seconds = plan_seconds if statement_cache else math.inf
-        self._pool: asyncpg.Pool[Row] | None = None
+        self._sessions = Sessions(
+            url, count=connections, statement_cache=statement_cache, plan_seconds=plan_seconds
+        )
 
     async def open(self) -> None:
         """Connect all connections at once, so that the first payments do not pay for it."""
-        try:
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=self._connections,
-                max_size=self._connections,
-                statement_cache_size=self._statement_cache,
-                command_timeout=DATABASE_WRITE_SECONDS,
-                init=write_natively,
-                reset=_nothing,
-                connection_class=_Session,
-                server_settings={"application_name": "floodgate", "jit": "off"},
-            )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unavailable("PostgreSQL cannot be reached") from error
+        await self._sessions.open()
 
     async def close(self) -> None:
         """Close every connection; what still runs is waited for, but not for ever."""
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), timeout=5)
-            except TimeoutError:
-                self._pool.terminate()
+        await self._sessions.close()
 
     async def read(
         self, sql: str, *arguments: Any, seconds: float = DATABASE_READ_SECONDS
@@ -147,6 +93,13 @@ class Postgres:
         """Run a statement that may run twice; `InDoubt` when its fate stays unknown."""
         return await self._run(sql, arguments, seconds, InDoubt("a write was not answered"))
 
+    async def write_batch(
+        self, sql: str, *arguments: Any, seconds: float = DATABASE_WRITE_SECONDS
+    ) -> Sequence[Row]:
+        """Do as `write` does for a statement over a batch, whose columns are arrays."""
+        lost = InDoubt("a batch was not answered")
+        return await self._run(sql, arguments, seconds, lost, for_batch=True)
+
     async def learn(self, sql: str, *arguments: Any) -> Sequence[Row]:
         """Read what became of a write; `InDoubt` when that is not answered, for it may be done."""
         try:
@@ -155,9 +108,14 @@ class Postgres:
             raise InDoubt("what became of a write is not known") from error
 
     async def _run(
-        self, sql: str, arguments: Sequence[Any], seconds: float, lost: Exception
+        self,
+        sql: str,
+        arguments: Sequence[Any],
+        seconds: float,
+        lost: Exception,
+        *,
+        for_batch: bool = False,
     ) -> Sequence[Row]:
-        assert self._pool is not None, "open() comes first"
         deadline = asyncio.get_running_loop().time() + seconds
         failure: Exception = Unavailable("PostgreSQL cannot be reached")
         was_raced, wait = False, 0.005
@@ -166,51 +124,40 @@ class Postgres:
             if left <= 0:
                 raise failure
             try:
-                connection: Any = await self._pool.acquire(timeout=left)
+                session = await self._sessions.take(left, for_batch=for_batch)
             except FOREIGN:
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 0.25)
                 continue
+            is_at_rest = False
             try:
-                rows: Sequence[Row] = await self._fetch(connection, sql, arguments, left)
+                await self._sessions.prepare(session, for_batch=for_batch)
+                rows: Sequence[Row] = await session.fetch(sql, *arguments, timeout=left)
             except asyncpg.UniqueViolationError as error:
                 # Somebody took the same key while this ran: a second run sees it and minds it.
+                is_at_rest = True
                 if was_raced:
                     raise _refused(error) from None
                 was_raced = True
                 continue
             except FOREIGN as error:
-                if not _is_transient(error, connection):
+                if not _is_transient(error, session):
+                    is_at_rest = True
                     raise _refused(error) from None
                 if getattr(error, "sqlstate", None) in _SPENT_STATES:
-                    connection.terminate()
+                    session.terminate()
                 failure = lost
                 failure.__cause__ = error
                 logger.warning("PostgreSQL failed (%s); trying again", type(error).__name__)
             else:
+                is_at_rest = True
                 return rows
             finally:
-                await self._give_back(connection)
+                await self._sessions.give_back(session, is_at_rest=is_at_rest)
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             wait = min(wait * 2, 0.25)
-
-    async def _fetch(
-        self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float
-    ) -> Sequence[Row]:
-        now = asyncio.get_running_loop().time()
-        if now - connection.planned_at > self._plan_seconds:
-            await connection.plan_anew(now)
-        rows: Sequence[Row] = await connection.fetch(sql, *arguments, timeout=seconds)
-        return rows
-
-    async def _give_back(self, connection: Any) -> None:
-        assert self._pool is not None
-        # The pool ends a connection that fails at this, and makes a new one when it is needed.
-        with contextlib.suppress(*FOREIGN):
-            await self._pool.release(connection, timeout=DATABASE_RELEASE_SECONDS)
 
     @property
     def raw(self) -> "asyncpg.Pool[Row]":
         """The pool itself, for the few places that listen or stream."""
-        assert self._pool is not None, "open() comes first"
-        return self._pool
+        return self._sessions.pool

@@ -38,7 +38,7 @@ class Poster:
             index: (self._clock.mint("evt", batch[index].merchant), encode(batch[index].resource))
             for index in first.values()
         }
-        rows = await self._postgres.write(
+        rows = await self._postgres.write_batch(
             statement,
             *columns(row_of(batch[index], event, body) for index, (event, body) in told.items()),
             sorted({batch[index].merchant for index in told}),

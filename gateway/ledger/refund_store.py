@@ -38,7 +38,7 @@ class PostgresRefundBooks:
         for wish in batch:
             first_of_payment.setdefault(wish.standing.refund.payment, wish)
         chosen = list(first_of_payment.values())
-        rows = await self._postgres.write(
+        rows = await self._postgres.write_batch(
             statements.REFUND,
             *columns(refund_row(wish) for wish in chosen),
             sorted({wish.standing.merchant for wish in chosen}),

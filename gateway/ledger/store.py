@@ -68,7 +68,7 @@ class PostgresBooks:
 
     async def open_batch(self, batch: Sequence[Routed]) -> Sequence[OpenResult]:
         """Make new payments durable; say for each that was not opened why."""
-        rows = await self._postgres.write(
+        rows = await self._postgres.write_batch(
             statements.OPEN, *columns(open_row(routed, self._privacy) for routed in batch)
         )
         opened = {row["payment_id"].hex for row in rows if row["opened"]}

@@ -29,6 +29,10 @@ class Stammering(Postgres):
         await super().write(sql, *arguments, seconds=seconds)
         return await super().write(sql, *arguments, seconds=seconds)
 
+    async def write_batch(self, sql: str, *arguments: Any, seconds: float = 10.0) -> Sequence[Row]:
+        await super().write_batch(sql, *arguments, seconds=seconds)
+        return await super().write_batch(sql, *arguments, seconds=seconds)
+
 
 @contextlib.asynccontextmanager
 async def connected(database: Database, kind: type[Postgres] = Postgres) -> AsyncIterator[Postgres]:

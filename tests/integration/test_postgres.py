@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from gateway.domain.errors import StatementRefused
+from gateway.domain.errors import InDoubt, StatementRefused
 from gateway.drivers.postgres import Postgres
 from gateway.drivers.readiness import Readiness
 from tests.conftest import Database
@@ -90,6 +90,40 @@ async def test_plans_do_not_outlive_the_small_tables_they_were_made_for(database
         plan = await session.fetch(f"EXPLAIN EXECUTE {name} (1, NULL)")
     await postgres.close()
     assert any("(id = $2)" in line for (line,) in plan if "Index Cond" in line)
+
+
+async def test_batches_have_sessions_of_their_own_and_plans_for_any_number_of_items(
+    database: Database,
+) -> None:
+    """For few items PostgreSQL planned each time, and in a new shop read all of its payments."""
+    postgres = Postgres(database.app_url, connections=3)
+    await postgres.open()
+    add = "INSERT INTO feed SELECT * FROM unnest($1::bigint[], $2::bigint[])"
+    for merchant in range(10):
+        await postgres.write_batch(add, [merchant], [0])
+    plans = "SELECT custom_plans FROM pg_prepared_statements WHERE statement = $1"
+    assert [row[0] for row in await postgres.write_batch(plans, add)] == [0]
+    assert not await postgres.read(plans, add), "nobody else is at a session that is kept"
+    await postgres.close()
+
+
+async def test_a_session_that_is_kept_for_batches_may_end(database: Database) -> None:
+    postgres = Postgres(database.app_url, connections=3)
+    await postgres.open()
+    who = "SELECT pg_backend_pid()"
+    (first,), (again,) = [(await postgres.write_batch(who))[0] for _ in range(2)]
+    assert first == again
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute("SELECT pg_terminate_backend($1)", first)
+    await owner.close()
+    ended, *rest = [(await postgres.write_batch(who))[0][0] for _ in range(4)]
+    assert first not in {ended, *rest}
+    assert {ended} == set(rest)
+    with pytest.raises(InDoubt):
+        await postgres.write_batch("SELECT pg_sleep(30)", seconds=0.05)
+    assert (await postgres.write_batch(who))[0][0] != ended
+    assert len(await asyncio.gather(*(postgres.read(who) for _ in range(5)))) == 5
+    await postgres.close()
 
 
 async def test_readiness_answers_while_postgresql_is_silent(database: Database) -> None:
