@@ -21,6 +21,7 @@ from gateway.channels.remarks import Remarks
 from gateway.channels.service import Channels
 from gateway.channels.simulator.channel import SecondSimulator, SimulatorChannel
 from gateway.channels.store import PostgresCredentials
+from gateway.channels.stranded import StrandedWatch
 from gateway.domain.errors import FloodgateError
 from gateway.domain.recovery import Pace, pace_of
 from gateway.domain.wire import WireRequest
@@ -37,6 +38,7 @@ from gateway.events.deliveries import Deliveries
 from gateway.events.feed import Feed
 from gateway.events.outbox import Outbox
 from gateway.events.relay import Relay
+from gateway.events.secret_watch import SecretWatch
 from gateway.events.webhooks import Webhooks
 from gateway.faces.api.pages import Pages
 from gateway.faces.api.server import ApiServer
@@ -80,6 +82,7 @@ class House(Struct, frozen=True):
     desk: Desk
     held: Sequence[Reloading]
     telling: Sequence[Callable[[], None]]
+    stranded: StrandedWatch
 
 
 def public_base(settings: Settings) -> str:
@@ -199,9 +202,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         quotas = Quotas(RedisDayCounts(redis), workers=settings.workers)
         offers = functools.partial(_candidates, registry, settings)
         lanes = Lanes(lambda merchant: (a.channel.name for a in registry.offers(merchant)))
-        routing = Routing(
-            Outside(offers, lanes.shut, RedisTallies(redis)), policy, fees, quotas, clock=clock
-        )
+        outside = Outside(offers, lanes.shut, RedisTallies(redis))
+        routing = Routing(outside, policy, fees, quotas, clock=clock)
         books = PostgresBooks(postgres, vault, clock)
         ledger = Ledger(
             books,
@@ -239,10 +241,11 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         )
         queues = {"claims": claims.waiting, **ledger.queues(), **refunds.queues()}
         leaving.callback(asyncio.create_task(beat(queues)).cancel)
-        held = [keyring, registry, fees, policy, routing]
+        stranded, secrets = StrandedWatch(postgres, registry), SecretWatch(postgres, vault)
+        held = [keyring, registry, fees, policy, routing, stranded, secrets]
         telling = [desk.admission.tell, lanes.tell]
         keys = KeyFetcher(registry, courier, credentials, clock=clock)
-        yield House(settings, postgres, registry, keys, desk, held, telling)
+        yield House(settings, postgres, registry, keys, desk, held, telling, stranded)
 
 
 @contextlib.asynccontextmanager
@@ -270,7 +273,7 @@ def server_of(home: House) -> ApiServer:
         server=public_base(settings),
         shared_metrics=Path(settings.metrics_dir) if settings.metrics_dir else None,
         ready=Readiness(home.postgres).missing,
-        troubles=home.registry.troubles,
+        troubles={"credentials": home.registry.troubles, "stranded": home.stranded.found},
     )
     return ApiServer(home.desk, pages)
 

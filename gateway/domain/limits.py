@@ -64,6 +64,9 @@ PLAN_KEEP_SECONDS = 1.0
 
 # What workers hold in memory is read again this often; the contract promises five seconds.
 RELOAD_SECONDS = 1.0
+# What is only looked at for people is looked at this often; of failing endpoints so many.
+WATCH_SECONDS = 15.0
+WATCH_ENDPOINTS_MAX = 10_000
 
 # Routing: what is worked out once for many payments, and how old a month's volume may be.
 TERMS_KEPT_MAX = 100_000

@@ -7,6 +7,7 @@ PostgreSQL only makes it quicker.
 import asyncio
 import contextlib
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Final
@@ -50,6 +51,35 @@ class Reloading(ABC):
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - a worker must never go deaf to changes
                 logger.warning("the %s could not be read again: %r", self.what, error)
+
+
+class Watching(Reloading):
+    """Something that is looked at more seldom, for people; at once where something has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_at = -math.inf
+
+    async def refresh(self) -> None:
+        """Look, where it is time to; one that fails is made again soon."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_at:
+            return
+        self._next_at = now + limits.WATCH_SECONDS
+        try:
+            await self.look()
+        except Exception:
+            self._next_at = -math.inf
+            raise
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Look and tell."""
+
+    def wake(self) -> None:
+        """Ask for a look at once."""
+        self._next_at = -math.inf
+        super().wake()
 
 
 async def tell_changed(postgres: Postgres) -> None:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import os
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -55,9 +56,12 @@ class Vault:
         nonce = os.urandom(12)
         return nonce + self._cipher.encrypt(nonce, plain, context)
 
-    def reveal(self, hidden: bytes, context: bytes) -> bytes:
-        """Decrypt what `hide` made."""
-        return self._cipher.decrypt(hidden[:12], hidden[12:], context)
+    def reveal(self, hidden: bytes, context: bytes) -> bytes | None:
+        """Decrypt what `hide` made; None when key or context do not fit, or it was altered."""
+        try:
+            return self._cipher.decrypt(hidden[:12], hidden[12:], context)
+        except (InvalidTag, ValueError):
+            return None
 
     def __repr__(self) -> str:
         return "Vault(…)"

@@ -63,6 +63,17 @@ CREDENTIALS: Final = Gauge(
     ["channel", "state"],
     multiprocess_mode="livemax",
 )
+STRANDED: Final = Gauge(
+    "floodgate_stranded_items",
+    "Open attempts, captures and refunds that nobody can ask about: no live credential is left",
+    ["channel", "kind"],
+    multiprocess_mode="livemax",
+)
+SECRETS_UNREADABLE: Final = Gauge(
+    "floodgate_webhook_secrets_unreadable",
+    "Endpoints to which nothing is sent, because the key that their secret is hidden under is lost",
+    multiprocess_mode="livemax",
+)
 LOOP_LAG: Final = Gauge(
     "floodgate_loop_lag_seconds",
     "How late the event loop was at worst within the last second; of all workers the worst",

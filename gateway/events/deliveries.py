@@ -60,7 +60,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """What became of one event at one endpoint.
 
     Of the receiver's last answer only its HTTP status is kept; when there was none, `last_error` is
-    `address_refused`, `not_connected` or `no_answer`.
+    `address_refused`, `not_connected`, `no_answer` or `secret_unreadable` (nothing was sent).
     """
 
     object: Literal["webhook_delivery"] = "webhook_delivery"

@@ -20,6 +20,7 @@ from gateway.drivers.outbound_guard import AddressRefused, GuardedOutbound
 from gateway.events.outbox import Due, Outbox, Result
 from gateway.events.ports import Secrets
 from gateway.events.rules import (
+    SECRET_UNREADABLE,
     Verdict,
     next_try_at,
     pause_until,
@@ -93,9 +94,15 @@ class Relay:
         await self._results.submit(self._result(due, answer, error))
 
     async def _send(self, due: Due) -> tuple[WireAnswer | None, str | None]:
-        """Sign and send; gives the answer, or a word for the silence."""
+        """Sign and send; gives the answer, or a word for the silence.
+
+        A key that cannot be opened signs nothing, and without any nothing is sent.
+        """
         context = due.endpoint.encode()
-        keys = [self._secrets.reveal(hidden, context) for hidden in due.hidden_keys]
+        opened = (self._secrets.reveal(hidden, context) for hidden in due.hidden_keys)
+        keys = [key for key in opened if key is not None]
+        if not keys:
+            return None, SECRET_UNREADABLE
         headers = signed_headers(due.event_id, due.body, self._clock.now(), keys)
         seconds = limits.WEBHOOK_ANSWER_SECONDS
         try:

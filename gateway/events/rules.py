@@ -17,6 +17,8 @@ from msgspec import Struct
 from gateway.domain import limits
 
 SECRET_PREFIX: Final = "whsec_"
+# Why nothing was sent: what the endpoint's key was hidden under is lost.
+SECRET_UNREADABLE: Final = "secret_unreadable"
 TRIES_MAX: Final = len(limits.WEBHOOK_TRY_WAIT_SECONDS)
 
 _GONE: Final = 410

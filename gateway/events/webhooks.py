@@ -19,7 +19,7 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.outbound_guard import Guard
 from gateway.drivers.postgres import Postgres, Row
 from gateway.events.ports import Secrets
-from gateway.events.rules import secret_text
+from gateway.events.rules import SECRET_UNREADABLE, secret_text
 
 # The key and what it stands for become durable together, as for payments.
 _CREATE: Final = """
@@ -38,6 +38,7 @@ SELECT c.merchant_id, c.resource_id, $8, $9::text[], 'enabled', $7,
   FROM claimed c LEFT JOIN feed f ON f.merchant_id = c.merchant_id
  WHERE c.merchant_id = $1
 """
+# What could not be signed before is due again, and the endpoint has a new beginning.
 _ROTATE: Final = """
 WITH claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
@@ -45,9 +46,25 @@ WITH claimed AS (
       FROM webhook_endpoint WHERE merchant_id = $1 AND id = $5 AND status <> 'deleted'
     ON CONFLICT (merchant_id, key) DO NOTHING
     RETURNING merchant_id, resource_id
+), waiting AS (
+    SELECT d.merchant_id, d.endpoint_id, d.sequence
+      FROM claimed c JOIN webhook_delivery d
+           ON d.merchant_id = c.merchant_id AND d.endpoint_id = c.resource_id
+     WHERE d.merchant_id = $1 AND d.status IN ('pending', 'dead')
+       AND d.last_error = $9
+     ORDER BY d.sequence LIMIT $10
+), again AS (
+    UPDATE webhook_delivery d SET status = 'pending', tries = 0, due_at = $6
+      FROM waiting s
+     WHERE d.merchant_id = s.merchant_id AND d.endpoint_id = s.endpoint_id
+       AND d.sequence = s.sequence AND d.merchant_id = $1
+    RETURNING d.merchant_id
 )
 UPDATE webhook_endpoint w
-   SET previous_hidden = w.secret_hidden, previous_secret_until = $8, secret_hidden = $7
+   SET previous_hidden = w.secret_hidden, previous_secret_until = $8, secret_hidden = $7,
+       failures = CASE WHEN EXISTS (SELECT FROM again) THEN 0 ELSE w.failures END,
+       failing_since = CASE WHEN NOT EXISTS (SELECT FROM again) THEN w.failing_since END,
+       paused_until = CASE WHEN NOT EXISTS (SELECT FROM again) THEN w.paused_until END
   FROM claimed c
  WHERE w.merchant_id = c.merchant_id AND w.id = c.resource_id AND w.merchant_id = $1
 """
@@ -75,7 +92,11 @@ RETURNING id
 
 
 class Health(Struct, frozen=True):
-    """How deliveries to an endpoint go; `events_behind` counts the events not yet looked at."""
+    """How deliveries to an endpoint go; `events_behind` counts the events not yet looked at.
+
+    With the trouble `secret_unreadable` we cannot sign for it any more and send nothing: a new
+    secret mends it.
+    """
 
     status: Literal["untried", "healthy", "failing", "paused"]
     consecutive_failures: int
@@ -84,6 +105,7 @@ class Health(Struct, frozen=True):
     last_success_at: datetime | None
     last_failure_at: datetime | None
     events_behind: int
+    trouble: Literal["secret_unreadable"] | None = None
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -136,10 +158,14 @@ class Webhooks:
         return await self._made(claimed, key, hidden)
 
     async def rotate(self, claimed: Claimed, endpoint: str) -> Endpoint | Heard | None:
-        """Give an endpoint a new secret beside the one it has; None when there is no endpoint."""
+        """Give an endpoint a new secret beside the one it has; None when there is no endpoint.
+
+        What could not be signed with the one it had is due again.
+        """
         key, hidden = self._new_key(endpoint)
         until = claimed.at + timedelta(seconds=limits.WEBHOOK_ROTATION_SECONDS)
-        arguments = (*_key_row(claimed, endpoint), hidden, until)
+        unsent = (SECRET_UNREADABLE, limits.WEBHOOK_REDELIVERY_ITEMS_MAX)
+        arguments = (*_key_row(claimed, endpoint), hidden, until, *unsent)
         await self._postgres.write(_ROTATE, *arguments)
         return await self._made(claimed, key, hidden)
 
@@ -162,13 +188,17 @@ class Webhooks:
     async def find(self, merchant: int, endpoint: str) -> Endpoint | None:
         """Show one endpoint, named by its 32 hex digits."""
         rows = await self._postgres.read(f"{_SHOW} AND w.id = $2", merchant, endpoint)
-        return _endpoint(rows[0], self._clock.now()) if rows else None
+        return self._shown(rows[0]) if rows else None
 
     async def all_of(self, merchant: int) -> list[Endpoint]:
         """Show every endpoint of a merchant, oldest first."""
         rows = await self._postgres.read(f"{_SHOW} ORDER BY w.id", merchant)
-        now = self._clock.now()
-        return [_endpoint(row, now) for row in rows]
+        return [self._shown(row) for row in rows]
+
+    def _shown(self, row: Row) -> Endpoint:
+        hidden, context = row["secret_hidden"], row["id"].hex.encode()
+        is_readable = self._secrets.reveal(hidden, context) is not None
+        return _endpoint(row, self._clock.now(), is_readable=is_readable)
 
     async def enable(self, merchant: int, endpoint: str) -> None:
         """Serve an endpoint again that was disabled or is being spared, from where it stood."""
@@ -185,19 +215,19 @@ def _key_row(claimed: Claimed, resource: str) -> tuple[object, ...]:
     return (number, claimed.key, claimed.fingerprint, operation, resource, claimed.at)
 
 
-def _endpoint(row: Row, now: datetime) -> Endpoint:
+def _endpoint(row: Row, now: datetime, *, is_readable: bool) -> Endpoint:
     return Endpoint(
         id=identity.public("we", row["id"].hex),
         url=row["url"],
         events=row["events"],
         status=row["status"],
         previous_secret_until=row["previous_secret_until"],
-        health=_health(row, now),
+        health=_health(row, now, is_readable=is_readable),
         created_at=row["created_at"],
     )
 
 
-def _health(row: Row, now: datetime) -> Health:
+def _health(row: Row, now: datetime, *, is_readable: bool) -> Health:
     paused = row["paused_until"] is not None and now < row["paused_until"]
     status: Literal["untried", "healthy", "failing", "paused"] = "untried"
     if paused:
@@ -214,4 +244,5 @@ def _health(row: Row, now: datetime) -> Health:
         last_success_at=row["last_success_at"],
         last_failure_at=row["last_failure_at"],
         events_behind=row["events_behind"],
+        trouble=None if is_readable else SECRET_UNREADABLE,
     )

@@ -180,6 +180,16 @@ async def test_a_payment_stays_with_the_account_it_was_made_at(
         for made in (first, second):
             assert (await run(system, "revoke", made["credential"]))[0] == 0
         await pays_at(shop, "simulator")
+        stranded = {"channel": "stripe", "credential": second["credential"]}
+        stranded |= {"attempts": 1, "captures": 0, "refunds": 0}
+
+        async def told() -> bool:
+            shown = (await shop.send("GET", "/readyz?verbose=1", b"", {})).json
+            metrics = (await shop.send("GET", "/metrics", b"", {})).body.decode()
+            gauge = 'floodgate_stranded_items{channel="stripe",kind="attempt"}'
+            return stranded in shown["stranded"] and gauge in metrics
+
+        await until(told)
         assert (await act(shop, late["id"], "sync")).json["status"] == "requires_action"
         assert "credential" not in json.dumps(await timeline(shop, late["id"]))
 

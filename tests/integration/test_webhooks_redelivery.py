@@ -1,15 +1,20 @@
 """Webhooks on a real PostgreSQL: what is sent once more on demand, and what the lists show."""
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
 from servers_kit import Database
-from webhook_stage import Stage, sequences, stage_on
+from webhook_stage import GUARD, Stage, sequences, stage_on
 
 from gateway.domain import limits
 from gateway.domain.identity import uuid_of
+from gateway.drivers import sealing, telemetry
+from gateway.events.rules import signed_headers
+from gateway.events.secret_watch import SecretWatch
+from gateway.events.webhooks import Endpoint, Webhooks
 from tests.fakes.receiver import Receiver, receiving, says
 
 
@@ -110,3 +115,57 @@ async def test_deliveries_are_listed_newest_first_and_by_page(
     assert [[d.sequence for d in page] for page in pages] == [[5, 4, 3], [2, 1]]
     assert [d.sequence for d in await stage.listed(endpoint, "pending")] == [2]
     assert [d.sequence for d in await stage.listed(endpoint, "delivered")] == [1, 3, 4, 5]
+
+
+async def test_what_could_not_be_signed_backs_off_and_is_sent_when_there_is_a_new_secret(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """The key under which the secret was hidden is lost, and with it the secret."""
+    endpoint = await stage.endpoint(receiver.url)
+    stage.vault = sealing.Vault(sealing.new_master_key())
+    stage.relay = stage.new_relay()
+    stage.webhooks = Webhooks(stage.postgres, stage.vault, stage.clock, GUARD)
+    assert (await stage.shown(endpoint)).health.trouble == "secret_unreadable"
+    first, waits = await stage.tell(), []
+    while not await stage.listed(endpoint, "dead"):
+        await stage.turn()
+        (delivery,) = await stage.listed(endpoint)
+        assert (delivery.last_error, delivery.last_status) == ("secret_unreadable", None)
+        waits.append(delivery.next_try_at)
+        stage.clock.wind(days=2)
+    assert len(waits) == len(limits.WEBHOOK_TRY_WAIT_SECONDS)
+    second = await stage.tell()
+    await stage.turn()
+    shown = await stage.shown(endpoint)
+    assert (shown.health.status, receiver.got) == ("paused", [])
+    watch = SecretWatch(stage.postgres, stage.vault)
+    await watch.look()
+    assert telemetry.SECRETS_UNREADABLE._value.get() == 1
+    rotating = stage.claimed("rotate_endpoint_secret")
+    rotated = await stage.webhooks.rotate(rotating, uuid_of(endpoint.id))
+    assert isinstance(rotated, Endpoint)
+    assert (rotated.health.status, rotated.health.trouble) == ("untried", None)
+    await watch.look()
+    assert telemetry.SECRETS_UNREADABLE._value.get() == 0
+    await stage.turn()
+    assert {got.id for got in receiver.got} == {first, second}
+    assert isinstance(rotated.secret, str)
+    key = base64.b64decode(rotated.secret.removeprefix("whsec_"))
+    for got in receiver.got:
+        signed = signed_headers(got.id, got.body, stage.clock.now(), [key])
+        assert got.headers["webhook-signature"] == signed["webhook-signature"]
+    assert (await stage.shown(endpoint)).health.status == "healthy"
+
+
+async def test_a_new_secret_gives_nothing_else_a_new_beginning(
+    stage: Stage, receiver: Receiver
+) -> None:
+    receiver.answer = says(500)
+    endpoint = await stage.endpoint(receiver.url)
+    await stage.tell()
+    await stage.turn()
+    before = await stage.listed(endpoint)
+    rotating = stage.claimed("rotate_endpoint_secret")
+    rotated = await stage.webhooks.rotate(rotating, uuid_of(endpoint.id))
+    assert isinstance(rotated, Endpoint)
+    assert (rotated.health.status, await stage.listed(endpoint)) == ("failing", before)

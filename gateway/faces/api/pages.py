@@ -26,8 +26,8 @@ class Page(Struct, frozen=True):
 class Pages:
     """The public pages by path; `ready` gives the parts that are missing, none when all is well.
 
-    `troubles` says of which channels' credentials something is wrong: that is shown to whoever asks
-    for `/readyz?verbose=1`, and takes no part in the answer's status.
+    `troubles` tells by name what operators have to mend: that is shown to whoever asks for
+    `/readyz?verbose=1`, and takes no part in the answer's status.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Pages:
         server: str,
         shared_metrics: Path | None,
         ready: Callable[[], Awaitable[Mapping[str, str]]],
-        troubles: Callable[[], Sequence[Struct]],
+        troubles: Mapping[str, Callable[[], Sequence[Struct]]],
     ) -> None:
         self._ready = ready
         self._troubles = troubles
@@ -66,7 +66,8 @@ class Pages:
         return _readiness_of(await self._ready())
 
     async def _readiness_in_full(self) -> Page:
-        return _readiness_of(await self._ready(), {"credentials": self._troubles()})
+        told = {name: tell() for name, tell in self._troubles.items()}
+        return _readiness_of(await self._ready(), told)
 
     async def _metrics(self) -> Page:
         body = telemetry.exposition(self._shared_metrics)

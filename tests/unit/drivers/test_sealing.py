@@ -41,16 +41,15 @@ def test_the_same_secret_is_never_stored_the_same() -> None:
 def test_nothing_opens_for_another_row_or_key(vault: Vault, context: bytes) -> None:
     with pytest.raises(InvalidTag):
         vault.open(seal(PUBLIC, b"secret", b"row"), context)
-    with pytest.raises(InvalidTag):
-        vault.reveal(VAULT.hide(b"secret", b"row"), context)
+    assert vault.reveal(VAULT.hide(b"secret", b"row"), context) is None
 
 
 @pytest.mark.parametrize("place", [0, 11, 12, 20, -1])
 def test_one_changed_bit_is_found(place: int) -> None:
     hidden = bytearray(VAULT.hide(b"a name of somebody", b"row"))
     hidden[place] ^= 1
-    with pytest.raises(InvalidTag):
-        VAULT.reveal(bytes(hidden), b"row")
+    assert VAULT.reveal(bytes(hidden), b"row") is None
+    assert VAULT.reveal(bytes(hidden[:5]), b"row") is None
 
 
 def test_a_restarted_worker_reveals_what_another_hid() -> None:
