@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memchr
 
 from native._spans cimport (
-    Sheet, Span, drop, is_capital, is_digit, is_name, is_named, is_same, is_value, peek, put,
+    Sheet, Span, as_text, drop, is_capital, is_digit, is_name, is_named, is_value, peek, put,
     put_literal, skip, span_of, take,
 )
 
@@ -106,6 +106,7 @@ cdef inline bint is_further(Span name) noexcept:
         or is_named(name, b"upgrade")
         or is_named(name, b"proxy-connection")
         or is_named(name, b"trailer")
+        or is_named(name, b"expect")
     )
 
 
@@ -159,27 +160,60 @@ cdef inline int take_status(Span* text) noexcept:
     return status if skip(text, b"\r\n") else 0
 
 
-def read(bytes data not None):
-    """Read an answer: status, fields with their names in lower case, body; None: look closer."""
-    cdef Span text = Span(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+cdef dict take_fields(Span* text, Py_ssize_t* length):
+    """Take the fields and the line that ends them, and the length they tell; None: not plain."""
     cdef Span name, value
-    cdef Py_ssize_t length = -1
-    cdef int status = take_status(&text)
     cdef dict fields = {}
-    if status == 0 or status == 204 or status == 304:
-        return None
-    while not skip(&text, b"\r\n"):
-        if not take_field(&text, &name, &value) or is_further(name):
+    length[0] = -1
+    while not skip(text, b"\r\n"):
+        if not take_field(text, &name, &value) or is_further(name):
             return None
         if is_named(name, b"connection") and not is_named(value, b"keep-alive"):
             return None
         if is_named(name, b"content-length"):
-            if length >= 0:
+            if length[0] >= 0:
                 return None
-            length = length_of(value)
-            if length < 0:
+            length[0] = length_of(value)
+            if length[0] < 0:
                 return None
-        fields[lower_of(name)] = PyUnicode_DecodeASCII(value.at, value.size, NULL)
-    if length != text.size:
+        fields[lower_of(name)] = as_text(value)
+    return fields
+
+
+def read(bytes data not None):
+    """Read an answer: status, fields with their names in lower case, body; None: look closer."""
+    cdef Span text = Span(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    cdef Py_ssize_t length
+    cdef int status = take_status(&text)
+    cdef dict fields
+    if status == 0 or status == 204 or status == 304:
+        return None
+    fields = take_fields(&text, &length)
+    if fields is None or length != text.size:
         return None
     return status, fields, PyBytes_FromStringAndSize(text.at, text.size)
+
+
+cdef inline bint is_visible(char letter) noexcept:
+    return c"!" <= letter <= c"~"
+
+
+def read_request(bytes data not None):
+    """Read a GET or a POST: method, target, fields, body; None: look closer."""
+    cdef Span text = Span(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    cdef Span target
+    cdef Py_ssize_t length
+    cdef bint is_post = skip(&text, b"POST ")
+    cdef dict fields
+    if not is_post and not skip(&text, b"GET "):
+        return None
+    target.at = text.at
+    target.size = span_of(text, is_visible)
+    drop(&text, target.size)
+    if peek(&target) != c"/" or not skip(&text, b" HTTP/1.1\r\n"):
+        return None
+    fields = take_fields(&text, &length)
+    if fields is None or (length if length > 0 else 0) != text.size:
+        return None
+    body = PyBytes_FromStringAndSize(text.at, text.size)
+    return "POST" if is_post else "GET", as_text(target), fields, body

@@ -1,6 +1,7 @@
 """One exchange with an acquirer as bytes, in plain Python: the specification of `_exchange_c`.
 
-HTTP/1.1 (RFC 9112): the request as it is written, and the answer as it is read when it is plain.
+HTTP/1.1 (RFC 9112): a request as it is written, and requests and answers as they are read when they
+are plain: whole, in ASCII, their length told, and leaving the connection open.
 """
 
 import re
@@ -12,16 +13,17 @@ LENGTH_DIGITS_MAX: Final = 9
 
 _WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _BREAKS: Final = re.compile("[\r\n\0]")
-_HEAD: Final = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t -~]*)?\r\n((?:[^\r\n]+\r\n)*)\r\n(.*)", re.DOTALL
-)
+_ANSWER: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t -~]*)?\r\n")
+_REQUEST: Final = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1\r\n")
 _FIELD: Final = re.compile(
     rb"([!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)\r\n"
     % NAME_CHARS_MAX
 )
 _LENGTH: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS_MAX}}}")
 # What these say of the body or of the connection is for a whole reader of HTTP.
-_FURTHER: Final = frozenset({"transfer-encoding", "upgrade", "proxy-connection", "trailer"})
+_FURTHER: Final = frozenset(
+    {"transfer-encoding", "upgrade", "proxy-connection", "trailer", "expect"}
+)
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -48,17 +50,37 @@ def write(
 def read(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
     """Read an answer: status, fields with their names in lower case, body; None: look closer.
 
-    Told is what came whole, in plain ASCII, with its length, and leaves the connection open; of two
-    fields with one name the last one counts.
+    Of two fields with one name the last one counts.
     """
-    whole = _HEAD.fullmatch(data)
-    if whole is None:
+    line = _ANSWER.match(data)
+    rest = _rest(data, line.end()) if line is not None else None
+    if line is None or rest is None:
         return None
-    status, text, body = int(whole[1]), whole[2], whole[3]
+    status, (fields, length, body) = int(line[1]), rest
+    return (status, fields, body) if length == len(body) and status not in _BODILESS else None
+
+
+def read_request(data: bytes) -> tuple[str, str, dict[str, str], bytes] | None:
+    """Read a GET or a POST: method, target, fields as in an answer, body; None: look closer.
+
+    Without a length there is no body.
+    """
+    line = _REQUEST.match(data)
+    rest = _rest(data, line.end()) if line is not None else None
+    if line is None or rest is None:
+        return None
+    fields, length, body = rest
+    return (
+        (line[1].decode(), line[2].decode(), fields, body) if (length or 0) == len(body) else None
+    )
+
+
+def _rest(data: bytes, at: int) -> tuple[dict[str, str], int | None, bytes] | None:
+    """Read what follows the first line: fields, the length that they tell, and all that is left."""
     fields: dict[str, str] = {}
-    at, length = 0, None
-    while at < len(text):
-        field = _FIELD.match(text, at)
+    length = None
+    while not data.startswith(b"\r\n", at):
+        field = _FIELD.match(data, at)
         if field is None:
             return None
         name, value, at = field[1].decode().lower(), field[2].decode(), field.end()
@@ -69,6 +91,4 @@ def read(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
                 return None
             length = int(value)
         fields[name] = value
-    if length != len(body) or status in _BODILESS:
-        return None
-    return status, fields, body
+    return fields, length, data[at + 2 :]

@@ -15,11 +15,15 @@ from native import _exchange_c, _exchange_py
 
 BOTH = pytest.mark.parametrize("twin", [_exchange_c, _exchange_py], ids=["compiled", "pure"])
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\nok"
+ASK = b"POST /a?b=%c3 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\nok"
 NAMES = ("Content-Length", "content-length", "Connection", "Transfer-Encoding", "Upgrade", "X-a")
 VALUES = ("2", "02", "3", "+2", "", "2 ", "close", "Keep-Alive", "keep-alive, x", "chunked", "a\tb")
 
+FIRST = ("HTTP/1.1 200 OK", "HTTP/1.1 404", "HTTP/1.1 204 ", "HTTP/1.0 200 OK", "")
+ASKING = ("POST /a?b HTTP/1.1", "GET /%41 HTTP/1.1", "GET  /", "HEAD /a HTTP/1.1", "GET / HTTP/1.0")
+
 lines = st.tuples(
-    st.sampled_from(["HTTP/1.1 200 OK", "HTTP/1.1 404", "HTTP/1.1 204 ", "HTTP/1.0 200 OK", ""]),
+    st.sampled_from(FIRST + ASKING),
     st.lists(
         st.tuples(
             st.sampled_from(NAMES) | st.text("aZ-_ :\x00é", max_size=3),
@@ -42,12 +46,16 @@ def written(answer: tuple[str, list[tuple[str, str, str]], bytes, str]) -> bytes
 class Whole:
     """What llhttp reads, in the words of the twins."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, kind: Any = httptools.HttpResponseParser) -> None:
+        self.target = b""
         self.fields: dict[str, str] = {}
         self.body = b""
         self.ends, self.stays = 0, False
-        self.parser = httptools.HttpResponseParser(self)
+        self.parser = kind(self)
         self.parser.feed_data(data)
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields[name.decode().lower()] = value.decode()
@@ -65,14 +73,20 @@ class Whole:
 
 
 def agreed(data: bytes) -> Any:
-    """Read an answer by everybody who may read it."""
+    """Read an answer, or what could be a request, by everybody who may read it."""
+    asked = _exchange_c.read_request(data)
+    assert asked == _exchange_py.read_request(data)
+    if asked is not None:
+        whole = Whole(data, httptools.HttpRequestParser)
+        method, target = whole.parser.get_method().decode(), whole.target.decode()
+        assert (method, target, whole.fields, whole.body) == asked
+        assert (whole.ends, whole.stays) == (1, True)
     told = _exchange_c.read(data)
     assert told == _exchange_py.read(data)
     if told is not None:
         whole = Whole(data)
-        assert (whole.told, whole.ends) == (told, 1)
-        assert whole.stays
-    return told
+        assert (whole.told, whole.ends, whole.stays) == (told, 1, True)
+    return told or asked
 
 
 @given(lines)
@@ -80,9 +94,11 @@ def test_whatever_comes_is_read_alike(answer: Any) -> None:
     agreed(written(answer))
 
 
-@given(st.integers(0, len(OK)), st.binary(max_size=2), st.integers(0, 3))
-def test_an_answer_that_was_hurt_is_read_alike(at: int, other: bytes, lost: int) -> None:
-    agreed(OK[:at] + other + OK[at + lost :])
+@given(
+    st.sampled_from([OK, ASK]), st.integers(0, len(OK)), st.binary(max_size=2), st.integers(0, 3)
+)
+def test_what_was_hurt_is_read_alike(whole: bytes, at: int, other: bytes, lost: int) -> None:
+    agreed(whole[:at] + other + whole[at + lost :])
 
 
 def test_a_plain_answer_is_read() -> None:
@@ -116,6 +132,32 @@ def test_a_plain_answer_is_read() -> None:
 )
 def test_what_is_not_plain_is_left_to_a_whole_reader(head: bytes) -> None:
     assert agreed(head + b"\r\n\r\nok") is None
+
+
+def test_a_plain_request_is_read() -> None:
+    fields = {"host": "h:1", "content-length": "2"}
+    assert agreed(ASK) == ("POST", "/a?b=%c3", fields, b"ok")
+    assert agreed(b"GET /a HTTP/1.1\r\n\r\n") == ("GET", "/a", {}, b"")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ASK * 2,
+        ASK[:-1],
+        ASK.replace(b"POST", b"HEAD"),
+        ASK.replace(b"POST", b"post"),
+        ASK.replace(b"/a?", b"a?"),
+        ASK.replace(b"?", b" "),
+        ASK.replace(b"?", b"\xc3"),
+        ASK.replace(b"1.1", b"1.0"),
+        ASK.replace(b"Host", b"Expect"),
+        ASK.replace(b"Host", b"Connection"),
+        ASK.replace(b"Host", b"Transfer-Encoding"),
+    ],
+)
+def test_what_is_no_plain_request_is_left_to_a_whole_reader(request_: bytes) -> None:
+    assert agreed(request_) is None
 
 
 words = st.text("aB/?= :\r\n\x00é\ud800", max_size=5)

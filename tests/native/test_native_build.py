@@ -163,6 +163,7 @@ def exchange_words() -> None:
     head = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n"
     for data in (head + b"\r\nok", head + b"\r\n", head + b"C : d\r\n\r\nok", b"H"):
         exchange.read(data)
+        exchange.read_request(data.replace(b"HTTP/1.1 200 OK", b"POST /a HTTP/1.1"))
 
 
 @pytest.mark.parametrize(

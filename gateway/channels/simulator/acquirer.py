@@ -63,21 +63,23 @@ class Acquirer:
         if self._books.is_closed(order.number):
             raise Refused(409, "closed")
         if payment is None and script.truth is not Truth.LOST:
-            self._open(order, name, script)
+            payment = self._open(order, name, script)
         elif payment is not None and not _is_same(payment, order, name):
             raise Refused(409, "number_used")
         if script.told is Told.SILENCE:
             return None
         if script.told is Told.ERROR:
             raise Refused(500, "internal_error")
-        return _report(self._known(order.number))
+        if payment is None:
+            raise Refused(404, "not_found")
+        return _report(payment)
 
-    def ripening(self, report: Report) -> asyncio.Task[None] | None:
+    def ripening(self, number: str) -> asyncio.Task[None] | None:
         """Give what a caller has to wait for before it may hear how a payment stands."""
-        payment = self._books.payment(report.number)
-        if payment is None or _script(payment).told is not Told.PATIENTLY:
+        ripening = self._ripening.get(number)
+        if ripening is None or _script(self._known(number)).told is not Told.PATIENTLY:
             return None
-        return self._ripening.get(report.number)
+        return ripening
 
     def query(self, number: str) -> Report:
         """Say how a payment stands."""
@@ -156,7 +158,7 @@ class Acquirer:
             raise Refused(404, "not_found")
         return payment
 
-    def _open(self, order: Order, name: str, script: Script) -> None:
+    def _open(self, order: Order, name: str, script: Script) -> Payment:
         if not (self._notify_anywhere or is_loopback(order.notify_url)):
             raise Refused(400, "invalid_request")
         waits = script.truth in (Truth.LATER, Truth.NEVER)
@@ -180,6 +182,7 @@ class Acquirer:
             payment = self._books.record(payment)
         if payment.due is not None:
             self._ripen_later(payment)
+        return payment
 
     def _approve(self, payment: Payment) -> Payment:
         transaction = self._books.identify(payment.number)

@@ -1,12 +1,13 @@
 """The simulated acquirer's edge: HTTP/1.1 (RFC 9112) over asyncio, answered without tasks.
 
-It shares a machine with what it is to test, so it must cost little: llhttp reads the requests, and
-an answer is usually written in the very call in which its request became whole.
+It shares a machine with what it is to test, so it must cost little: compiled code reads what came
+whole and is plain, llhttp all else, and an answer is usually written in the very call in which its
+request became whole.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ import httptools
 from msgspec import Struct
 
 from gateway.domain.limits import BODY_BYTES_MAX, CHANNEL_ANSWER_HEAD_BYTES_MAX
+from native import exchange
 
 _STAYS: Final = ""
 _GOES: Final = "Connection: close\r\n"
@@ -22,16 +24,12 @@ _REASONS: Final = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Asked(Struct, frozen=True):
-    """A whole request; header names in lower case."""
+    """A whole request; header names in lower case, and what is no UTF-8 as lone surrogates."""
 
     method: str
     target: str
-    headers: dict[bytes, bytes]
+    headers: Mapping[str, str]
     body: bytes
-
-    def header(self, name: bytes) -> str:
-        """Read one header; what is no UTF-8 comes as lone surrogates, what is missing is empty."""
-        return self.headers.get(name, b"").decode("utf-8", "surrogateescape")
 
     @property
     def path(self) -> str:
@@ -78,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._stays = True
         self._unread_bytes = 0
         self.on_message_begin()
+        self._has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -98,6 +97,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; what is no HTTP or too much of it is refused, and the connection ends."""
+        if not (self._is_busy or self._has_begun or len(data) > CHANNEL_ANSWER_HEAD_BYTES_MAX):
+            plain = exchange.read_request(data)
+            if plain is not None and not self._transport.is_closing():
+                self._is_busy = True
+                self._answerer(Asked(*plain), self._reply)
+                return
         self._unread_bytes += len(data)
         if self._unread_bytes > _UNREAD_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -115,8 +120,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a new request."""
+        self._has_begun = True
         self._target = self._body = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._headers: dict[str, str] = {}
         self._head_bytes = 0
 
     def on_url(self, part: bytes) -> None:
@@ -126,7 +132,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep one header."""
-        self._headers[name.lower()] = value
+        key = name.decode("utf-8", "surrogateescape").lower()
+        self._headers[key] = value.decode("utf-8", "surrogateescape")
         self._count_head(len(name) + len(value))
 
     def _count_head(self, count: int) -> None:
@@ -144,6 +151,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Have the request answered, after those that came before it."""
         self._unread_bytes = 0
+        self._has_begun = False
         if self._transport is None or self._transport.is_closing():
             return
         asked = Asked(
@@ -176,13 +184,15 @@ class Connection(asyncio.Protocol):
             f"HTTP/1.1 {told.status} {_REASONS[told.status]}\r\n"
             f"Content-Type: {told.content_type}\r\n{_STAYS if self._stays else _GOES}"
         )
-        if isinstance(told.body, bytes):
-            head = f"{head}Content-Length: {len(told.body)}\r\n\r\n"
-            self._transport.write(head.encode() + told.body)
+        body = told.body
+        if isinstance(body, bytes):
+            self._transport.write(
+                b"%bContent-Length: %d\r\n\r\n%b" % (head.encode(), len(body), body)
+            )
             self._go_on()
         else:
             self._transport.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
-            self._parts = iter(told.body)
+            self._parts = iter(body)
             self._write_parts()
 
     def _write_parts(self) -> None:

@@ -58,6 +58,19 @@ async def test_requests_are_answered_in_order_however_many_came_at_once() -> Non
         assert {await answer_of(stream) for _ in range(2000)} == {(200, b"POST /a/b c=%41 ok")}
 
 
+@pytest.mark.parametrize("cut", [1, 10, 40, 50, 58])
+async def test_a_request_is_read_however_it_is_cut(cut: int) -> None:
+    one = b"POST /a HTTP/1.1\r\nA: b\r\nContent-Length: 2\r\n\r\nok"
+    echo, whole = Echo(), one * 2 + one[:-2] + b"no"
+    async with calling(echo) as stream:
+        for part in (whole[:cut], whole[cut:-10], whole[-10:], one):
+            echo.asked.clear()
+            stream[1].write(part)
+            await asyncio.sleep(0)
+        told = [await answer_of(stream) for _ in range(4)]
+    assert [body for _, body in told] == [b"POST /a  ok"] * 2 + [b"POST /a  no", b"POST /a  ok"]
+
+
 async def test_a_body_in_parts_waits_for_a_slow_reader() -> None:
     async with calling(Echo()) as stream:
         stream[1].write(
