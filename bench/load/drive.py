@@ -21,7 +21,7 @@ from bench.load.lean import Generator
 from bench.load.plan import Plan
 from bench.load.recorder import Recording, Run, progress_of
 from bench.load.requests import on_the_wire
-from bench.load.traffic import Call, Traffic
+from bench.load.traffic import TRY_AGAIN, Call, Traffic, pause_seconds
 
 _CONNECTIONS = 64
 _PROGRESS_SECONDS = 0.5
@@ -40,7 +40,7 @@ class Drive:
         self._schedule = plan.schedule()
         self._traffic = Traffic(plan)
         self._recording = Recording()
-        self._under_way: dict[bytes, Call] = {}
+        self._under_way: dict[bytes, tuple[Call, list[int]]] = {}
         self._ahead: dict[int, bytes] = {}
         self._began = 0.0
         self._payers: asyncio.Queue[Call] = asyncio.Queue()
@@ -50,10 +50,16 @@ class Drive:
         for _, at in self._schedule:
             self._recording.due(at)
         self._ahead = self._signed_ahead()
-        generator = Generator(self._plan.base_url, self._wires(), observe=self._heard)
+        is_patient = self._plan.tries_max == 1
+        self._generator = Generator(
+            self._plan.base_url,
+            self._wires(),
+            observe=self._heard,
+            patience_seconds=0.0 if is_patient else self._plan.patience_seconds,
+        )
         tasks = [asyncio.create_task(self._tell())]
         tasks += [asyncio.create_task(self._play_payer()) for _ in range(_PAYERS_MAX)]
-        result = await generator.opened(
+        result = await self._generator.opened(
             self._due(), connections=_CONNECTIONS, connections_max=self._plan.connections_max
         )
         with suppress(TimeoutError):
@@ -62,7 +68,8 @@ class Drive:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for wire in self._under_way.keys() - set(self._ahead.values()):
-            self._heard(wire, 0, b"", time.perf_counter(), time.perf_counter())
+            call, statuses = self._under_way.pop(wire)
+            self._ended(call, [*statuses, 0], b"", time.perf_counter() - self._began - call.at)
         self._recording.missed = result.missed
         self._recording.late_seconds = result.late_seconds
         self._recording.cpu_seconds = result.cpu_seconds
@@ -86,22 +93,30 @@ class Drive:
             yield self._ahead.pop(number, b"") or self._wire(number, at)
 
     def _wire(self, number: int, at: float) -> bytes:
-        call = self._traffic.call(number, at)
-        # The number tells apart what would otherwise be the same bytes: two looks at one list.
+        return self._signed(self._traffic.call(number, at), [])
+
+    def _signed(self, call: Call, statuses: list[int]) -> bytes:
+        """Sign a call that ended so often already, and remember it by its bytes."""
         signed = self._traffic.headers(call, datetime.now(UTC))
-        headers = {**signed, "Load-Number": str(number)}
+        # The number tells apart what would otherwise be the same bytes: two looks at one list.
+        headers = {**signed, "Load-Number": f"{call.number}.{len(statuses)}"}
         wire = on_the_wire(call.request, headers, self._host)
-        self._under_way[wire] = call
+        self._under_way[wire] = call, statuses
         return wire
 
-    def _heard(self, wire: bytes, status: int, body: bytes, began: float, ended: float) -> None:
-        call = self._under_way.pop(wire, None)
+    def _heard(self, wire: bytes, status: int, body: bytes, _began: float, ended: float) -> None:
+        call, statuses = self._under_way.pop(wire, (None, []))
         if call is None:
             return
-        self._recording.ended(
-            call.kind, (status,), at=max(began - self._began, 0.0), latency=ended - began
-        )
-        if (payer := self._traffic.heard(call, (status,), body)) is not None:
+        statuses.append(status)
+        if status in TRY_AGAIN and len(statuses) < self._plan.tries_max:
+            self._generator.later(pause_seconds(len(statuses)), self._signed(call, statuses))
+        else:
+            self._ended(call, statuses, body, ended - self._began - call.at)
+
+    def _ended(self, call: Call, statuses: list[int], body: bytes, latency: float) -> None:
+        self._recording.ended(call.kind, statuses, at=call.at, latency=max(latency, 0.0))
+        if (payer := self._traffic.heard(call, statuses, body)) is not None:
             self._payers.put_nowait(payer)
 
     async def _play_payer(self) -> None:

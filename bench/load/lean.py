@@ -104,6 +104,11 @@ class Connection(asyncio.Protocol):
         if self._sent_at is not None:
             self._done(self._request, 0, b"", self._sent_at, time.perf_counter())
 
+    def give_up(self, request: bytes) -> None:
+        """End the connection if it still awaits the answer to this very request."""
+        if self._request is request and self._sent_at is not None and self.transport is not None:
+            self.transport.abort()
+
     @property
     def is_busy(self) -> bool:
         """Tell whether an answer is awaited."""
@@ -123,15 +128,24 @@ class Generator:
     """Sends requests to one base URL; `requests` is asked for one at a time.
 
     `observe` hears of the end of each; a connection that ended without an answer has status 0.
+    With `patience_seconds` a connection is ended that has brought no answer for so long.
     """
 
     def __init__(
-        self, base_url: str, requests: Iterator[bytes], *, observe: Done | None = None
+        self,
+        base_url: str,
+        requests: Iterator[bytes],
+        *,
+        observe: Done | None = None,
+        patience_seconds: float = 0.0,
     ) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 80
         self._requests = requests
         self._observe = observe
+        self._patience_seconds = patience_seconds
+        self._again_later = 0
+        self._connections_max = 0
         self._result = Result()
         self._idle: collections.deque[Connection] = collections.deque()
         self._open: set[Connection] = set()
@@ -152,6 +166,7 @@ class Generator:
         self, arrivals: Iterator[float], *, connections: int, connections_max: int
     ) -> Result:
         """Send at each of these times (seconds from the start, in order), whatever was answered."""
+        self._connections_max = connections_max
         for connection in await self._connected(connections):
             connection.free = self._idle.append
             self._idle.append(connection)
@@ -164,31 +179,42 @@ class Generator:
             else:
                 self._result.late_seconds = max(self._result.late_seconds, -ahead)
                 await asyncio.sleep(0)  # the answers must be heard all the same
-            self._start(began[0] + at, connections_max)
+            self._start(began[0] + at)
         return await self._end(began, max(at, time.perf_counter() - began[0]))
 
-    def _start(self, scheduled: float, connections_max: int) -> None:
-        """Start one scheduled request on an idle connection, or on a new one."""
+    def later(self, seconds: float, request: bytes) -> None:
+        """Send this one beside the schedule of an open run, so many seconds from now."""
+
+        def start() -> None:
+            self._again_later -= 1
+            self._start(time.perf_counter(), request)
+            self._quiet.set()
+
+        self._again_later += 1
+        asyncio.get_running_loop().call_later(seconds, start)
+
+    def _start(self, scheduled: float, request: bytes | None = None) -> None:
+        """Start one request (else the next) on an idle connection, or on a new one."""
         while self._idle:
             connection = self._idle.popleft()
             if connection.transport is not None:
-                self._send(connection, scheduled)
+                self._send(connection, scheduled, request)
                 return
-        if len(self._open) + len(self._connecting) >= connections_max:
+        if len(self._open) + len(self._connecting) >= self._connections_max:
             self._result.missed += 1
             return
-        task = asyncio.ensure_future(self._start_anew(scheduled))
+        task = asyncio.ensure_future(self._start_anew(scheduled, request))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _start_anew(self, scheduled: float) -> None:
+    async def _start_anew(self, scheduled: float, request: bytes | None) -> None:
         try:
             (connection,) = await self._connected(1)
         except OSError:
             self._result.missed += 1
             return
         connection.free = self._idle.append
-        self._send(connection, scheduled)
+        self._send(connection, scheduled, request)
 
     def _begin(self) -> tuple[float, float]:
         return time.perf_counter(), time.process_time()
@@ -199,10 +225,11 @@ class Generator:
         used = time.process_time() - began[1]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await asyncio.gather(*self._connecting)
-                while any(connection.is_busy for connection in self._open):
+                while self._is_busy():
                     self._quiet.clear()
-                    await self._quiet.wait()
+                    await asyncio.gather(*self._connecting)
+                    if self._is_busy():
+                        await self._quiet.wait()
         self._result.seconds = seconds
         self._result.cpu_seconds = used
         for connection in [*self._open]:
@@ -210,6 +237,11 @@ class Generator:
                 connection.transport.close()
         await asyncio.sleep(0)
         return self._result
+
+    def _is_busy(self) -> bool:
+        """Tell whether anything is under way, or will be."""
+        busy = any(connection.is_busy for connection in self._open)
+        return bool(busy or self._connecting or self._again_later)
 
     async def _connected(self, count: int) -> list[Connection]:
         loop = asyncio.get_running_loop()
@@ -226,9 +258,15 @@ class Generator:
         if not self._is_over:
             self._send(connection, time.perf_counter())
 
-    def _send(self, connection: Connection, counted_from: float) -> None:
+    def _send(
+        self, connection: Connection, counted_from: float, request: bytes | None = None
+    ) -> None:
         self._result.sent += 1
-        connection.send(next(self._requests), counted_from)
+        request = next(self._requests) if request is None else request
+        connection.send(request, counted_from)
+        if self._patience_seconds:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._patience_seconds, connection.give_up, request)
 
     def _count(self, request: bytes, status: int, body: bytes, began: float, ended: float) -> None:
         if status:

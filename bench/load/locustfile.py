@@ -30,17 +30,13 @@ from msgspec.structs import replace
 from bench.load.plan import Plan, plan_of
 from bench.load.recorder import Recording, Run, progress_of
 from bench.load.shapes import SHAPES
-from bench.load.traffic import SHED, Call, Traffic
+from bench.load.traffic import TRY_AGAIN, Call, Traffic, pause_seconds
 
 _LEAD_SECONDS = 1.5
 _PART = "floodgate-part"
 _LAST_ANSWERS_SECONDS = 40
-_RETRY_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
 _IDLE_SECONDS = 3600
-
-# Another try with the same key is worth while: not yet answered, turned away, or no answer.
-_TRY_AGAIN = SHED | {0, 409}
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -213,10 +209,10 @@ class Payers(FastHttpUser):  # type: ignore[misc]  # as above
         body = b""
         while len(statuses) < self._plan.tries_max:
             if statuses:
-                gevent.sleep(_RETRY_SECONDS * 2 ** len(statuses))
+                gevent.sleep(pause_seconds(len(statuses)))
             status, body = self._send(call)
             statuses.append(status)
-            if status not in _TRY_AGAIN:
+            if status not in TRY_AGAIN:
                 break
         latency = time.perf_counter() - self._begun - at
         self._recording.ended(call.kind, statuses, at=at, latency=latency)

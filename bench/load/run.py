@@ -183,7 +183,7 @@ async def load(
     verdict = await judge(plan, run.answers, running.environment())
     record = Record(
         title=title_of(plan),
-        taken_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        taken_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         shape=plan.shape,
         peak=plan.peak,
         seconds=plan.seconds,
@@ -212,10 +212,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--flame", action="store_true", help="a flame graph of the gateway, too")
     parser.add_argument("--reports", type=Path, default=Path("reports"))
-    given = parser.parse_args()
-    if given.shape == "retry_storm" and given.generator == "lean":
-        given.generator = "locust"  # the lean generator never loses its patience
-    return given
+    return parser.parse_args()
 
 
 def main() -> int:

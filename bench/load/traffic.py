@@ -17,6 +17,9 @@ from bench.load.plan import Plan
 from gateway.signing import Unsigned, sign
 
 SHED = frozenset({429, 503})
+# Another try with the same key is worth while: not yet answered, turned away, or no answer.
+TRY_AGAIN = SHED | {0, 409}
+_PAUSE_SECONDS = 0.1
 _KNOWN_MAX = 5000
 _ABOUT_EARLIER = frozenset({"read", "list", "refund"})
 
@@ -198,6 +201,11 @@ class Traffic:
             return None
         payer = Unsigned("POST", f"/pay/{shown.next_action.qr}")
         return Call(call.number, "QR payer", call.at, payer)
+
+
+def pause_seconds(tries: int) -> float:
+    """Say how long a client waits after so many tries before the next one."""
+    return _PAUSE_SECONDS * 2.0**tries
 
 
 def is_refused(answer: Answer) -> bool:

@@ -1,16 +1,24 @@
-"""A load run proves itself on a running system, and a tampered book makes it red."""
+"""A load run of any shape proves itself on a running system, and a tampered book makes it red."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from bench.load.drive import Drive
 from bench.load.judge import Verdict, judge, prove
 from bench.load.plan import Plan, plan_of
 from bench.load.traffic import Answer
-from tests.e2e.harness import Shop, System
+from tests.e2e.harness import Shop, System, free_port
+
+# With this one nobody meets the script that keeps the acquirer silent for seconds.
+STORM_SEED = 3
+LOCUST_SECONDS = 60
 
 # What tampers with the books, what puts them right again, and what then stands against the run.
 TAMPERINGS = (
@@ -42,13 +50,15 @@ class Load:
             "FLOODGATE_REDIS_URL": settings.redis_url,
             "FLOODGATE_SIMULATOR_URL": settings.simulator_url,
         }
-        demo = {
+        self.demo = {
             "base_url": shop.base_url,
             "simulator_url": settings.simulator_url,
             "key_id": shop.credentials.key_id,
             "secret": shop.credentials.secret,
+            "database_url": settings.database_url,
+            "redis_url": settings.redis_url,
         }
-        self.plan: Plan = plan_of("spike", peak=80, seconds=1.5, seed=3, demo=demo)
+        self.plan: Plan = plan_of("spike", peak=80, seconds=1.5, seed=3, demo=self.demo)
 
     async def judged(self, answers: Sequence[Answer]) -> Verdict:
         return await judge(self.plan, answers, self.urls)
@@ -87,3 +97,60 @@ async def test_where_nothing_can_be_proved_nothing_is_green() -> None:
     nowhere = {"FLOODGATE_DATABASE_URL": "postgresql://floodgate_app@127.0.0.1:1/none"}
     (proof,) = await prove(nowhere)
     assert not proof.holds
+
+
+async def test_the_other_shapes_run_too_and_who_loses_patience_asks_again(
+    system: System, shop: Shop
+) -> None:
+    load = Load(system, shop)
+    plans = [
+        plan_of(shape, peak=60, seconds=1.2, seed=STORM_SEED, demo=load.demo)
+        for shape in ("steps", "soak", "retry_storm")
+    ]
+    runs = [await Drive(plan).run() for plan in plans]
+    for run in runs:
+        assert run.recording.offered == run.recording.answered > 30
+        assert (run.recording.missed, run.recording.failed) == (0, 0)
+    assert [run.recording.retries > 0 for run in runs] == [False, False, True]
+    load.plan = plans[-1]
+    again = [answer for answer in runs[-1].answers if len(answer.statuses) > 1]
+    assert 0 in {answer.statuses[0] for answer in again}
+    assert all(answer.statuses[-1] == 201 for answer in again)
+    verdict = await load.judged(runs[-1].answers)
+    assert verdict.holds, verdict
+
+
+async def locust(*words: str) -> tuple[int | None, str]:
+    """Run locust with our file, beside others; gives its exit status and what it said."""
+    program = ("-m", "locust", "-f", "bench/load/locustfile.py", "--headless", *words)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *program),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(LOCUST_SECONDS):
+            told, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, told.decode()
+
+
+async def test_locust_on_three_machines_shares_one_schedule_and_proves_it(
+    system: System, shop: Shop, tmp_path: Path
+) -> None:
+    demo = tmp_path / "demo.json"
+    demo.write_bytes(msgspec.json.encode(Load(system, shop).demo))
+    port = str(free_port())
+    master = ["--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1"]
+    master += ["--master-bind-port", port, "--demo", str(demo), "--load-shape", "retry_storm"]
+    master += ["--peak", "40", "--load-seconds", "1.5", "--load-seed", str(STORM_SEED)]
+    worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
+    (status, told), *workers = await asyncio.gather(
+        locust(*master), locust(*worker), locust(*worker)
+    )
+    assert status == 0, told
+    assert "PROVED" in told
+    assert [status for status, _ in workers] == [0, 0], workers

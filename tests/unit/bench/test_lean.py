@@ -55,3 +55,27 @@ async def test_an_arrival_that_gets_no_connection_is_missed() -> None:
     generator = Generator(base_url, repeat(REQUEST))
     result = await generator.opened(iter([0.0] * 5), connections=0, connections_max=9)
     assert (result.missed, result.sent, result.answered) == (5, 0, 0)
+
+
+async def test_who_loses_patience_may_ask_again_beside_the_schedule() -> None:
+    again = b"GET /again HTTP/1.1\r\n\r\n"
+    heard = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readuntil(b"\r\n\r\n") == again:
+            writer.write(b"HTTP/1.1 204 Done\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    def observe(request: bytes, status: int, *_: object) -> None:
+        heard.append((request, status))
+        if not status:
+            generator.later(0.01, again)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        generator = Generator(base_url, repeat(REQUEST), observe=observe, patience_seconds=0.05)
+        result = await generator.opened(iter([0.0]), connections=1, connections_max=2)
+    assert heard == [(REQUEST, 0), (again, 204)]
+    assert (result.sent, result.broken, result.statuses) == (2, 1, {204: 1})
