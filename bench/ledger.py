@@ -40,10 +40,10 @@ _COLUMNS: statements.Columns = (
     ("journal_id", "uuid"),
     ("kind", "smallint"),
     ("currency", "text"),
-    *statements._LEGS,
+    *statements.LEGS,
 )
 _WRITE = f"""
-WITH {statements.input_of(_COLUMNS)}, moved AS (SELECT * FROM input), {statements._POSTED}
+WITH {statements.input_of(_COLUMNS)}, moved AS (SELECT * FROM input), {statements.POSTED}
 SELECT count(*) FROM moved
 """
 _BARE = """

@@ -62,6 +62,7 @@ channel, and asked about until the channel confirms that.
 
 `paid_again` is a further transaction of the channel for the same attempt: the payment stays as it
 is, the money waits in suspense under a journal of its own, and `payment.late_success` tells of it.
+Unless the merchant's policy leaves it to people, it goes back by a refund of its own.
 
 `reversed` is money that came and that the channel gave back by itself: a cancellation at Alipay
 that crossed the payer, or what somebody gave back by hand there. The payment is `canceled`, whoever
@@ -77,6 +78,9 @@ refunded; such a refund is done, for its money came back with the rest.
 
 A refund is progress in the amounts of its payment, not a state of it. An answer about another
 amount or currency than was asked puts it into `requires_review`, for people to look at.
+
+The refund of a further transaction goes by the same table and moves no amount of the payment: it
+takes from suspense, where the money lies again when it fails. Its events are `further_refund.…`.
 """
 
 

@@ -42,8 +42,10 @@ class Ask(msgspec.Struct, frozen=True):
     is the merchant's own object (`{"type": "card", "token": …}`); `capture` is False when the money
     is only to be authorized.  `channel_transaction` is the channel's own number, once it has told
     us one (`refund_transaction` that of the refund), and `captured` what it booked in all, of which
-    refunds give back a part; `further_transactions` are booked beside it.  `description`,
-    `return_url` and `payer_ip` are what some channels want to hear with CREATE; `asked_at` is now.
+    refunds give back a part; `further_transactions` are booked beside it.  A refund that
+    `is_further` gives back one of those: then these two are that one's, and our number alone does
+    not tell the channel which is meant.  `description`, `return_url` and `payer_ip` are what some
+    channels want to hear with CREATE; `asked_at` is now.
     """
 
     verb: Verb
@@ -58,6 +60,7 @@ class Ask(msgspec.Struct, frozen=True):
     refund_transaction: str | None = None
     captured: int | None = None
     further_transactions: tuple[str, ...] = ()
+    is_further: bool = False
     description: str | None = None
     return_url: str | None = None
     payer_ip: str | None = None

@@ -108,6 +108,7 @@ class Channels:
             channel_transaction=standing.payment_transaction,
             refund_transaction=standing.channel_transaction,
             captured=standing.captured,
+            is_further=standing.refund.is_further,
         )
         outcome = await self._asked(standing.channel, standing.account, ask)
         answered = RefundAnswered(opened, outcome, self._clock.now())

@@ -16,6 +16,10 @@ EventType = Literal[
     "refund.succeeded",
     "refund.failed",
     "refund.requires_review",
+    "further_refund.processing",
+    "further_refund.succeeded",
+    "further_refund.failed",
+    "further_refund.requires_review",
 ]
 
 # What a webhook endpoint asks for that wants to hear of everything, also of types yet to come.

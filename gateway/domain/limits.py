@@ -161,6 +161,7 @@ QUERY_LEASE_SECONDS = 15
 QUERY_LEASE_REST_SECONDS = 3
 QUERY_CHANNEL_FLIGHTS_MAX = 64
 LEFT_NOTICES_ITEMS_MAX = 64
+DUE_FURTHER_ITEMS_MAX = 64
 
 # Whoever finds that somebody is asking already waits for that answer, looking ever more seldom.
 SYNC_LOOK_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0)

@@ -6,7 +6,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.domain import limits
 from gateway.domain.outcome import Failure, Verdict
@@ -33,7 +33,11 @@ class RefundStatus(Enum):
 
 
 class Refund(Struct, frozen=True, kw_only=True):
-    """The refund as the API shows it; events carry the same object."""
+    """The refund as the API shows it; events carry the same object.
+
+    `further_transaction` is there when it gives back what was paid beside the payment: then it is
+    no part of the payment's amounts.
+    """
 
     object: Literal["refund"] = "refund"
     id: str
@@ -48,6 +52,31 @@ class Refund(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     created_at: datetime
     updated_at: datetime
+    further_transaction: str | UnsetType = UNSET
+
+    @property
+    def is_further(self) -> bool:
+        """Tell whether it gives back what was paid beside the payment."""
+        return self.further_transaction is not UNSET
+
+
+class FurtherTransaction(Struct, frozen=True, kw_only=True):
+    """What a channel booked beside a payment's own money, as the API shows it; in minor units.
+
+    What is not refunded waits in suspense for people, or for the merchant's policy.
+    """
+
+    object: Literal["further_transaction"] = "further_transaction"
+    id: str
+    payment: str
+    merchant: str
+    channel: str
+    channel_transaction: str
+    amount: int
+    amount_refunded: int
+    currency: str
+    refunds: tuple[Refund, ...]
+    created_at: datetime
 
 
 class RefundStanding(Struct, frozen=True, kw_only=True):
@@ -55,10 +84,10 @@ class RefundStanding(Struct, frozen=True, kw_only=True):
 
     `version` counts the changes since creation, one event each.  `commission_back` and
     `channel_fee_back` were fixed when the amount was reserved.  `from_suspense`: the money was a
-    late success that nobody adopted.
+    late success that nobody adopted, or was paid beside the payment.
     `account` is the channel's account through which the payment was made.
-    `captured` (minor units) and `payment_transaction` are what the channel booked of the payment
-    and how it called that; `channel_transaction` is its number of the refund.
+    `captured` (minor units) and `payment_transaction` are what the channel booked of the payment,
+    or beside it, and how it called that; `channel_transaction` is its number of the refund.
     """
 
     refund: Refund

@@ -253,6 +253,24 @@ class Posted(Struct, frozen=True):
     body: bytes
 
 
+class DueFurther(Struct, frozen=True, kw_only=True):
+    """What was paid beside a payment and is to go back; `amount` in minor units.
+
+    `number` is the merchant's number, `merchant` the public id.  Where the channel had no number
+    for it, `channel_transaction` is ours of the attempt.
+    """
+
+    id: str
+    number: int
+    merchant: str
+    payment: str
+    attempt_id: str
+    channel: str
+    channel_transaction: str
+    amount: int
+    currency: str
+
+
 class RefundWish(Struct, frozen=True):
     """A refund that may be made durable, planned for what the payment had refunded at that time."""
 

@@ -15,6 +15,7 @@ _READS: Final[Mapping[str, Callable[[Matched, Desk], Awaitable[Answer]]]] = {
     "list_payments": query.list_payments,
     "get_refund": refund.get_refund,
     "list_refunds": refund.list_refunds,
+    "list_further_transactions": refund.list_further,
     "show_timeline": query.show_timeline,
     "list_accounts": query.list_accounts,
     "list_entries": query.list_entries,

@@ -1,7 +1,8 @@
-"""Money that comes after the end of its payment: recorded already, now done with as wanted.
+"""Money that comes after the end of its payment, or beside it: recorded, now done with as wanted.
 
 It waits in suspense.  The merchant's policy says whether people look at it, whether it is taken
-after all, or whether it goes back to the payer.
+after all, or whether it goes back to the payer.  An order is paid once: what comes beside its money
+is taken by nobody, so it goes back whenever it is not left to people.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
 from gateway.domain.stages import KeyUse, Opened, RefundOpened
 from gateway.flow.desk import Desk
+from gateway.ledger.refund_rules import planned_further
 
 
 def is_late(standing: Standing) -> bool:
@@ -43,7 +45,8 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
     payment, merchant = opened.standing.payment, opened.standing.merchant
     left = payment.amount_captured - payment.amount_refunded
     name = f"late-{payment.id}-"
-    refunds = await desk.refunds.of_payment(merchant, payment.id)
+    made = await desk.refunds.of_payment(merchant, payment.id)
+    refunds = [each for each in made if not each.refund.is_further]
     if left == 0 or any(each.refund.reference.startswith(name) for each in refunds):
         return True
     now = desk.clock.now()
@@ -62,8 +65,21 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
         created_at=now,
         updated_at=now,
     )
-    made = await desk.refunds.open(use, refund, opened.attempt)
-    if not isinstance(made, RefundOpened):
+    begun = await desk.refunds.open(use, refund, opened.attempt)
+    if not isinstance(begun, RefundOpened):
         return False
-    await desk.refunds.post(await desk.channels.refund(made))
+    await desk.refunds.post(await desk.channels.refund(begun))
     return True
+
+
+async def settle_further(desk: Desk) -> None:
+    """Give back what was paid beside payments, each once: what fails is for people.
+
+    Here it is reserved and made durable; whoever serves the queue of refunds asks the channel.
+    """
+    now = desk.clock.now()
+    due = await desk.recovery.take_further(now)
+    if due:
+        await desk.refunds.give_back(
+            [planned_further(each, desk.clock.mint("re", each.number), now) for each in due]
+        )

@@ -149,7 +149,14 @@ async def get_refund(matched: Matched, desk: Desk) -> Answer:
 
 
 async def list_refunds(matched: Matched, desk: Desk) -> Answer:
-    """List the refunds of a payment, oldest first."""
+    """List the refunds of a payment's own money, oldest first: they add up to what it refunded."""
     standing = await query.standing_of(matched, desk)
     refunds = await desk.refunds.of_payment(standing.merchant, standing.payment.id)
-    return query.page([each.refund for each in refunds], None)
+    return query.page([each.refund for each in refunds if not each.refund.is_further], None)
+
+
+async def list_further(matched: Matched, desk: Desk) -> Answer:
+    """List what was paid beside a payment, oldest first, with what of it went back."""
+    standing = await query.standing_of(matched, desk)
+    further = await desk.refunds.further_of(standing.merchant, standing.payment.id)
+    return query.page(further, None)

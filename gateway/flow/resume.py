@@ -4,6 +4,7 @@ A slow channel fills its own flights and nobody else's, and what comes due meanw
 the slow ones are still under way.
 """
 
+import asyncio
 import logging
 import random
 from typing import Final
@@ -18,6 +19,7 @@ from gateway.domain.stages import RefundOpened
 from gateway.drivers.flights import Flights
 from gateway.flow.asking import ask_again
 from gateway.flow.desk import Desk
+from gateway.flow.late import settle_further
 from gateway.flow.notice import serve_left_notices
 from gateway.flow.refund import ask_about_refund
 from gateway.ledger.recovery import Due, DueRefund
@@ -28,6 +30,7 @@ _PACE_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.25
 _LEAVE_SECONDS: Final = 5
 _NOTICES: Final = "notices"
+_FURTHER: Final = "further"
 
 
 async def keep_resuming(desk: Desk) -> None:
@@ -55,6 +58,8 @@ async def resume_due(desk: Desk, attempts: Flights, refunds: Flights) -> None:
     if not attempts.busy[_NOTICES]:
         left = serve_left_notices(desk, limits.LEFT_NOTICES_ITEMS_MAX)
         attempts.start(_NOTICES, left, "what was left of the notices")
+    if not refunds.busy[_FURTHER]:
+        refunds.start(_FURTHER, _settle_further(desk), "what was paid beside payments")
 
 
 async def _resume(due: Due, desk: Desk) -> None:
@@ -67,6 +72,12 @@ async def _resume(due: Due, desk: Desk) -> None:
     except Exception:
         # What nobody foresaw is tried again when its lease ends; it must not stop the others.
         logger.exception("attempt %s cannot be resumed", due.attempt_id)
+
+
+async def _settle_further(desk: Desk) -> None:
+    """Carry out what merchants want done with it; it is rare, so that is looked for less often."""
+    await settle_further(desk)
+    await asyncio.sleep(_IDLE_SECONDS)
 
 
 async def _resume_refund(due: DueRefund, desk: Desk) -> None:

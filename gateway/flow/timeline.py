@@ -143,11 +143,14 @@ def _of_remark(remark: Remark, payment: Payment) -> Moment:
 
 def _of_refund(standing: RefundStanding) -> Moment:
     refund = standing.refund
+    details: dict[str, Any] = {"refund": refund.id, "reason": refund.reason}
+    if refund.is_further:
+        details["further_transaction"] = refund.further_transaction
     return Moment(
         at=refund.created_at,
         kind="refund",
         summary=f"{in_words(refund.amount, refund.currency)} to go back as {refund.reference}",
-        details={"refund": refund.id, "reason": refund.reason},
+        details=details,
     )
 
 
@@ -158,7 +161,7 @@ def _of_event(event: Event) -> list[Moment]:
         Moment(
             at=event.created_at,
             kind="state",
-            summary="money came late" if late else f"{noun} is {status}",
+            summary="money came late" if late else f"{noun.replace('_', ' ')} is {status}",
         ),
         Moment(
             at=event.created_at,

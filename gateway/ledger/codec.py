@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -11,8 +12,8 @@ from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Certainty, Payment, Reply, Standing, Status, Words
 from gateway.domain.posting import Journal
 from gateway.domain.recovery import silence_ends_at
-from gateway.domain.refund import Refund, RefundStanding, RefundStatus
-from gateway.domain.stages import Attempt, KeyUse, RefundWish, Routed
+from gateway.domain.refund import FurtherTransaction, Refund, RefundStanding, RefundStatus
+from gateway.domain.stages import Attempt, DueFurther, KeyUse, RefundWish, Routed
 from gateway.drivers.postgres import Row
 from gateway.ledger.ports import Privacy
 from gateway.ledger.refund_rules import RefundChange, accepted_journal
@@ -180,6 +181,29 @@ def refund_row(wish: RefundWish) -> tuple[Any, ...]:
     )
 
 
+def give_back_row(standing: RefundStanding) -> tuple[Any, ...]:
+    """Write a refund of what was paid beside a payment as the row that GIVE_BACK takes."""
+    refund, journal = standing.refund, accepted_journal(standing)
+    return (
+        standing.merchant,
+        uuid_of(refund.id),
+        uuid_of(refund.payment),
+        uuid_of(standing.attempt_id),
+        _further_uuid(refund),
+        refund.reference,
+        refund.amount,
+        refund.reason,
+        standing.channel,
+        refund.created_at,
+        *_journal_columns(journal, refund.currency),
+    )
+
+
+def _further_uuid(refund: Refund) -> str | None:
+    further = refund.further_transaction
+    return uuid_of(further) if further is not msgspec.UNSET else None
+
+
 def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple[Any, ...]:
     """Write one change of a refund as the row that the REFUND_POST statement takes."""
     standing, outcome = change.standing, change.outcome
@@ -201,6 +225,7 @@ def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple
         outcome.code,
         change.due_at,
         *(freed if change.frees else (0, 0, 0)),
+        _further_uuid(refund),
         *_journal_columns(change.journal, refund.currency),
     )
 
@@ -221,6 +246,7 @@ def read_refund(row: Row) -> RefundStanding:
         failure=reply.failure,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        further_transaction=_further_id(row["further_id"]) if row["further_id"] else msgspec.UNSET,
     )
     return RefundStanding(
         refund=refund,
@@ -231,10 +257,46 @@ def read_refund(row: Row) -> RefundStanding:
         from_suspense=row["from_suspense"],
         commission_back=row["commission_back"],
         channel_fee_back=row["channel_fee_back"],
-        captured=row["amount_captured"],
+        captured=row["given"],
         account=row["account"],
         payment_transaction=row["payment_transaction"],
         channel_transaction=row["channel_transaction"],
+    )
+
+
+def _further_id(uuid: UUID) -> str:
+    return identity.public("xtr", uuid.hex)
+
+
+def read_due_further(row: Row) -> DueFurther:
+    """Read what was paid beside a payment from a row of `further_transaction` with its merchant."""
+    return DueFurther(
+        id=_further_id(row["id"]),
+        number=row["merchant_id"],
+        merchant=identity.public("mer", row["merchant_public_id"].hex),
+        payment=identity.public("pay", row["payment_id"].hex),
+        attempt_id=identity.public("att", row["attempt_id"].hex),
+        channel=row["channel"],
+        channel_transaction=row["channel_transaction"],
+        amount=row["amount"],
+        currency=row["currency"],
+    )
+
+
+def read_further(row: Row, refunds: Sequence[Refund]) -> FurtherTransaction:
+    """Read the same for whoever wants to see it, with those of these refunds that are its own."""
+    due = read_due_further(row)
+    return FurtherTransaction(
+        id=due.id,
+        payment=due.payment,
+        merchant=due.merchant,
+        channel=due.channel,
+        channel_transaction=due.channel_transaction,
+        amount=due.amount,
+        amount_refunded=row["amount_refunded"],
+        currency=due.currency,
+        refunds=tuple(each for each in refunds if each.further_transaction == due.id),
+        created_at=row["booked_at"],
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.domain.payment import Payment, Standing
-from gateway.domain.refund import Refund, RefundStanding
+from gateway.domain.refund import FurtherTransaction, Refund, RefundStanding
 from gateway.domain.stages import (
     Attempt,
     Claimed,
@@ -81,6 +81,10 @@ class RefundBooks(Protocol):
     ) -> Sequence[RefundOpened | Heard | ReferenceTaken | None]: ...
 
     async def post_batch(self, batch: Sequence[RefundChange]) -> Sequence[RefundPosted | None]: ...
+
+    async def give_back_batch(self, batch: Sequence[RefundStanding]) -> None: ...
+
+    async def further_of(self, merchant: int, payment_id: str) -> list[FurtherTransaction]: ...
 
     async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None: ...
 

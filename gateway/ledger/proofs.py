@@ -131,7 +131,7 @@ def compare(
     counted = Counter((booking.ours, booking.transaction) for booking in before)
     against = [f"{number}: booked twice" for (number, _), count in counted.items() if count > 1]
     notes = [
-        f"{number}: they booked {count} transactions, all but one wait in suspense"
+        f"{number}: they booked {count} transactions, all but one beside the payment"
         for number, count in Counter(number for number, _ in counted).items()
         if count > 1
     ]

@@ -15,9 +15,11 @@ from gateway.domain import identity, limits
 from gateway.domain.identity import PLATFORM, uuid_of
 from gateway.domain.recovery import Pace
 from gateway.domain.refund import RefundStanding
-from gateway.domain.stages import Answered, Attempt, Opened
+from gateway.domain.stages import Answered, Attempt, DueFurther, Opened
 from gateway.drivers.postgres import Postgres, Row
+from gateway.ledger import further_statements
 from gateway.ledger import recovery_statements as sql
+from gateway.ledger.codec import read_due_further
 from gateway.ledger.recovery_rules import Again
 
 
@@ -103,6 +105,17 @@ class RecoveryQueue:
             )
             for row in await self._take(sql.TAKE_REFUNDS, merchants, now, room)
         ]
+
+    async def take_further(self, now: datetime) -> list[DueFurther]:
+        """Lease what was paid beside payments, where its merchants do not leave it to people."""
+        rows = await self._postgres.write(
+            further_statements.TAKE,
+            await self._merchants(),
+            now,
+            limits.DUE_FURTHER_ITEMS_MAX,
+            _lease_from(now),
+        )
+        return [read_due_further(row) for row in rows if row["due_at"] is not None]
 
     async def _merchants(self) -> list[int]:
         return [row["id"] for row in await self._postgres.read(sql.MERCHANTS)]

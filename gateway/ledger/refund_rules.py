@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from gateway.domain import money
 from gateway.domain.errors import Problem
+from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing, Status
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import next_query_at
 from gateway.domain.refund import TRANSITIONS, Refund, RefundStanding, RefundStatus
-from gateway.domain.stages import Attempt
+from gateway.domain.stages import Attempt, DueFurther
 from gateway.ledger.chart import FEES, Account, Code, journal
 
 _REFUNDABLE: Final = frozenset({Status.SUCCEEDED, Status.REQUIRES_REVIEW})
@@ -134,7 +135,7 @@ def consequence(
             channel_transaction=standing.channel_transaction or transaction,
         ),
         outcome=outcome,
-        event_type=f"refund.{status.value}",
+        event_type=f"{'further_refund' if refund.is_further else 'refund'}.{status.value}",
         journal=_outcome_journal(standing, status),
         at=at,
         due_at=next_query_at(at, 0, jitter) if open_ else None,
@@ -183,6 +184,34 @@ def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal 
 def _source(standing: RefundStanding) -> Account:
     code = Code.SUSPENSE_LONG if standing.from_suspense else Code.MERCHANT_PENDING
     return Account(code, standing.refund.currency)
+
+
+def planned_further(due: DueFurther, refund_id: str, at: datetime) -> RefundStanding:
+    """Plan to give back all of what was paid beside a payment; nobody earned anything by it."""
+    is_named = due.channel_transaction != uuid_of(due.attempt_id)
+    return RefundStanding(
+        refund=Refund(
+            id=refund_id,
+            payment=due.payment,
+            merchant=due.merchant,
+            reference=f"further-{refund_id}",
+            amount=due.amount,
+            currency=due.currency,
+            reason="It was paid beside the order's own payment.",
+            created_at=at,
+            updated_at=at,
+            further_transaction=due.id,
+        ),
+        merchant=due.number,
+        version=0,
+        attempt_id=due.attempt_id,
+        channel=due.channel,
+        from_suspense=True,
+        commission_back=0,
+        channel_fee_back=0,
+        captured=due.amount,
+        payment_transaction=due.channel_transaction if is_named else None,
+    )
 
 
 def planned(

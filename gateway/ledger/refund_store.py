@@ -4,22 +4,34 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.domain.identity import uuid_of
-from gateway.domain.refund import RefundStanding
+from gateway.domain.refund import FurtherTransaction, RefundStanding
 from gateway.domain.stages import Heard, ReferenceTaken, RefundOpened, RefundPosted, RefundWish
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
-from gateway.ledger import statements
-from gateway.ledger.codec import columns, read_refund, refund_change_row, refund_row
+from gateway.ledger import further_statements, statements
+from gateway.ledger.codec import (
+    columns,
+    give_back_row,
+    read_further,
+    read_refund,
+    refund_change_row,
+    refund_row,
+)
 from gateway.ledger.poster import Poster
 from gateway.ledger.refund_rules import RefundChange
 
 _REFUND: Final = """
-SELECT r.*, m.public_id AS merchant_public_id, p.amount_captured,
-       a.account, a.channel_transaction AS payment_transaction
+SELECT r.*, m.public_id AS merchant_public_id, a.account,
+       coalesce(f.amount, p.amount_captured) AS given,
+       CASE WHEN f.id IS NULL THEN a.channel_transaction
+            ELSE nullif(f.channel_transaction, replace(a.id::text, '-', ''))
+       END AS payment_transaction
   FROM refund r
   JOIN merchant m ON m.id = r.merchant_id
   JOIN payment p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
   JOIN attempt a ON a.merchant_id = r.merchant_id AND a.id = r.attempt_id
+  LEFT JOIN further_transaction f ON f.merchant_id = r.merchant_id
+        AND f.payment_id = r.payment_id AND f.id = r.further_id
  WHERE r.merchant_id = $1"""
 
 RefundResult = RefundOpened | Heard | ReferenceTaken | None
@@ -93,6 +105,22 @@ class PostgresRefundBooks:
             RefundPosted(change.standing, body) if body is not None else None
             for change, body in zip(batch, bodies, strict=True)
         ]
+
+    async def give_back_batch(self, batch: Sequence[RefundStanding]) -> None:
+        """Make refunds of what was paid beside payments durable, unless they were made."""
+        await self._postgres.write(
+            further_statements.GIVE_BACK,
+            *columns(give_back_row(standing) for standing in batch),
+            sorted({standing.merchant for standing in batch}),
+        )
+
+    async def further_of(self, merchant: int, payment_id: str) -> list[FurtherTransaction]:
+        """Read what was paid beside a payment, oldest first, with what became of it."""
+        refunds = [each.refund for each in await self.refunds_of(merchant, payment_id)]
+        rows = await self._postgres.read(
+            further_statements.OF_PAYMENT, merchant, uuid_of(payment_id)
+        )
+        return [read_further(row, refunds) for row in rows]
 
     async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None:
         """Read one refund as it now stands."""

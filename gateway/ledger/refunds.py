@@ -1,10 +1,10 @@
 """The ledger step for refunds: reserve before anyone hears of it, post what became of it."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.domain import limits
-from gateway.domain.refund import Refund, RefundStanding
+from gateway.domain.refund import FurtherTransaction, Refund, RefundStanding
 from gateway.domain.stages import (
     Attempt,
     Heard,
@@ -50,6 +50,14 @@ class RefundLedger:
         standing = planned(before, refund=refund, attempt=attempt)
         return await self._opening.submit(RefundWish(use, before, standing, refund.created_at))
 
+    async def give_back(self, further: Sequence[RefundStanding]) -> None:
+        """Reserve what was paid beside payments and make its refunds durable and due, each once."""
+        await self._refunds.give_back_batch(further)
+
+    async def further_of(self, merchant: int, payment_id: str) -> list[FurtherTransaction]:
+        """Read what was paid beside a payment, oldest first, with what became of it."""
+        return await self._refunds.further_of(merchant, payment_id)
+
     async def post(self, answered: RefundAnswered) -> RefundPosted:
         """Make durable what an outcome means: state, journal, reservation and event together."""
         standing = answered.opened.standing
@@ -74,7 +82,7 @@ class RefundLedger:
         return await self._refunds.refund(merchant, refund_id)
 
     async def of_payment(self, merchant: int, payment_id: str) -> list[RefundStanding]:
-        """Read every refund of a payment, oldest first."""
+        """Read every refund of a payment, and of what was paid beside it, oldest first."""
         return await self._refunds.refunds_of(merchant, payment_id)
 
     def queues(self) -> Mapping[str, Callable[[], int]]:

@@ -29,7 +29,7 @@ def merchants_of(columns: Columns) -> str:
 
 
 _KEY: Final[Columns] = (("key", "text"), ("fingerprint", "bytea"), ("operation", "text"))
-_LEGS: Final[Columns] = tuple(
+LEGS: Final[Columns] = tuple(
     (f"{side}_{leg}", "bigint") for leg in range(3) for side in ("debit", "credit", "amount")
 )
 EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_data", "bytea"))
@@ -37,7 +37,7 @@ EVENT: Final[Columns] = (("event_id", "uuid"), ("event_type", "text"), ("event_d
 # What every posting does once its item is `moved`: transfers, balances, the merchant's next
 # sequences, events.  Balances are folded by journals of the same accounts and then by account, from
 # the items themselves: no transfer has to be given back, and little is sorted.
-_POSTED: Final = """
+POSTED: Final = """
 posted AS (
     INSERT INTO transfer (merchant_id, journal_id, leg, payment_id, kind, debit_account,
                           credit_account, amount, currency, created_at)
@@ -189,7 +189,7 @@ POST_COLUMNS: Final[Columns] = (
     ("journal_id", "uuid"),
     ("kind", "smallint"),
     ("currency", "text"),
-    *_LEGS,
+    *LEGS,
 )
 POST: Final = f"""
 WITH {input_of(POST_COLUMNS)}, moved AS (
@@ -243,12 +243,13 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
      WHERE a.merchant_id = m.merchant_id AND a.id = m.attempt_id AND a.payment_id = m.payment_id
        AND a.merchant_id = ANY({merchants_of(POST_COLUMNS)})
 ), paid_again AS (
+    -- Due at once: the worker carries out what the merchant wants done with it.
     INSERT INTO further_transaction (merchant_id, payment_id, attempt_id, channel_transaction,
-                                     channel, id, amount, currency, booked_at)
+                                     channel, id, amount, currency, booked_at, due_at)
     SELECT merchant_id, payment_id, attempt_id, further_transaction, channel, further_id, amount_0,
-           currency, at
+           currency, at, at
       FROM moved WHERE further_id IS NOT NULL ORDER BY merchant_id, channel, further_transaction
-), {_POSTED}, {TOLD}
+), {POSTED}, {TOLD}
 SELECT resource_id FROM moved
 """
 
@@ -287,7 +288,7 @@ REFUND_COLUMNS: Final[Columns] = (
     ("journal_id", "uuid"),
     ("kind", "smallint"),
     ("currency", "text"),
-    *_LEGS,
+    *LEGS,
 )
 REFUND: Final = f"""
 WITH {input_of(REFUND_COLUMNS)}, claimed AS (
@@ -329,7 +330,7 @@ WITH {input_of(REFUND_COLUMNS)}, claimed AS (
            channel, 'processing', 'pending', from_suspense, commission_back, channel_fee_back, 0,
            at, at, due_at
       FROM moved
-), {_POSTED}
+), {POSTED}
 SELECT refund_id FROM moved
 """
 WHY_NOT_REFUNDED: Final = """
@@ -343,7 +344,8 @@ SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
  WHERE w.merchant_id = ANY($1)
 """
 
-# A change of a refund; when it failed, what it had reserved on the payment is free again.
+# A change of a refund; when it failed, what it had reserved on the payment, or on what was paid
+# beside it, is free again.
 REFUND_POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("resource_id", "uuid"),
@@ -360,10 +362,11 @@ REFUND_POST_COLUMNS: Final[Columns] = (
     ("amount_freed", "bigint"),
     ("fee_freed", "bigint"),
     ("channel_fee_freed", "bigint"),
+    ("further_id", "uuid"),
     ("journal_id", "uuid"),
     ("kind", "smallint"),
     ("currency", "text"),
-    *_LEGS,
+    *LEGS,
 )
 REFUND_POST: Final = f"""
 WITH {input_of(REFUND_POST_COLUMNS)}, moved AS (
@@ -383,9 +386,15 @@ WITH {input_of(REFUND_POST_COLUMNS)}, moved AS (
            channel_fee_refunded = p.channel_fee_refunded - f.channel_fee
       FROM (SELECT merchant_id, payment_id, sum(amount_freed) AS amount, sum(fee_freed) AS fee,
                    sum(channel_fee_freed) AS channel_fee, max(at) AS at
-              FROM moved WHERE amount_freed > 0 GROUP BY merchant_id, payment_id) AS f
+              FROM moved WHERE amount_freed > 0 AND further_id IS NULL
+             GROUP BY merchant_id, payment_id) AS f
      WHERE p.merchant_id = f.merchant_id AND p.id = f.payment_id
        AND p.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)})
-), {_POSTED}, {TOLD}
+), freed_beside AS (
+    UPDATE further_transaction f SET amount_refunded = f.amount_refunded - m.amount_freed
+      FROM moved m
+     WHERE f.merchant_id = m.merchant_id AND f.payment_id = m.payment_id AND f.id = m.further_id
+       AND f.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)}) AND m.amount_freed > 0
+), {POSTED}, {TOLD}
 SELECT resource_id FROM moved
 """

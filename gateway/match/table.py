@@ -144,6 +144,14 @@ OPERATIONS: Final = (
         Nothing,
         "nothing",
     ),
+    Operation(
+        "list_further_transactions",
+        "GET",
+        "/v1/payments/{id}/further_transactions",
+        "List what the channel booked beside a payment's own money, oldest first",
+        Nothing,
+        "nothing",
+    ),
     Operation("get_refund", "GET", "/v1/refunds/{id}", "Show one refund", Nothing, "nothing"),
     Operation(
         "sync_payment", "POST", "/v1/payments/{id}/sync", "Ask the channel now", Nothing, "body"

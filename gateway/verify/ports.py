@@ -26,7 +26,8 @@ class Terms(Struct, frozen=True):
     """What is agreed with a merchant when it is added.
 
     `late_success` says what becomes of money that comes after the end of its payment: people look
-    at it (`review`), it is taken after all (`adopt`), or it goes back to the payer (`refund`).
+    at it (`review`), it is taken after all (`adopt`), or it goes back to the payer (`refund`).  An
+    order is paid once: what is paid beside it goes back by either of the last two.
     """
 
     commission_bps: int = 60

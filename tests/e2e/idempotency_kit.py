@@ -53,6 +53,7 @@ class Wired:
 
     shop: Shop
     system: System
+    settings: Settings
     postgres: Proxy
     redis: Proxy
     acquirer: Proxy
@@ -86,7 +87,11 @@ async def wired(system: System, shop: Shop) -> AsyncIterator[Wired]:
         base_url = f"http://127.0.0.1:{settings.port}"
         try:
             await system.ready(base_url)
-            yield Wired(replace(shop, base_url=base_url), system, postgres, redis, acquirer)
+            yield Wired(
+                replace(shop, base_url=base_url),
+                *(system, settings),
+                *(postgres, redis, acquirer),
+            )
         finally:
             if "wired" in system.processes:
                 system.kill("wired")

@@ -74,6 +74,12 @@ async def events(shop: Shop, payment_id: str) -> list[str]:
     return [moment["summary"] for moment in moments if moment["kind"] == "event"]
 
 
+async def further(shop: Shop, payment_id: str) -> list[Any]:
+    """What was paid beside a payment."""
+    path = f"/v1/payments/{payment_id}/further_transactions"
+    return list((await shop.call("GET", path)).json["data"])
+
+
 async def facts(shop: Shop, payment_id: str) -> tuple[Any, ...]:
     """All that may change with a payment: itself, its refunds, its entries, the feed."""
     paths = (
@@ -91,9 +97,12 @@ async def balances(shop: Shop) -> dict[str, int]:
     return {account["name"]: account["balance"] for account in accounts if account["balance"]}
 
 
-async def scan(system: System, shop: Shop, payment: Any) -> int:
-    """Play the payer who scans the payment's QR code; gives the acquirer's HTTP status."""
-    url = f"{system.settings.simulator_url}/pay/{payment['next_action']['qr']}"
+async def scan(system: System, shop: Shop, payment: Any, how: str = "") -> int:
+    """Play the payer who scans the payment's QR code; gives the acquirer's HTTP status.
+
+    `how` says whether he pays again, and whether the notice of it is lost: `again=1&silently=1`.
+    """
+    url = f"{system.settings.simulator_url}/pay/{payment['next_action']['qr']}?{how}"
     async with shop.session.post(url) as answer:
         return answer.status
 
@@ -140,6 +149,7 @@ async def its_time_comes(witness: Witness, shop: Shop, payment_id: str) -> None:
     for change in (
         f"UPDATE attempt SET leased_until = NULL, {due} id = $1",
         f"UPDATE refund SET {due} attempt_id = $1",
+        f"UPDATE further_transaction SET {due} attempt_id = $1",
     ):
         await witness.database.execute(change, number)
 

@@ -37,7 +37,10 @@ qr:pays                 requires_action/        succeeded       requires_action 
 qr:ends                 requires_action/        expired         requires_action expired
 """
 # What goes on after the end of its payment has its own tests.
-PLAYED_ELSEWHERE = {"tok_late_lost_notice", "tok_late_thrice", "tok_paid_twice"}
+PLAYED_ELSEWHERE = {
+    *("tok_late_lost_notice", "tok_late_thrice"),
+    *("tok_paid_twice", "tok_twice_refund_unknown", "tok_twice_refund_fails"),
+}
 SCRIPTS = {
     name: (first, last, [f"payment.{event}" for event in told])
     for name, first, last, *told in map(str.split, TABLE.strip().splitlines())

@@ -16,7 +16,9 @@ FIXED = {
     "attempt": "merchant_id id payment_id channel account amount currency sent_at expires_at"
     " decision terms",
     "refund": "merchant_id id payment_id attempt_id reference amount currency reason channel"
-    " from_suspense commission_back channel_fee_back created_at",
+    " from_suspense commission_back channel_fee_back created_at further_id",
+    "further_transaction": "merchant_id payment_id attempt_id channel_transaction channel id amount"
+    " currency booked_at",
     "account": "merchant_id account",
     "feed": "merchant_id",
     "webhook_endpoint": "merchant_id id url events created_at",

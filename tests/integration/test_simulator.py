@@ -209,6 +209,33 @@ async def test_a_number_stands_for_its_first_parameters(
     assert [line["amount"] for line in await merchant.books()] == [1000, 10]
 
 
+async def test_each_transaction_is_given_back_by_itself(merchant: Merchant) -> None:
+    """A payer who pays again what is paid already; of each transaction no more than it took."""
+    number, name = fresh(), fresh()
+    await merchant.create(QR, number)
+    for how in ("", "?again=1", "?again=1&silently=1", ""):
+        await merchant.call("POST", f"/pay/qr_{number}{how}")
+    first, second, third = [str(line["transaction"]) for line in await merchant.books()]
+    told = {(await merchant.next_notice()).outcome.channel_transaction for _ in range(2)}
+    assert told == {first, second}
+
+    async def give_back(amount: int, **more: object) -> Outcome:
+        return await merchant.ask(Verb.REFUND, number, amount, **{"refund_number": fresh()} | more)
+
+    assert (await give_back(1000, channel_transaction=third)).verdict is Verdict.SUCCEEDED
+    assert (await give_back(1, channel_transaction=third)).code == "refund_exceeded"
+    assert (await give_back(1, channel_transaction="sim_never")).code == "not_paid"
+    assert (await give_back(400, refund_number=name)).verdict is Verdict.SUCCEEDED
+    assert (await give_back(601, channel_transaction=first)).code == "refund_exceeded"
+    again = await give_back(400, refund_number=name, channel_transaction=first)
+    assert again.verdict is Verdict.SUCCEEDED
+    other = await give_back(400, refund_number=name, channel_transaction=second)
+    assert other.code == "number_used"
+    lines = [line for line in await merchant.books() if line["kind"] == "refund"]
+    assert [(line["amount"], line["fee"]) for line in lines] == [(1000, 3), (400, 1)]
+    assert merchant.notices.empty()
+
+
 async def test_the_books_and_the_bill_agree(merchant: Merchant) -> None:
     started = datetime.now(UTC)
     one, two = fresh(), fresh()

@@ -12,12 +12,18 @@ from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.stages import Answered, Opened, RefundOpened
 from gateway.drivers.postgres import Postgres
+from gateway.ledger.codec import read_due_further
 from gateway.ledger.proofs import prove
+from gateway.ledger.refund_rules import planned_further
 from gateway.ledger.rules import begin_capture
 from tests.conftest import Database
 from tests.integration.ledger_desk import Desk, desk_on, new_merchant
 
 Made = TypeVar("Made")
+FURTHER = """
+SELECT f.*, m.public_id AS merchant_public_id
+  FROM further_transaction f JOIN merchant m ON m.id = f.merchant_id WHERE f.merchant_id = $1
+"""
 
 
 async def captured(desk: Desk, amount: int) -> Opened:
@@ -68,7 +74,28 @@ async def lives(desk: Desk) -> dict[str, str]:
         "reversed": reversed_,
     }
     ids = {name: uuid_of(opened.standing.payment.id) for name, opened in payments.items()}
-    return ids | {name: uuid_of(r.standing.refund.id) for name, (r, _) in back.items()}
+    ids |= {name: uuid_of(r.standing.refund.id) for name, (r, _) in back.items()}
+    return ids | await paid_again(desk)
+
+
+async def paid_again(desk: Desk) -> dict[str, str]:
+    """Two payments that were paid twice: what is beside them waits, or goes back."""
+    ids = {}
+    for name in ("waiting", "going"):
+        opened = await desk.opened()
+        for number in range(2):
+            said = Outcome(Verdict.SUCCEEDED, f"{opened.attempt.id} {number}")
+            posted = await desk.ledger.post(Answered(opened, said, desk.clock.now()))
+            opened = Opened(posted.standing, replace(opened.attempt, channel_transaction="first"))
+        ids[name] = uuid_of(opened.standing.payment.id)
+    (due,) = [
+        each
+        for each in map(read_due_further, await desk.postgres.read(FURTHER, desk.merchant.number))
+        if uuid_of(each.payment) == ids["going"]
+    ]
+    refund_id = desk.clock.mint("re", desk.merchant.number)
+    await desk.refunds.give_back([planned_further(due, refund_id, desk.clock.now())])
+    return ids | {"beside": uuid_of(refund_id)}
 
 
 def on_a_desk(database: Database, work: Callable[[Desk], Awaitable[Made]]) -> Made:
@@ -125,6 +152,13 @@ refund   | commission_back      | commission_back + 1        | df | back coming
 refund   | commission_back      | commission_back + 1        | d  | failed
 refund   | channel_fee_back     | channel_fee_back + 1       | df | back
 refund   | channel_fee_back     | channel_fee_back + 1       | f  | coming
+refund   | amount               | amount - 1                 | df | beside
+refund   | further_id           | NULL                       | f  | beside
+further_transaction | amount    | amount + 1                 | d  | waiting going
+further_transaction | amount    | amount - 1                 | d  | waiting
+further_transaction | currency  | 'EUR'                      | d  | waiting
+further_transaction | amount_refunded | amount_refunded + 1  | df | waiting
+further_transaction | amount_refunded | amount_refunded - 1  | df | going
 transfer | amount               | amount + 1                 | bd | paid part late reversed
 transfer | currency             | 'EUR'                      | d  | paid part late
 account  | debits_posted        | debits_posted + 1          | bc | everybody
@@ -138,6 +172,7 @@ CASES = [
 ]
 # By which column a row is found; accounts are all changed at once.
 KEYS = {"payment": "id", "attempt": "payment_id", "refund": "id", "transfer": "payment_id"}
+KEYS["further_transaction"] = "payment_id"
 
 
 def test_nothing_stands_against_books_that_nobody_touched(

@@ -127,6 +127,8 @@ class AlipayChannel(KeyedAccount[AlipayCredential]):
             if ask.refund_number is None:
                 raise ValueError("a refund needs its number")
             content["out_request_no"] = ask.refund_number
+            if ask.is_further and ask.channel_transaction is not None:
+                content["trade_no"] = ask.channel_transaction  # goes before our number
             if ask.verb is Verb.REFUND:
                 content["refund_amount"] = to_decimal(ask.amount, ask.currency)
         return content

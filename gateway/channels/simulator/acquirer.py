@@ -128,7 +128,7 @@ class Acquirer:
         refund = self._books.refund(number, order.refund_number)
         if refund is None:
             refund = self._give_back(payment, order, script.refund_failure)
-        elif (refund.amount, refund.currency) != (order.amount, order.currency):
+        elif not _is_same_refund(refund, order):
             raise Refused(409, "number_used")
         return None if script.refund_told is Told.SILENCE else _refund_report(refund)
 
@@ -139,8 +139,11 @@ class Acquirer:
             raise Refused(404, "not_found")
         return _refund_report(refund)
 
-    def pay(self, qr: str) -> Report:
-        """Play the payer who scans a QR code; a second time changes nothing."""
+    def pay(self, qr: str, *, again: bool = False, silently: bool = False) -> Report:
+        """Play the payer who scans a QR code; a second time changes nothing.
+
+        Unless he pays `again`, what was paid before.  The notice of it may get lost (`silently`).
+        """
         payment = self._known(qr.removeprefix(_QR_PREFIX))
         if _script(payment).truth is not Truth.WHEN_PAID:
             raise Refused(404, "not_found")
@@ -149,7 +152,9 @@ class Acquirer:
         if payment.status is Status.REQUIRES_ACTION:
             if payment.expires_at is not None and payment.expires_at <= self._clock.now():
                 raise Refused(409, "expired")
-            payment = self._approve(payment)
+            payment = self._approve(payment, silently=silently)
+        elif again and payment.status is Status.SUCCEEDED:
+            payment = self._take_again(payment, silently=silently)
         return _report(payment)
 
     def _known(self, number: str) -> Payment:
@@ -184,13 +189,14 @@ class Acquirer:
             self._ripen_later(payment)
         return payment
 
-    def _approve(self, payment: Payment) -> Payment:
+    def _approve(self, payment: Payment, *, silently: bool = False) -> Payment:
         transaction = self._books.identify(payment.number)
         payment = payment.approved(transaction, self._clock.now())
         if payment.status is Status.SUCCEEDED:
             payment = self._planned_again(payment)
         payment = self._books.record(payment)
-        self._notify(payment, transaction)
+        if not silently:
+            self._notify(payment, transaction)
         return payment
 
     def _planned_again(self, payment: Payment) -> Payment:
@@ -199,24 +205,31 @@ class Acquirer:
             return payment
         return replace(payment, due=self._after(self._delay_ms) if is_left else None)
 
-    def _take_again(self, payment: Payment) -> Payment:
+    def _take_again(self, payment: Payment, *, silently: bool = False) -> Payment:
         payment = self._planned_again(replace(payment, again=payment.again + 1))
-        transaction = self._books.identify(payment.number, "again", str(payment.again))
+        transaction = self._books.identify_again(payment.number, payment.again)
         payment = self._books.book_again(payment, transaction, self._clock.now())
-        self._notify(payment, transaction)
+        if not silently:
+            self._notify(payment, transaction)
         return payment
 
     def _give_back(self, payment: Payment, order: RefundOrder, failure: str | None) -> Refund:
         if order.currency != payment.currency:
             raise Refused(400, "invalid_request")
-        if payment.status is not Status.SUCCEEDED:
+        transaction = order.transaction or payment.transaction
+        if transaction not in self._books.taken(payment):
             raise Refused(409, "not_paid")
-        if order.amount > payment.booked - payment.refunded:
+        if order.amount > self._books.left(payment, transaction):
             raise Refused(409, "refund_exceeded")
         number, amount = order.refund_number, order.amount
         if failure is not None:
-            return self._books.refuse_refund(payment, number, amount=amount, code=failure)
-        return self._books.give_back(payment, number, amount=amount, now=self._clock.now())
+            return self._books.refuse_refund(
+                payment, number, amount=amount, code=failure, transaction=transaction
+            )
+        now = self._clock.now()
+        return self._books.give_back(
+            payment, number, amount=amount, now=now, transaction=transaction
+        )
 
     def _after(self, delay_ms: int) -> datetime:
         return self._clock.now() + timedelta(milliseconds=delay_ms)
@@ -284,6 +297,12 @@ def _is_same(payment: Payment, order: Order, name: str) -> bool:
         name,
         order.capture,
     )
+
+
+def _is_same_refund(refund: Refund, order: RefundOrder) -> bool:
+    """Tell whether an order repeats the refund's own."""
+    same = (refund.amount, refund.currency) == (order.amount, order.currency)
+    return same and (order.transaction or refund.given_of) in {None, refund.given_of}
 
 
 def _report(payment: Payment) -> Report:

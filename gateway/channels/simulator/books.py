@@ -1,11 +1,10 @@
 """The books of the simulated acquirer: the truth, whatever its scripts tell the callers."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import blake2b
 from itertools import islice
-
-from msgspec.structs import replace
 
 from gateway.channels.port import BillLine
 from gateway.channels.simulator.entries import Booking, Entry, Payment, Refund, Status
@@ -25,6 +24,7 @@ class Books:
         self._payments: dict[str, Payment] = {}
         self._refunds: dict[tuple[str, str], Refund] = {}
         self._bookings: list[Booking] = []
+        self._given: Counter[tuple[str, str | None]] = Counter()
         self._closed: set[str] = set()
         for entry in journal.replay() if journal is not None else ():
             self._count(entry)
@@ -38,7 +38,11 @@ class Books:
         if entry.payment is not None:
             self._payments[entry.payment.number] = entry.payment
         if entry.refund is not None:
-            self._refunds[entry.refund.number, entry.refund.refund_number] = entry.refund
+            refund = entry.refund
+            self._refunds[refund.number, refund.refund_number] = refund
+            if refund.status is Status.SUCCEEDED:
+                of = refund.given_of or self._payments[refund.number].transaction
+                self._given[refund.number, of] += refund.amount
         if entry.booking is not None:
             self._bookings.append(entry.booking)
         if entry.closed is not None:
@@ -56,6 +60,21 @@ class Books:
     def refund(self, number: str, refund_number: str) -> Refund | None:
         """The refund of this number of the payment of this number."""
         return self._refunds.get((number, refund_number))
+
+    def taken(self, payment: Payment) -> list[str]:
+        """The transactions by which a payment was taken, the first one first."""
+        if payment.transaction is None or payment.status is not Status.SUCCEEDED:
+            return []
+        nth = range(1, payment.again + 1)
+        return [payment.transaction, *(self.identify_again(payment.number, each) for each in nth)]
+
+    def identify_again(self, number: str, nth: int) -> str:
+        """Make the id of the transaction by which a payment is taken once more."""
+        return self.identify(number, "again", str(nth))
+
+    def left(self, payment: Payment, transaction: str | None) -> int:
+        """What of a transaction of a payment was not given back yet, in minor units."""
+        return payment.booked - self._given[payment.number, transaction]
 
     def is_closed(self, number: str) -> bool:
         """Tell whether this number was closed before any payment came under it."""
@@ -108,9 +127,17 @@ class Books:
         return payment
 
     def give_back(
-        self, payment: Payment, refund_number: str, *, amount: int, now: datetime
+        self,
+        payment: Payment,
+        refund_number: str,
+        *,
+        amount: int,
+        now: datetime,
+        transaction: str | None = None,
     ) -> Refund:
         """Give money back, and that part of the fee which the cumulative method says."""
+        of = transaction or payment.transaction
+        before = self._given[payment.number, of]
         refund = Refund(
             number=payment.number,
             refund_number=refund_number,
@@ -119,6 +146,7 @@ class Books:
             status=Status.SUCCEEDED,
             transaction=self.identify(payment.number, refund_number),
             booked_at=now,
+            given_of=of,
         )
         booking = Booking(
             sequence=len(self._bookings) + 1,
@@ -128,15 +156,20 @@ class Books:
             transaction=refund.transaction or "",
             amount=amount,
             currency=payment.currency,
-            fee=cumulative_share(payment.fee, payment.booked, payment.refunded, amount),
+            fee=cumulative_share(payment.fee, payment.booked, before, amount),
             booked_at=now,
         )
-        payment = replace(payment, refunded=payment.refunded + amount)
-        self._commit(Entry(payment=payment, refund=refund, booking=booking))
+        self._commit(Entry(refund=refund, booking=booking))
         return refund
 
     def refuse_refund(
-        self, payment: Payment, refund_number: str, *, amount: int, code: str
+        self,
+        payment: Payment,
+        refund_number: str,
+        *,
+        amount: int,
+        code: str,
+        transaction: str | None = None,
     ) -> Refund:
         """Record a refund that failed, so that its number keeps failing."""
         refund = Refund(
@@ -146,6 +179,7 @@ class Books:
             currency=payment.currency,
             status=Status.FAILED,
             code=code,
+            given_of=transaction or payment.transaction,
         )
         self._commit(Entry(refund=refund))
         return refund

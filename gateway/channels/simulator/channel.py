@@ -122,7 +122,7 @@ class SimulatorChannel:
             raise ValueError("a refund needs its number")
         if ask.verb is Verb.QUERY_REFUND:
             return "GET", f"{payment}/refunds/{ask.refund_number}", None
-        order = RefundOrder(ask.refund_number, ask.amount, ask.currency)
+        order = RefundOrder(ask.refund_number, ask.amount, ask.currency, ask.channel_transaction)
         return "POST", f"{payment}/refunds", order
 
     def _order(self, ask: Ask) -> Order:

@@ -47,7 +47,6 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     booked: int = 0
     booked_at: datetime | None = None
     fee: int = 0
-    refunded: int = 0
     again: int = 0
 
     def approved(self, transaction: str, now: datetime) -> "Payment":
@@ -76,13 +75,14 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 
 class Refund(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One refund, done or refused."""
+    """One refund, done or refused; `given_of` is the transaction that it is of, else the first."""
 
     number: str
     refund_number: str
     amount: int
     currency: str
     status: Status
+    given_of: str | None = None
     code: str | None = None
     transaction: str | None = None
     booked_at: datetime | None = None

@@ -52,12 +52,17 @@ class CaptureOrder(Struct, frozen=True):
     currency: Currency
 
 
-class RefundOrder(Struct, frozen=True):
-    """Give this much back; `refund_number` makes it happen once."""
+class RefundOrder(Struct, frozen=True, omit_defaults=True):
+    """Give this much back; `refund_number` makes it happen once.
+
+    `transaction` says of which booking, where the payment was taken more than once; without it that
+    is the first.
+    """
 
     refund_number: Number
     amount: Amount
     currency: Currency
+    transaction: str | None = None
 
 
 class Report(Struct, frozen=True, omit_defaults=True):

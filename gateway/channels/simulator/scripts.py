@@ -1,7 +1,8 @@
 """The scripts of the simulated acquirer: per payment method, what is true and what is told of it.
 
-The table is section 6 of the public contract, and three more: money after the close whose notice is
-lost, the same that is taken three times, and money that is taken twice.
+The table is section 6 of the public contract, and more: money after the close whose notice is lost,
+the same that is taken three times, and money that is taken twice, the refunds of which are done,
+are unknown, or fail.
 """
 
 import enum
@@ -80,6 +81,12 @@ _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
         "tok_late_lost_notice": Script(truth=Truth.WHEN_CLOSED),
         "tok_late_thrice": Script(truth=Truth.WHEN_CLOSED, notices=(Letter.TRUE,), again=2),
         "tok_paid_twice": Script(notices=(Letter.TRUE,), again=1),
+        "tok_twice_refund_unknown": Script(
+            notices=(Letter.TRUE,), again=1, refund_told=Told.SILENCE
+        ),
+        "tok_twice_refund_fails": Script(
+            notices=(Letter.TRUE,), again=1, refund_failure="refund_rejected"
+        ),
         "tok_refund_unknown": Script(refund_told=Told.SILENCE),
         "tok_refund_fails": Script(refund_failure="refund_rejected"),
     }

@@ -2,7 +2,8 @@
 
 Beside the signed calls of `messages` it offers, unsigned:
 
-    POST /pay/{qr}               plays the payer; a `Report`
+    POST /pay/{qr}               plays the payer; a `Report`; with again=1 he pays what is paid
+                                 already, with silently=1 the notice of it is lost
     GET  /books?since=           the bookings after a sequence number or RFC 3339 time: JSON lines
     GET  /bill?day=YYYY-MM-DD    the bill of a day in UTC as CSV, see `bill`
     GET  /healthz                {"status":"ok"}
@@ -170,7 +171,8 @@ class _Door:
         query = dict(parse_qsl(asked.query))
         match asked.method, parts:
             case "POST", ["pay", qr]:
-                return _json(self._acquirer.pay(qr))
+                again, silently = (query.get(word) == "1" for word in ("again", "silently"))
+                return _json(self._acquirer.pay(qr, again=again, silently=silently))
             case "GET", ["books"]:
                 lines = self._books.since(_position(query.get("since", "0")))
                 return Told(_in_chunks(lines), content_type="application/x-ndjson")

@@ -165,11 +165,13 @@ class WechatChannel(KeyedAccount[WechatCredential]):
             return "GET", f"{refunds}/{ask.refund_number}", None
         if ask.captured is None:
             raise ValueError("a refund needs the amount that was paid")
+        transaction = ask.channel_transaction if ask.is_further else None
         return (
             "POST",
             refunds,
             RefundOrder(
-                out_trade_no=ask.number,
+                out_trade_no=ask.number if transaction is None else None,
+                transaction_id=transaction,
                 out_refund_no=ask.refund_number,
                 notify_url=self._notify_url,
                 amount=Money(ask.captured, ask.currency, ask.amount),

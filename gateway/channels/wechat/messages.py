@@ -54,10 +54,11 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scene_info: Scene | None = None
 
 
-class RefundOrder(Struct, frozen=True, kw_only=True):
-    """The body of `POST /v3/refund/domestic/refunds`."""
+class RefundOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of `POST /v3/refund/domestic/refunds`; it names the payment in one of two ways."""
 
-    out_trade_no: str
+    out_trade_no: str | None = None
+    transaction_id: str | None = None
     out_refund_no: str
     notify_url: str
     amount: Money

@@ -21,7 +21,7 @@ from gateway.domain.payment import (
     Payment,
     Status,
 )
-from gateway.domain.refund import CreateRefund, Refund, RefundStatus
+from gateway.domain.refund import CreateRefund, FurtherTransaction, Refund, RefundStatus
 from gateway.events.deliveries import Delivery, Redelivery
 from gateway.events.webhooks import Endpoint, Health
 from gateway.flow.route import ShownCandidate, ShownDecision
@@ -188,6 +188,27 @@ _REFUND: Final = Refund(
     created_at=_AT + timedelta(hours=2),
     updated_at=_AT + timedelta(hours=2, milliseconds=61),
 )
+_FURTHER_ID: Final = "xtr_01a206b0c7ff7a6180000001b2c90fd0"
+_FURTHER: Final = FurtherTransaction(
+    id=_FURTHER_ID,
+    payment=PAYMENT_ID,
+    merchant=_MERCHANT,
+    channel="simulator",
+    channel_transaction="sim_5be01c4d2f3a9e8871c06d34",
+    amount=1999,
+    amount_refunded=1999,
+    currency="CNY",
+    refunds=(
+        replace(
+            _REFUND,
+            reference=f"further-{_REFUND_ID}",
+            amount=1999,
+            reason="It was paid beside the order's own payment.",
+            further_transaction=_FURTHER_ID,
+        ),
+    ),
+    created_at=_AT + timedelta(minutes=1),
+)
 _ENDPOINT: Final = Endpoint(
     id=_ENDPOINT_ID,
     url="https://shop.example/floodgate",
@@ -299,6 +320,7 @@ ANSWERS: Final[Mapping[str, Told]] = {
     "refund_payment": Told(Refund, _REFUND),
     "get_refund": Told(Refund, _REFUND),
     "list_refunds": Told(Page[Refund], Page([_REFUND])),
+    "list_further_transactions": Told(Page[FurtherTransaction], Page([_FURTHER])),
     "show_timeline": Told(Page[Moment], Page([_MOMENT])),
     "simulate_routing": Told(ShownDecision, _DECISION),
     "list_accounts": Told(Page[Account], Page([_ACCOUNT])),

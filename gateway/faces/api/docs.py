@@ -184,6 +184,10 @@ _WEBHOOKS: Final = f"""{_heading("webhooks")}
 (<code>whsec_…</code>) of id, timestamp and body, joined by dots. Any library for Standard
 Webhooks verifies them. Events may come twice or out of order: <code>data.sequence</code> counts
 them without a gap, and <code>GET /v1/events?after=</code> reads again what you missed.</p>
+<p><code>payment.late_success</code> tells of money that came after the end of its payment, or
+beside it, as when a payer pays twice. What came beside it is in
+<code>GET /v1/payments/{{id}}/further_transactions</code>. If it goes back,
+<code>further_refund.succeeded</code> tells so; the amounts of the payment have no part in it.</p>
 """
 
 

@@ -1,5 +1,6 @@
 """Alipay's words in ours: what is signed, what answers prove, which notices are believed."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -70,6 +71,20 @@ def test_requests_are_signed_as_the_independent_package_sees_it(
     assert not fake.is_ours(said | {"version": "1.1"})
     assert (said["app_id"], said["sign_type"]) == (fake.APP_ID, "RSA2")
     assert ("notify_url" in said) is (ask.verb is Verb.CREATE)
+
+
+@pytest.mark.parametrize("verb", [Verb.REFUND, Verb.QUERY_REFUND])
+def test_a_refund_of_what_was_paid_beside_a_payment_names_that_trade(
+    channel: AlipayChannel, verb: Verb
+) -> None:
+    own = replace(asked(verb), channel_transaction="2026")
+    for ask, named in (
+        (own, None),
+        (replace(own, is_further=True), "2026"),
+        (replace(asked(verb), is_further=True), None),
+    ):
+        content = json.loads(said_by(channel, ask)["biz_content"])
+        assert (content.get("trade_no"), content["out_trade_no"]) == (named, ask.number)
 
 
 def test_a_page_is_an_address_that_we_sign_and_nobody_is_asked(channel: AlipayChannel) -> None:

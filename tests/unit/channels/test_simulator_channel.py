@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.channels.port import Ask, Channel, NoticeRefused, Verb
 from gateway.channels.simulator.channel import SimulatorChannel
@@ -68,6 +69,12 @@ def mac(subject: str, timestamp: str, body: bytes, secret: bytes = SECRET) -> st
             "POST",
             f"/v1/payments/{NUMBER}/refunds",
             {"refund_number": REFUND, "amount": 1000, "currency": "CNY"},
+        ),
+        (
+            replace(asking(Verb.REFUND, REFUND), channel_transaction="T1"),
+            "POST",
+            f"/v1/payments/{NUMBER}/refunds",
+            {"refund_number": REFUND, "amount": 1000, "currency": "CNY", "transaction": "T1"},
         ),
         (
             asking(Verb.QUERY_REFUND, REFUND),

@@ -87,6 +87,20 @@ def test_an_order_is_what_the_payment_is(channel: WechatChannel) -> None:
     assert scene == {"payer_client_ip": "192.0.2.7", "h5_info": {"type": "Wap"}}
 
 
+def test_a_refund_of_what_was_paid_beside_a_payment_names_that_transaction(
+    channel: WechatChannel,
+) -> None:
+    own = replace(REFUND, channel_transaction="420000")
+    for ask, named in (
+        (own, {"out_trade_no": NUMBER}),
+        (replace(own, is_further=True), {"transaction_id": "420000"}),
+        (replace(REFUND, is_further=True), {"out_trade_no": NUMBER}),
+    ):
+        order = json.loads(built(channel, ask).body)
+        assert {name: order.get(name) for name in named} == named
+        assert ("out_trade_no" in order) != ("transaction_id" in order)
+
+
 def test_the_payer_is_shown_what_his_place_needs(channel: WechatChannel) -> None:
     shown = channel.read(ASK, answer(200, {"code_url": "weixin://wxpay/1"})).next_action
     assert shown is not None

@@ -10,4 +10,5 @@ from gateway.domain.refund import RefundStatus
 def test_every_status_has_its_event() -> None:
     payments = {f"payment.{status.value}" for status in Status}
     refunds = {f"refund.{status.value}" for status in RefundStatus}
-    assert set(get_args(EventType)) == payments | refunds | {"payment.late_success"}
+    further = {f"further_{event}" for event in refunds}
+    assert set(get_args(EventType)) == payments | refunds | further | {"payment.late_success"}

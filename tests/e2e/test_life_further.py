@@ -1,0 +1,227 @@
+"""What was paid beside a payment: who is paid twice gives one back, by himself or by people."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.channels.simulator.books import Books
+from tests.e2e.harness import Shop, System, until
+from tests.e2e.idempotency_kit import Wired, Witness
+from tests.e2e.life_kit import (
+    balances,
+    events,
+    further,
+    give_back,
+    its_time_comes,
+    notify,
+    number_of,
+    refund_until,
+    report,
+    scan,
+    timeline,
+)
+from tests.fakes.proxy import COMMITTED
+
+pytestmark = pytest.mark.usefixtures("proven", "shop")
+
+ONCE = {"channel receivable": 1999, "merchant pending": 1987, "commission": 12}
+TWICE = ONCE | {"channel receivable": 3998, "suspense, long": 1999}
+TOLD = ["payment.succeeded", "payment.late_success"]
+
+
+async def refund_of(shop: Shop, payment: Any, status: str) -> Any:
+    """The only refund of the only money beside a payment, once it has this status."""
+
+    async def reached() -> Any:
+        beside = await further(shop, payment["id"])
+        refunds = beside[0]["refunds"] if beside else []
+        return refunds[0] if [each["status"] for each in refunds] == [status] else None
+
+    return await until(reached)
+
+
+async def moved(shop: Shop, witness: Witness) -> list[tuple[str, int]]:
+    """What the acquirer took and gave back."""
+    return sorted((line["kind"], line["amount"]) for line in await witness.bookings(shop))
+
+
+TAKEN_TWICE = [("payment", 1999)] * 2
+
+
+@pytest.mark.parametrize("policy", ["refund", "adopt"])
+async def test_a_second_payment_goes_back_by_itself(
+    system: System, witness: Witness, policy: str
+) -> None:
+    """Nobody adopts a double charge; the payment and its own refunds stay as they are."""
+    async with system.shop("Twice", late_success=policy) as shop:
+        payment = (await shop.pay("tok_paid_twice")).json
+        refund = await refund_of(shop, payment, "succeeded")
+        (beside,) = await further(shop, payment["id"])
+        second = Books(seed=0).identify_again(await number_of(shop, payment["id"]), 1)
+        assert beside == {
+            "object": "further_transaction",
+            "id": refund["further_transaction"],
+            "payment": payment["id"],
+            "merchant": shop.merchant,
+            "channel": "simulator",
+            "channel_transaction": second,
+            "amount": 1999,
+            "amount_refunded": 1999,
+            "currency": "CNY",
+            "refunds": [refund],
+            "created_at": beside["created_at"],
+        }
+        assert (refund["amount"], refund["payment"]) == (1999, payment["id"])
+        assert (await shop.call("GET", f"/v1/refunds/{refund['id']}")).json == refund
+        after = await shop.payment(payment["id"])
+        assert after == payment | {"updated_at": after["updated_at"]}
+        listed = await shop.call("GET", f"/v1/payments/{payment['id']}/refunds")
+        assert listed.json == {"data": [], "next_cursor": None}
+        assert await events(shop, payment["id"]) == [*TOLD, "further_refund.succeeded"]
+        told = (await shop.call("GET", "/v1/events")).json["data"][-1]
+        assert told["data"] == refund | {"sequence": 3}
+        summaries = [moment["summary"] for moment in await timeline(shop, payment["id"])]
+        assert f"19.99 CNY to go back as {refund['reference']}" in summaries
+        assert "further refund is succeeded" in summaries
+        assert await balances(shop) == ONCE
+        own = (await give_back(shop, payment["id"])).json
+        assert (own["status"], own["amount"]) == ("succeeded", 1999)
+        assert "further_transaction" not in own
+        assert await balances(shop) == {}
+        assert await moved(shop, witness) == [*TAKEN_TWICE, *[("refund", 1999)] * 2]
+
+
+async def test_a_second_payment_waits_for_people_where_they_want_that(
+    system: System, shop: Shop, witness: Witness
+) -> None:
+    payment = (await shop.pay("tok_paid_twice")).json
+
+    async def waits() -> Any:
+        rows = await witness.database.fetch(
+            "SELECT due_at FROM further_transaction WHERE payment_id = $1", payment["id"][4:]
+        )
+        return rows and rows[0]["due_at"] is None
+
+    await until(waits)
+    (beside,) = await further(shop, payment["id"])
+    assert (beside["amount_refunded"], beside["refunds"]) == (0, [])
+    assert await events(shop, payment["id"]) == TOLD
+    assert await balances(shop) == TWICE
+    async with system.shop("Another") as another:
+        path = f"/v1/payments/{payment['id']}/further_transactions"
+        assert (await another.call("GET", path)).json["code"] == "payment_not_found"
+
+
+async def test_a_refund_that_nobody_answered_for_is_found_out(
+    system: System, witness: Witness
+) -> None:
+    async with system.shop("Silent", late_success="refund") as shop:
+        payment = (await shop.pay("tok_twice_refund_unknown")).json
+        await refund_of(shop, payment, "processing")
+        refund = await refund_of(shop, payment, "succeeded")
+        assert await balances(shop) == ONCE
+        assert await moved(shop, witness) == [*TAKEN_TWICE, ("refund", 1999)]
+        # The acquirer repeats itself, and then takes it back: the money waits for people again.
+        number = await number_of(shop, payment["id"])
+        told = report(number, refund_number=refund["id"][3:])
+        for _ in range(2):
+            assert (await notify(system, shop, told)).status == 200
+        assert await balances(shop) == ONCE
+        assert (await notify(system, shop, replace(told, status="failed"))).status == 200
+        await refund_until(shop, refund["id"], "failed")
+        (beside,) = await further(shop, payment["id"])
+        assert beside["amount_refunded"] == 0
+        assert await balances(shop) == TWICE
+        assert (await events(shop, payment["id"]))[-3:] == [
+            f"further_refund.{status}" for status in ("processing", "succeeded", "failed")
+        ]
+        # It was done after all, as the acquirer's books have it: for people to look at.
+        assert (await notify(system, shop, replace(told, transaction="sim_again"))).status == 200
+        await refund_until(shop, refund["id"], "requires_review")
+
+
+async def test_a_refund_that_fails_leaves_the_money_to_people(
+    system: System, witness: Witness
+) -> None:
+    async with system.shop("Refused", late_success="refund") as shop:
+        payment = (await shop.pay("tok_twice_refund_fails")).json
+        refund = await refund_of(shop, payment, "failed")
+        assert refund["failure"]["code"] == "refund_rejected"
+        assert await events(shop, payment["id"]) == [*TOLD, "further_refund.failed"]
+        await its_time_comes(witness, shop, payment["id"])
+        (beside,) = await further(shop, payment["id"])
+        assert (beside["amount_refunded"], beside["refunds"]) == (0, [refund])
+        assert await balances(shop) == TWICE
+        assert await moved(shop, witness) == TAKEN_TWICE
+
+
+async def test_each_transaction_goes_back_under_its_own_name(
+    system: System, witness: Witness
+) -> None:
+    """The second payment is told first, so it is the order's; the first one goes back."""
+    async with system.shop("Shuffled", late_success="refund") as shop:
+        payment = (await shop.pay("qr")).json
+        for how in ("silently=1", "again=1&silently=1"):
+            assert await scan(system, shop, payment, how) == 200
+        number = await number_of(shop, payment["id"])
+        second = Books(seed=0).identify_again(number, 1)
+        for told in (report(number, transaction=second), report(number)):
+            assert (await notify(system, shop, told)).status == 200
+        await refund_of(shop, payment, "succeeded")
+        (beside,) = await further(shop, payment["id"])
+        assert beside["channel_transaction"] == Books(seed=0).identify(number)
+        assert (await give_back(shop, payment["id"])).json["status"] == "succeeded"
+        assert await balances(shop) == {}
+        assert await moved(shop, witness) == [*TAKEN_TWICE, *[("refund", 1999)] * 2]
+
+
+async def test_late_money_that_comes_three_times_goes_back_three_times(
+    system: System, witness: Witness
+) -> None:
+    async with system.shop("Late", late_success="refund") as shop:
+        payment = (await shop.pay("tok_late_thrice")).json
+        await shop.call("POST", f"/v1/payments/{payment['id']}/cancel", {})
+
+        async def all_back() -> bool:
+            told = await events(shop, payment["id"])
+            return (
+                told.count("further_refund.succeeded") == 2
+                and told.count("refund.succeeded") == 1
+                and not await balances(shop)
+            )
+
+        await until(all_back)
+        late = await shop.payment(payment["id"])
+        assert (late["amount_captured"], late["amount_refunded"]) == (1999, 1999)
+        listed = (await shop.call("GET", f"/v1/payments/{payment['id']}/refunds")).json["data"]
+        assert [refund["amount"] for refund in listed] == [1999]
+
+
+# A worker that dies at each of these steps in turn: its wire, what it sends, how that is answered.
+STEPS = (
+    ("postgres", b"further-re_", COMMITTED),
+    ("acquirer", b"/refunds HTTP", b""),
+    ("acquirer", b"/refunds HTTP", b"}"),
+    ("postgres", b"further_refund.succeeded", b""),
+    ("postgres", b"further_refund.succeeded", COMMITTED),
+)
+
+
+async def test_the_worker_may_die_at_every_step_of_a_refund(
+    system: System, wired: Wired, witness: Witness
+) -> None:
+    """What was reserved is asked for under one number, by whoever comes next."""
+    system.kill("work")
+    async with system.shop("Mortal", late_success="refund") as shop:
+        payment = (await shop.pay("tok_paid_twice")).json
+        for wire, marker, answered_by in STEPS:
+            stop = getattr(wired, wire).stop_at(marker, answered_by=answered_by)
+            system.start("work", "work", settings=wired.settings)
+            await stop.reached()
+            system.kill("work")
+            await its_time_comes(witness, shop, payment["id"])
+        system.start("work", "work")
+        await refund_of(shop, payment, "succeeded")
+        assert await balances(shop) == ONCE
+        assert await moved(shop, witness) == [*TAKEN_TWICE, ("refund", 1999)]

@@ -1,0 +1,161 @@
+"""What was paid beside payments, in the books of a real database: it goes back once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.domain import limits
+from gateway.domain.errors import StatementRefused
+from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.refund import FurtherTransaction, RefundStatus
+from gateway.domain.stages import Answered, DueFurther, Merchant, Opened, RefundOpened
+from gateway.ledger.proofs import prove
+from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.refund_rules import planned_further
+from tests.integration.books_kit import Stammering
+from tests.integration.ledger_desk import Desk, desk_on, new_merchant
+
+
+@pytest.fixture
+async def merchant(database: Any) -> Merchant:
+    return await new_merchant(database)
+
+
+@pytest.fixture
+async def desk(database: Any, merchant: Merchant) -> AsyncIterator[Desk]:
+    """One worker for a merchant who wants it back; at the end every proof of the books holds."""
+    async with desk_on(database, merchant) as desk:
+        await wants(desk, "refund")
+        yield desk
+        for proof in await prove(desk.postgres):
+            assert proof.holds, proof
+
+
+@pytest.fixture
+async def other(database: Any, merchant: Merchant) -> AsyncIterator[Desk]:
+    """A second worker for the same merchant."""
+    async with desk_on(database, merchant) as desk:
+        yield desk
+
+
+async def wants(desk: Desk, policy: str) -> None:
+    await desk.postgres.write(
+        "UPDATE merchant SET late_success = $2 WHERE id = $1", desk.merchant.number, policy
+    )
+
+
+async def paid_twice(desk: Desk) -> Opened:
+    """A payment of 19.99, and as much beside it."""
+    opened = await desk.opened()
+    for number in range(2):
+        said = Outcome(Verdict.SUCCEEDED, f"{opened.attempt.id} {number}")
+        posted = await desk.ledger.post(Answered(opened, said, desk.clock.now()))
+        opened = Opened(posted.standing, replace(opened.attempt, channel_transaction="first"))
+    return opened
+
+
+async def take(desk: Desk, *, later: float = 0) -> list[DueFurther]:
+    """Take what of this merchant is due to a worker after so many seconds."""
+    now = desk.clock.now() + timedelta(seconds=later)
+    due = await RecoveryQueue(desk.postgres, dict).take_further(now)
+    return [each for each in due if each.number == desk.merchant.number]
+
+
+async def settle(desk: Desk, due: list[DueFurther]) -> None:
+    now = desk.clock.now()
+    plans = [planned_further(each, desk.clock.mint("re", each.number), now) for each in due]
+    await desk.refunds.give_back(plans)
+
+
+async def beside(desk: Desk, opened: Opened) -> FurtherTransaction:
+    (found,) = await desk.refunds.further_of(desk.merchant.number, opened.standing.payment.id)
+    return found
+
+
+async def test_one_worker_at_a_time_and_the_next_when_it_died(desk: Desk, other: Desk) -> None:
+    opened = await paid_twice(desk)
+    taken = await asyncio.gather(*(take(each) for each in (desk, other) * 3))
+    (due,) = [due for each in taken for due in each]
+    assert (due.payment, due.amount) == (opened.standing.payment.id, 1999)
+    assert await take(other, later=limits.QUERY_LEASE_SECONDS - 1) == []
+    assert await take(other, later=limits.QUERY_LEASE_SECONDS + 1) == [due]
+
+
+async def test_it_is_reserved_once_by_whoever_is_first(desk: Desk, other: Desk) -> None:
+    """As when a lease ended while its holder was slow: both believe that it is theirs."""
+    opened = await paid_twice(desk)
+    due = await take(desk)
+    await asyncio.gather(*(settle(each, due) for each in (desk, other) * 5))
+    found = await beside(desk, opened)
+    assert (found.amount_refunded, len(found.refunds)) == (1999, 1)
+    balances = await desk.balances()
+    assert (balances["2222.CNY"], balances.get("2221.CNY")) == (-1999, None)
+    assert await take(desk, later=3600) == []
+
+
+async def test_a_commit_that_nobody_heard_of_reserves_once(
+    desk: Desk, database: Any, merchant: Merchant
+) -> None:
+    opened = await paid_twice(desk)
+    stammering = Stammering(database.app_url, connections=1)
+    await stammering.open()
+    await settle(Desk(stammering, merchant, desk.clock), await take(desk))
+    await stammering.close()
+    assert len((await beside(desk, opened)).refunds) == 1
+
+
+async def test_what_failed_or_came_back_waits_for_people(desk: Desk) -> None:
+    for verdicts in ((Verdict.FAILED,), (Verdict.SUCCEEDED, Verdict.FAILED)):
+        opened = await paid_twice(desk)
+        before = await desk.balances()
+        await settle(desk, await take(desk))
+        (refund,) = (await beside(desk, opened)).refunds
+        for verdict in verdicts:
+            standing = await desk.refunds.standing(desk.merchant.number, refund.id)
+            assert standing is not None
+            assert (standing.captured, standing.payment_transaction) == (
+                *(1999,),
+                f"{opened.attempt.id} 1",
+            )
+            await desk.answered(RefundOpened(standing), verdict)
+        found = await beside(desk, opened)
+        assert (found.amount_refunded, found.refunds[0].status) == (0, RefundStatus.FAILED)
+        assert await desk.balances() == before
+        assert (await desk.standing(opened)).payment.amount_refunded == 0
+        assert await take(desk, later=3600) == []
+
+
+async def test_what_is_left_to_people_is_due_no_more(desk: Desk) -> None:
+    opened = await paid_twice(desk)
+    await wants(desk, "review")
+    assert await take(desk) == []
+    await wants(desk, "refund")
+    assert await take(desk, later=3600) == []
+    assert (await beside(desk, opened)).refunds == ()
+
+
+async def test_a_success_without_a_number_goes_back_by_ours(desk: Desk) -> None:
+    """Money through an attempt that another one had replaced may have no name but our number."""
+    opened = await desk.opened()
+    replaced = replace(opened, attempt=replace(opened.attempt, replaced=True))
+    await desk.ledger.post(Answered(replaced, Outcome(Verdict.SUCCEEDED), desk.clock.now()))
+    await settle(desk, await take(desk))
+    (refund,) = (await beside(desk, opened)).refunds
+    standing = await desk.refunds.standing(desk.merchant.number, refund.id)
+    assert standing is not None
+    assert standing.payment_transaction is None
+    assert standing.attempt_id == opened.attempt.id
+
+
+@pytest.mark.parametrize("amount", ["amount + 1", "-1"])
+async def test_the_database_itself_refuses_more_than_there_is(desk: Desk, amount: str) -> None:
+    await paid_twice(desk)
+    with pytest.raises(StatementRefused, match=r"^23514 further_refunded"):
+        await desk.postgres.write(
+            f"UPDATE further_transaction SET amount_refunded = {amount} WHERE merchant_id = $1",
+            desk.merchant.number,
+        )
