@@ -20,7 +20,7 @@ from typing import Final
 MERCHANT_NUMBER_MAX: Final = (1 << 30) - 1
 PLATFORM: Final = 0
 
-_VERSION: Final = 7 << 76
+_VERSION: Final = 7 << 12
 _VARIANT: Final = 2 << 62
 _SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc|crd)_[0-9a-f]{32}")
 # What keeps the ids of two workers apart is no secret, so the system is asked for chance once.
@@ -30,15 +30,9 @@ _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
 def mint(prefix: str, merchant: int, milliseconds: int) -> str:
     """Make a new id, for instance `pay_0199…`, of this merchant at this time since 1970."""
-    value = (
-        (milliseconds << 80)
-        | _VERSION
-        | ((next(_counter) & 0xFFF) << 64)
-        | _VARIANT
-        | (merchant << 32)
-        | (_chance.getrandbits(28) << 4)
-    )
-    return f"{prefix}_{value:032x}"
+    counted = _VERSION | (next(_counter) & 0xFFF)
+    lower = _VARIANT | (merchant << 32) | (_chance.getrandbits(28) << 4)
+    return f"{prefix}_{milliseconds:012x}{counted:04x}{lower:016x}"
 
 
 def chance(count: int) -> bytes:

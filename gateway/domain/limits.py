@@ -54,10 +54,11 @@ LEDGER_BATCH_ITEMS_MAX = 1000
 QUEUE_ITEMS_MAX = 20_000
 # Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited.
 HANDED_OUT_ITEMS_MAX = 32
-# After a flush that so many shared the ledger lets more gather: what a flush costs beside its
-# items, one statement and one commit, is as much as some ten of them.
+# After a flush that so many shared the ledger lets more gather, so long for each of them: what a
+# flush costs beside its items, one statement and one commit, is as much as some ten of them.
 REST_ITEMS_MIN = 8
-LEDGER_REST_SECONDS = 0.01
+LEDGER_REST_ITEM_SECONDS = 0.0005
+LEDGER_REST_SECONDS_MAX = 0.02
 
 # How long PostgreSQL may use a plan that was made for smaller tables.
 PLAN_KEEP_SECONDS = 1.0
@@ -287,6 +288,6 @@ assert PAGE_ITEMS_MAX < PAGE_WALK_ITEMS_MAX, "a page fits into one walk"
 assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
 assert RELOAD_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds a flush"
-assert 4 * LEDGER_REST_SECONDS < SEAT_SECONDS_GOOD, "two rests are a small part of what is good"
+assert 2 * LEDGER_REST_SECONDS_MAX < SEAT_SECONDS_GOOD, "two rests are a part of what is good"
 assert BATCH_PAYMENTS_MAX * 1024 <= BATCH_BODY_BYTES_MAX, "a full batch leaves a KiB for each"
 assert min(CHANNEL_CALLS_MAX, QUEUE_ITEMS_MAX) >= BATCH_PAYMENTS_MAX, "one batch fits everywhere"

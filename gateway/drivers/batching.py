@@ -28,7 +28,7 @@ class Batcher(Generic[Item, Result]):
     item alone.  When `flush` itself raises one of our own errors (a part is away) it is every
     item's answer; when it raises anything else the batch is halved and tried again, so that one
     poisoned item never fails its neighbours.  The queue is bounded: `Overloaded` when it is full.
-    `rest` is awaited after a flush that many shared, before the next one.
+    `rest` is awaited after a flush that many shared, before the next one; it hears how many.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class Batcher(Generic[Item, Result]):
         items_max: int,
         queue_items_max: int,
         observe: Callable[[int], None] | None = None,
-        rest: Callable[[], Awaitable[object]] | None = None,
+        rest: Callable[[int], Awaitable[object]] | None = None,
     ) -> None:
         self._flush = flush
         self._items_max = items_max
         self._queue_items_max = queue_items_max
         self._observe = observe
         self._rest = rest
-        self._waiting: collections.deque[tuple[Item, asyncio.Future[Result]]] = collections.deque()
+        self._items: list[Item] = []
+        self._futures: list[asyncio.Future[Result]] = []  # of these items, in the same order
         self._flight: asyncio.Task[None] | None = None
         self._answered: collections.deque[tuple[asyncio.Future[Result], Result | BaseException]] = (
             collections.deque()
@@ -53,17 +54,18 @@ class Batcher(Generic[Item, Result]):
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item; the future resolves to its own result."""
-        if len(self._waiting) >= self._queue_items_max:
+        if len(self._items) >= self._queue_items_max:
             raise Overloaded("a queue is full")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._items.append(item)
+        self._futures.append(future)
         if self._flight is None:
             self._flight = asyncio.ensure_future(self._fly())
         return future
 
     def waiting(self) -> int:
         """Say how many items are in no flush yet."""
-        return len(self._waiting)
+        return len(self._items)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or under way, and everybody has his result."""
@@ -75,41 +77,39 @@ class Batcher(Generic[Item, Result]):
 
     async def _fly(self) -> None:
         try:
-            while self._waiting:
-                count = min(len(self._waiting), self._items_max)
-                batch = [self._waiting.popleft() for _ in range(count)]
+            while self._items:
+                items, futures = self._items[: self._items_max], self._futures[: self._items_max]
+                del self._items[: self._items_max], self._futures[: self._items_max]
                 if self._observe is not None:
-                    self._observe(count)
-                await self._deliver(batch)
-                if self._rest is not None and count >= limits.REST_ITEMS_MIN:
-                    await self._rest()
+                    self._observe(len(items))
+                await self._deliver(items, futures)
+                if self._rest is not None and len(items) >= limits.REST_ITEMS_MIN:
+                    await self._rest(len(items))
         finally:
             # At once and not in a callback: whoever was just answered may submit before that runs,
             # and would rely on a flight that has ended.
             self._flight = None
 
-    async def _deliver(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _deliver(self, items: list[Item], futures: list[asyncio.Future[Result]]) -> None:
         results: Sequence[Result | BaseException]
         try:
-            results = await self._flush([item for item, _ in batch])
-            assert len(results) == len(batch), "each item has its own result"
+            results = await self._flush(items)
+            assert len(results) == len(items), "each item has its own result"
         except asyncio.CancelledError:
-            for _, future in batch:
+            for future in futures:
                 future.cancel()
             raise
         except FloodgateError as error:
-            results = [error] * len(batch)
+            results = [error] * len(items)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered to somebody
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                await self._deliver(batch[:middle])
-                await self._deliver(batch[middle:])
+            if len(items) > 1:
+                middle = len(items) // 2
+                await self._deliver(items[:middle], futures[:middle])
+                await self._deliver(items[middle:], futures[middle:])
                 return
             results = [error]
         is_handing_out = bool(self._answered)
-        self._answered.extend(
-            (future, result) for (_, future), result in zip(batch, results, strict=True)
-        )
+        self._answered.extend(zip(futures, results, strict=True))
         if not is_handing_out:
             self._hand_out()
 

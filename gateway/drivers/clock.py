@@ -15,3 +15,7 @@ class Clock:
     def mint(self, prefix: str, merchant: int) -> str:
         """Make a new time-ordered id of this merchant."""
         return identity.mint(prefix, merchant, int(self.now().timestamp() * 1000))
+
+    def milliseconds(self) -> int:
+        """Say what time it is, in milliseconds since 1970."""
+        return int(self.now().timestamp() * 1000)

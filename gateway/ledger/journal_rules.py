@@ -6,15 +6,15 @@ Those of refunds stand with the rules of refunds.
 from gateway.domain.payment import Standing, Status
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.stages import Attempt
-from gateway.ledger.chart import FEES, Account, Code, journal
+from gateway.ledger.chart import FEES, Code, account_number, journal
 
 
-def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account, int]:
+def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[int, int, int]:
     """Accrue what the channel will keep as cost, against what it owes us."""
     currency, channel = standing.payment.currency, attempt.channel
     return (
-        Account(Code.CHANNEL_FEE_COST, currency, channel),
-        Account(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
+        account_number(Code.CHANNEL_FEE_COST, currency, channel),
+        account_number(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
         standing.channel_fee,
     )
 
@@ -22,9 +22,9 @@ def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[Account, Account
 def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
     """The channel owes us the amount; the merchant gets it less our commission."""
     payment = standing.payment
-    receivable = Account(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
-    pending = Account(Code.MERCHANT_PENDING, payment.currency)
-    commission = Account(Code.COMMISSION_INCOME, payment.currency)
+    receivable = account_number(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
+    pending = account_number(Code.MERCHANT_PENDING, payment.currency)
+    commission = account_number(Code.COMMISSION_INCOME, payment.currency)
     return journal(
         JournalKind.CAPTURE,
         attempt.id,
@@ -48,19 +48,19 @@ def suspense_journal(
     kind: JournalKind,
     attempt: Attempt,
     amount: int,
-    *more: tuple[Account, Account, int],
+    *more: tuple[int, int, int],
     cause: str,
 ) -> Journal:
     """The channel owes us money that belongs to nobody yet."""
-    receivable = Account(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
-    suspense = Account(Code.SUSPENSE_LONG, attempt.currency)
+    receivable = account_number(Code.CHANNEL_RECEIVABLE, attempt.currency, attempt.channel)
+    suspense = account_number(Code.SUSPENSE_LONG, attempt.currency)
     return journal(kind, cause, attempt.currency, ((receivable, suspense, amount), *more))
 
 
 def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:
     """Money leaves suspense for the merchant, less our commission."""
     payment = standing.payment
-    suspense = Account(Code.SUSPENSE_LONG, payment.currency)
+    suspense = account_number(Code.SUSPENSE_LONG, payment.currency)
     return journal(
         JournalKind.ADOPTION,
         attempt.id,
@@ -68,10 +68,10 @@ def adoption_journal(standing: Standing, attempt: Attempt) -> Journal:
         (
             (
                 suspense,
-                Account(Code.MERCHANT_PENDING, payment.currency),
+                account_number(Code.MERCHANT_PENDING, payment.currency),
                 payment.amount_captured - payment.fee,
             ),
-            (suspense, Account(Code.COMMISSION_INCOME, payment.currency), payment.fee),
+            (suspense, account_number(Code.COMMISSION_INCOME, payment.currency), payment.fee),
         ),
     )
 
@@ -83,8 +83,8 @@ def reversal_journal(before: Standing, after: Standing, attempt: Attempt) -> Jou
     """
     was, now = before.payment, after.payment
     late = was.status is Status.REQUIRES_REVIEW
-    holder = Account(Code.SUSPENSE_LONG if late else Code.MERCHANT_PENDING, was.currency)
-    receivable = Account(Code.CHANNEL_RECEIVABLE, was.currency, attempt.channel)
+    holder = account_number(Code.SUSPENSE_LONG if late else Code.MERCHANT_PENDING, was.currency)
+    receivable = account_number(Code.CHANNEL_RECEIVABLE, was.currency, attempt.channel)
     fee, channel_fee = was.fee - now.fee, before.channel_fee - after.channel_fee
     cost, kept, _ = _channel_fee(before, attempt)
     return journal(
@@ -93,7 +93,7 @@ def reversal_journal(before: Standing, after: Standing, attempt: Attempt) -> Jou
         was.currency,
         (
             (holder, receivable, was.amount_captured - now.amount_captured - fee),
-            (Account(Code.COMMISSION_INCOME, was.currency), receivable, fee),
+            (account_number(Code.COMMISSION_INCOME, was.currency), receivable, fee),
             (kept, cost, channel_fee),
         ),
     )

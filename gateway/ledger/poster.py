@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gateway.domain.identity import uuid_of
+from gateway.domain.identity import mint, uuid_of
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.ledger import statements
@@ -33,9 +33,10 @@ class Poster:
         """
         first: dict[str, int] = {}
         for index, change in enumerate(batch):
-            first.setdefault(uuid_of(change.resource.id), index)
+            first.setdefault(change.resource.id, index)
+        now = self._clock.milliseconds()
         told = {
-            index: (self._clock.mint("evt", batch[index].merchant), encode(batch[index].resource))
+            index: (mint("evt", batch[index].merchant, now), encode(batch[index].resource))
             for index in first.values()
         }
         rows = await self._postgres.write_batch(
@@ -43,15 +44,16 @@ class Poster:
             *columns(row_of(batch[index], event, body) for index, (event, body) in told.items()),
             sorted({batch[index].merchant for index in told}),
         )
-        posted = {first[row["resource_id"].hex] for row in rows}
-        lost = [index for index in told if index not in posted]
-        if lost:
-            events = {index: uuid_of(told[index][0]) for index in lost}
-            posted |= await self._already_posted(batch, events)
-        return [told[index][1] if index in posted else None for index in range(len(batch))]
+        bodies = {index: body for index, (_, body) in told.items()}
+        if len(rows) < len(told):
+            moved = {row["resource_id"].hex for row in rows}
+            left = [index for name, index in first.items() if uuid_of(name) not in moved]
+            for index in await self._late(batch, {n: uuid_of(told[n][0]) for n in left}):
+                del bodies[index]
+        return [bodies.get(index) for index in range(len(batch))]
 
-    async def _already_posted(self, batch: Sequence[Some], events: dict[int, str]) -> set[int]:
-        """Find the changes that a first, unanswered run of the same statement had committed."""
+    async def _late(self, batch: Sequence[Some], events: dict[int, str]) -> list[int]:
+        """Find the changes that came too late; a first, unanswered run had committed the others."""
         rows = await self._postgres.learn(
             statements.ALREADY_POSTED,
             *columns(
@@ -60,4 +62,4 @@ class Poster:
             ),
         )
         found = {row["event_id"].hex for row in rows}
-        return {index for index, event in events.items() if event in found}
+        return [index for index, event in events.items() if event not in found]

@@ -15,7 +15,7 @@ from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.recovery import next_query_at
 from gateway.domain.refund import TRANSITIONS, Refund, RefundStanding, RefundStatus
 from gateway.domain.stages import Attempt, DueFurther
-from gateway.ledger.chart import FEES, Account, Code, journal
+from gateway.ledger.chart import FEES, Code, account_number, journal
 
 _REFUNDABLE: Final = frozenset({Status.SUCCEEDED, Status.REQUIRES_REVIEW})
 
@@ -83,14 +83,14 @@ def fees_back(standing: Standing, amount: int) -> tuple[int, int]:
 def accepted_journal(standing: RefundStanding) -> Journal:
     """The merchant gives up its part and we our commission: the money is on its way back."""
     refund, currency = standing.refund, standing.refund.currency
-    transit = Account(Code.REFUND_IN_TRANSIT, currency)
+    transit = account_number(Code.REFUND_IN_TRANSIT, currency)
     return journal(
         JournalKind.REFUND_ACCEPTED,
         refund.id,
         currency,
         (
             (_source(standing), transit, refund.amount - standing.commission_back),
-            (Account(Code.COMMISSION_INCOME, currency), transit, standing.commission_back),
+            (account_number(Code.COMMISSION_INCOME, currency), transit, standing.commission_back),
         ),
     )
 
@@ -146,10 +146,10 @@ def consequence(
 def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal | None:
     """Write the journal of a refund that was done, failed, came back, or was done after all."""
     refund, currency = standing.refund, standing.refund.currency
-    transit = Account(Code.REFUND_IN_TRANSIT, currency)
-    receivable = Account(Code.CHANNEL_RECEIVABLE, currency, standing.channel)
-    fees = Account(Code.CHANNEL_RECEIVABLE, currency, standing.channel, FEES)
-    cost = Account(Code.CHANNEL_FEE_COST, currency, standing.channel)
+    transit = account_number(Code.REFUND_IN_TRANSIT, currency)
+    receivable = account_number(Code.CHANNEL_RECEIVABLE, currency, standing.channel)
+    fees = account_number(Code.CHANNEL_RECEIVABLE, currency, standing.channel, FEES)
+    cost = account_number(Code.CHANNEL_FEE_COST, currency, standing.channel)
     if status is RefundStatus.SUCCEEDED:
         return journal(
             JournalKind.REFUND_DONE,
@@ -161,7 +161,7 @@ def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal 
             ),
         )
     if refund.status is RefundStatus.FAILED:
-        short = Account(Code.SUSPENSE_SHORT, currency)
+        short = account_number(Code.SUSPENSE_SHORT, currency)
         return journal(
             JournalKind.REFUND_LATE, refund.id, currency, ((short, receivable, refund.amount),)
         )
@@ -175,15 +175,15 @@ def _outcome_journal(standing: RefundStanding, status: RefundStatus) -> Journal 
         currency,
         (
             (giver, _source(standing), refund.amount - standing.commission_back),
-            (giver, Account(Code.COMMISSION_INCOME, currency), standing.commission_back),
+            (giver, account_number(Code.COMMISSION_INCOME, currency), standing.commission_back),
             (cost, fees, standing.channel_fee_back if came_back else 0),
         ),
     )
 
 
-def _source(standing: RefundStanding) -> Account:
+def _source(standing: RefundStanding) -> int:
     code = Code.SUSPENSE_LONG if standing.from_suspense else Code.MERCHANT_PENDING
-    return Account(code, standing.refund.currency)
+    return account_number(code, standing.refund.currency)
 
 
 def planned_further(due: DueFurther, refund_id: str, at: datetime) -> RefundStanding:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,6 +33,8 @@ _FACTS: Final[Mapping[Verdict, Fact]] = {
     Verdict.NOT_FOUND: Fact.UNKNOWN,
     Verdict.UNKNOWN: Fact.UNKNOWN,
 }
+
+_WITHOUT_MONEY: Final = frozenset({Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED})
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -108,12 +110,11 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
         return False
     if attempt.replaced:
         return _name_of(attempt, outcome) not in attempt.further_transactions
+    if attempt.channel_transaction is None:
+        return False
     known = {None, attempt.channel_transaction, *attempt.further_transactions}
-    return (
-        (standing.payment.amount_captured > 0 or attempt.returned)
-        and attempt.channel_transaction is not None
-        and outcome.channel_transaction not in known
-    )
+    was_booked = standing.payment.amount_captured > 0 or attempt.returned
+    return was_booked and outcome.channel_transaction not in known
 
 
 def _name_of(attempt: Attempt, outcome: Outcome) -> str:
@@ -152,25 +153,32 @@ def consequence(
     if status is None or _is_no_news(before, attempt, fact, outcome):
         return None
     late = fact is Fact.CAPTURED and status is Status.REQUIRES_REVIEW
-    next_standing = _next_standing(standing, fact, status, attempt)
+    certainty = _certainty(status, fact)
+    if standing.version > 0 and (status, certainty) == (before.status, before.certainty):
+        return None
+    amounts = _amounts(standing, fact, status, attempt)
     payment = replace(
-        next_standing.payment,
-        certainty=_certainty(status, fact),
+        before,
+        status=status,
+        certainty=certainty,
+        amount_authorized=amounts.authorized,
+        amount_captured=amounts.captured,
+        fee=amounts.fee,
         next_action=outcome.next_action if status is Status.REQUIRES_ACTION else None,
         failure=outcome.failure if status is Status.FAILED else None,
         updated_at=at,
     )
-    told_before = standing.version > 0
-    if told_before and (payment.status, payment.certainty) == (before.status, before.certainty):
-        return None
+    next_standing = replace(
+        standing,
+        payment=payment,
+        version=standing.version + 1,
+        channel_fee=amounts.channel_fee,
+    )
     booked = None
     if fact is Fact.CAPTURED:
-        channel_fee = terms_of(standing, attempt).channel.of(payment.amount_captured)
-        next_standing = replace(next_standing, channel_fee=channel_fee)
-        write = late_journal if late else capture_journal
-        booked = write(replace(next_standing, payment=payment), attempt)
+        booked = (late_journal if late else capture_journal)(next_standing, attempt)
     return Change(
-        standing=replace(next_standing, payment=payment, version=standing.version + 1),
+        standing=next_standing,
         attempt=attempt,
         outcome=outcome,
         event_type="payment.late_success" if late else f"payment.{status.value}",
@@ -305,22 +313,32 @@ def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
     )
 
 
-def _next_standing(standing: Standing, fact: Fact, status: Status, attempt: Attempt) -> Standing:
+class _Amounts(NamedTuple):
+    """What of a payment is authorized and captured, our commission, and what the channel keeps."""
+
+    authorized: int
+    captured: int
+    fee: int
+    channel_fee: int
+
+
+def _amounts(standing: Standing, fact: Fact, status: Status, attempt: Attempt) -> _Amounts:
     """Move the amounts as the fact says; late money earns no commission until it is adopted."""
     payment = standing.payment
     if fact is Fact.CAPTURED:
-        earned = status is Status.SUCCEEDED
-        payment = replace(
-            payment,
-            amount_authorized=payment.amount_authorized or payment.amount,
-            amount_captured=attempt.expected,
-            fee=terms_of(standing, attempt).commission_of(attempt.expected) if earned else 0,
+        terms, captured = terms_of(standing, attempt), attempt.expected
+        return _Amounts(
+            payment.amount_authorized or payment.amount,
+            captured,
+            terms.commission_of(captured) if status is Status.SUCCEEDED else 0,
+            terms.channel.of(captured),
         )
-    elif fact is Fact.AUTHORIZED:
-        payment = replace(payment, amount_authorized=payment.amount)
-    elif fact in {Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED}:
-        payment = replace(payment, amount_authorized=0)
-    return replace(standing, payment=replace(payment, status=status))
+    authorized = payment.amount_authorized
+    if fact is Fact.AUTHORIZED:
+        authorized = payment.amount
+    elif fact in _WITHOUT_MONEY:
+        authorized = 0
+    return _Amounts(authorized, payment.amount_captured, payment.fee, standing.channel_fee)
 
 
 def _certainty(status: Status, fact: Fact) -> Certainty | None:

@@ -34,9 +34,10 @@ from gateway.ledger.switch_rules import Switch, switch
 TAKEN_TRANSACTION: Final = ("attempt_channel_transaction", "further_channel_transaction")
 
 
-async def _rest() -> None:
-    """Let payments gather for the next batch, while many come."""
-    await asyncio.sleep(limits.LEDGER_REST_SECONDS)
+async def _rest(count: int) -> None:
+    """Let payments gather for the next batch while many come, the longer the more there were."""
+    seconds = min(count * limits.LEDGER_REST_ITEM_SECONDS, limits.LEDGER_REST_SECONDS_MAX)
+    await asyncio.sleep(seconds)
 
 
 class Ledger:

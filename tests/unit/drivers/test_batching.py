@@ -82,7 +82,8 @@ async def test_one_batch_is_under_way_at_a_time() -> None:
 async def test_more_gather_after_a_flush_that_many_shared() -> None:
     office, rested, rests = Office(), asyncio.Event(), asyncio.Event()
 
-    async def rest() -> None:
+    async def rest(count: int) -> None:
+        assert count == many
         rests.set()
         await rested.wait()
 
@@ -98,7 +99,7 @@ async def test_more_gather_after_a_flush_that_many_shared() -> None:
 
 
 async def test_after_a_few_nobody_waits_for_more() -> None:
-    async def rest() -> None:
+    async def rest(_count: int) -> None:
         raise AssertionError("there is nobody to wait for")
 
     few = limits.REST_ITEMS_MIN - 1
