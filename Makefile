@@ -52,6 +52,9 @@ flash-sale: $(BENCH_READY)  ## quiet, 20 times that, quiet: a load run, proved, 
 locust: $(BENCH_READY)  ## the same by locust; SHAPE=spike, steps, soak or retry_storm
 	@$(BIN)/python -m bench.load.run --generator locust --shape $(SHAPE) $(LOAD)
 
+targets: $(BENCH_READY)  ## every target of speed beside what this machine reaches, proved; 12 minutes
+	@$(BIN)/python -m bench.targets
+
 bench-peers: $(BENCH_READY)  ## beside the same API as most teams write it; two minutes
 	@$(BIN)/python -m bench.peers.compare
 
@@ -74,4 +77,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench bench-save bench-compare capacity overload flash-sale locust bench-peers docs
+.PHONY: help install run test soak check bench bench-save bench-compare capacity overload flash-sale locust targets bench-peers docs

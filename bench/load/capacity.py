@@ -25,6 +25,7 @@ import asyncpg
 import uvloop
 from msgspec import Struct
 
+from bench.aims import Aim, at_least, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.lean import Generator, Result
 from bench.load.sampler import read_metrics, sizes_between
@@ -37,6 +38,9 @@ _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_dat
 _STATISTICS_SECONDS = 1.2
 _CREATED = 201
 _CORES = 2
+_ASKING, _UNASKING = "through the acquirer", "without asking"
+_SHARES = {_ASKING: 0.35, _UNASKING: 0.6}
+_COMMITS_MAX = 0.1
 
 
 class Measured(Struct, frozen=True):
@@ -121,13 +125,15 @@ async def ask_echo(echo: Beside, *, connections: int, seconds: float) -> Measure
     return Measured(result, cpu)
 
 
-async def compare(targets: Mapping[str, Target], echo: Beside, given: argparse.Namespace) -> None:
-    """Measure all in turn, print each run, then the medians."""
+async def compare(
+    targets: Mapping[str, Target], echo: Beside, given: argparse.Namespace
+) -> list[Aim]:
+    """Measure all in turn and print each run; gives the medians beside what they should be."""
     guesses = {}
     for name, target in targets.items():
         warm = await pay(target, connections=given.connections, seconds=_WARM_UP_SECONDS, guess=500)
         guesses[name] = 2 * warm.per_second
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in targets}
+    rates: dict[str, list[tuple[float, ...]]] = {name: [] for name in targets}
     for _ in range(given.rounds):
         bare = await ask_echo(echo, connections=given.connections, seconds=given.seconds / 2)
         print(f"echo {bare.per_second:,.0f}/s   CPU {bare.microseconds('echo'):.0f} µs each")
@@ -140,12 +146,19 @@ async def compare(targets: Mapping[str, Target], echo: Beside, given: argparse.N
             )
             show(name, paid)
             by_time = _CORES * bare.microseconds("echo") / paid.microseconds()
-            rates[name].append((paid.per_second / bare.per_second, by_time))
-    for name, pairs in rates.items():
-        rate, by_time = (statistics.median(each) for each in zip(*pairs, strict=True))
-        print(
-            f"{name}: {rate:.2f} x the echo's rate; by CPU time of {_CORES} cores {by_time:.2f} x"
-        )
+            commits = paid.commits / max(paid.done, 1)
+            rate = paid.per_second / bare.per_second
+            rates[name].append((rate, by_time, commits, paid.per_second))
+    aims = []
+    for name, runs in rates.items():
+        rate, by_time, commits, speed = (statistics.median(e) for e in zip(*runs, strict=True))
+        aims += [
+            Aim(f"payments a second, {name}", "", f"{speed:,.0f}"),
+            at_least(f"… over the echo's rate, {name}", rate, _SHARES[name]),
+            Aim(f"… over the echo, by CPU time of {_CORES} cores, {name}", "", f"{by_time:.2f}"),
+            at_most(f"commits per payment, {name}", commits, _COMMITS_MAX),
+        ]
+    return aims
 
 
 def show(name: str, paid: Measured) -> None:
@@ -165,7 +178,7 @@ def show(name: str, paid: Measured) -> None:
 
 def main() -> int:
     """Run it; 1 when a proof does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each payment run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=256)
@@ -178,10 +191,8 @@ def main() -> int:
         unasked(running, workers=given.workers) as alone,
     ):
         targets = {
-            "through the acquirer": Target(
-                running, running.base_url, requests.CARD_OK, running.cpu_seconds
-            ),
-            "without asking": Target(
+            _ASKING: Target(running, running.base_url, requests.CARD_OK, running.cpu_seconds),
+            _UNASKING: Target(
                 running,
                 alone.base_url,
                 UNASKED,
@@ -189,9 +200,10 @@ def main() -> int:
             ),
         }
         with running.without_worker():
-            uvloop.run(compare(targets, echo, given))
+            aims = uvloop.run(compare(targets, echo, given))
         holds, table = running.proofs()
         print(table)
+    tell(aims, given.aims)
     return 0 if holds else 1
 
 

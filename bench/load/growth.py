@@ -15,12 +15,14 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import uvloop
 
+from bench.aims import Aim, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.capacity import Measured, Target, pay
 from bench.load.stack import Stack, own_folder, stack
 from gateway.drivers.embedded import OWNER
 
 _STEP = 100_000
+_GROWTH_MAX = 1.2
 _IDS = """
 CREATE TEMP TABLE fresh AS
 SELECT merchant_id, n, time || '7000' || tail AS payment, time || '7001' || tail AS attempt,
@@ -89,8 +91,8 @@ async def fill(running: Stack, stored: int) -> None:
     print(f"{stored:,} stored, {size / 1e9:.2f} GB, after {time.monotonic() - began:.0f} s")
 
 
-async def measure(running: Stack, given: argparse.Namespace) -> None:
-    """Pay at each size and print what a payment costs."""
+async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
+    """Pay at each size and print what a payment costs; gives how much more it is at last."""
     target = Target(running, running.base_url, requests.CARD_OK, running.cpu_seconds)
     warm = await pay(target, connections=given.connections, seconds=3, guess=500)
     costs: list[tuple[float, float]] = []
@@ -111,12 +113,16 @@ async def measure(running: Stack, given: argparse.Namespace) -> None:
         costs.append((all_parts, postgres))
         print(f"   CPU µs per payment: {all_parts:.0f}, of which PostgreSQL {postgres:.0f}")
     (first, first_postgres), (last, last_postgres) = costs[0], costs[-1]
-    print(f"{last / first:.2f} x in all, PostgreSQL alone {last_postgres / first_postgres:.2f} x")
+    sizes = f"a payment with {given.stored[-1]:,} stored over one with {given.stored[0]:,}"
+    return [
+        at_most(f"{sizes}, CPU time", last / first, _GROWTH_MAX),
+        Aim("… of PostgreSQL alone", "", f"{last_postgres / first_postgres:.2f}"),
+    ]
 
 
 def main() -> None:
     """Run it on a stack of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--stored", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--seconds", type=float, default=6.0, help="of each payment run")
     parser.add_argument("--rounds", type=int, default=3)
@@ -126,7 +132,8 @@ def main() -> None:
         own_folder() as folder,
         stack(folder / "data") as running,
     ):
-        uvloop.run(measure(running, given))
+        aims = uvloop.run(measure(running, given))
+    tell(aims, given.aims)
 
 
 if __name__ == "__main__":

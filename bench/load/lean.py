@@ -151,16 +151,18 @@ class Generator:
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
+        self._asked_all = asyncio.Event()
         self._is_over = False
 
     async def closed(self, *, connections: int, seconds: float) -> Result:
-        """Keep so many requests under way for so long, then await the last answers."""
+        """Keep so many requests under way for so long, or while there are any; await the last."""
         began = self._begin()
         for connection in await self._connected(connections):
             connection.free = self._again
             self._again(connection)
-        await asyncio.sleep(seconds)
-        return await self._end(began, seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked_all.wait(), seconds)
+        return await self._end(began, min(seconds, time.perf_counter() - began[0]))
 
     async def opened(
         self, arrivals: Iterator[float], *, connections: int, connections_max: int
@@ -255,8 +257,13 @@ class Generator:
         return made
 
     def _again(self, connection: Connection) -> None:
-        if not self._is_over:
-            self._send(connection, time.perf_counter())
+        if self._is_over:
+            return
+        request = next(self._requests, None)
+        if request is None:
+            self._asked_all.set()
+        else:
+            self._send(connection, time.perf_counter(), request)
 
     def _send(
         self, connection: Connection, counted_from: float, request: bytes | None = None

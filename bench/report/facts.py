@@ -22,6 +22,12 @@ async def facts_of(database_url: str) -> dict[str, str]:
         asked = {name: await connection.fetchval(f"SHOW {name}") for name in _ASKED}
     finally:
         await connection.close()
+    told = f"{version}, " + ", ".join(f"{key} {value}" for key, value in asked.items())
+    return {**machine_facts(), "PostgreSQL": told}
+
+
+def machine_facts() -> dict[str, str]:
+    """Look at this machine and this code alone."""
     return {
         "commit": commit(),
         "processor": processor(),
@@ -29,7 +35,6 @@ async def facts_of(database_url: str) -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "PostgreSQL": f"{version}, " + ", ".join(f"{key} {value}" for key, value in asked.items()),
         "load of the machine before": f"{os.getloadavg()[0]:.1f}",
     }
 

@@ -79,3 +79,11 @@ async def test_who_loses_patience_may_ask_again_beside_the_schedule() -> None:
         result = await generator.opened(iter([0.0]), connections=1, connections_max=2)
     assert heard == [(REQUEST, 0), (again, 204)]
     assert (result.sent, result.broken, result.statuses) == (2, 1, {204: 1})
+
+
+async def test_a_closed_run_ends_when_there_is_nothing_left_to_ask() -> None:
+    made = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+    async with answering(made, made, made) as base_url:
+        result = await Generator(base_url, iter([REQUEST] * 4)).closed(connections=2, seconds=60)
+    assert (result.statuses, result.sent) == ({201: 4}, 4)
+    assert result.seconds < 60
