@@ -88,11 +88,11 @@ class within:  # noqa: N801 - it is read like `asyncio.timeout`
         self._is_late = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        self._wheel = turning = wheel()
+        task = asyncio.current_task(turning.loop)
         assert task is not None, "only a task can be cancelled"
         self._task, self._cancelling = task, task.cancelling()
-        self._wheel = wheel()
-        self._tick = self._wheel.put(self, self._wheel.loop.time() + self._seconds)
+        self._tick = turning.put(self, turning.loop.time() + self._seconds)
         return self
 
     def ring(self) -> None:

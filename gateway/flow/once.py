@@ -29,7 +29,8 @@ async def once(
     if isinstance(claimed, Answer):
         return claimed
     try:
-        return await _in_time(serve(claimed, desk), seconds)
+        with within(seconds):
+            return await serve(claimed, desk)
     except Problem as problem:
         # A refusal is an answer too: whoever asks again with this key hears the same no, except
         # where nothing was begun and the request may be mended, or the key is another request's.
@@ -43,6 +44,9 @@ async def once(
     except FloodgateError:
         await desk.idempotency.release(claimed)
         raise
+    except TimeoutError:
+        await desk.idempotency.release(claimed)
+        raise InDoubt("a request took too long") from None
 
 
 async def _claimed(matched: Matched, desk: Desk) -> Claimed | Answer:
@@ -61,11 +65,3 @@ async def _claimed(matched: Matched, desk: Desk) -> Claimed | Answer:
         if heard is None or heard.fingerprint != unclaimed.fingerprint:
             raise
         return unclaimed
-
-
-async def _in_time(serving: Awaitable[Answer], seconds: float) -> Answer:
-    try:
-        with within(seconds):
-            return await serving
-    except TimeoutError:
-        raise InDoubt("a request took too long") from None

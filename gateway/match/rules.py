@@ -40,6 +40,8 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
 def decode_batch(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     """Decode the JSON object around the items of a batch; what they say is not looked at yet."""
     command = _decode(body, decoder)
+    if once(body):
+        return command
     try:
         _refuse_twice(_PAIRS.decode(body.decode(errors="replace")))
     except RecursionError as error:

@@ -65,7 +65,8 @@ class FeeBook(Reloading):
 
     def terms(self, merchant: Merchant, method: str, currency: str, channel: str) -> Terms:
         """Give the terms of a payment that is routed now to this channel."""
-        if len(self._kept) > limits.TERMS_KEPT_MAX or self._clock.now() >= self._kept_until:
+        has_ended = self._kept_until is not _NEVER and self._clock.now() >= self._kept_until
+        if has_ended or len(self._kept) > limits.TERMS_KEPT_MAX:
             self._forget(self._clock.now())
         case = _Case(merchant, method, currency, channel)
         kept = self._kept.get(case)

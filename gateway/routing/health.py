@@ -163,6 +163,8 @@ class Ring:
     def _at(self, now: int) -> list[int]:
         """Give the bucket of this second, emptying those that nobody counted into meanwhile."""
         place = max(place_of(now), self._newest)
+        if place == self._newest:
+            return self._buckets[place % _BUCKETS]
         for passed in range(max(self._newest + 1, place - _BUCKETS + 1), place + 1):
             self._buckets[passed % _BUCKETS][:] = [0] * len(Tally._fields)
         self._newest = place
@@ -211,11 +213,12 @@ class Patient:
         """Take in one answer; on trial it is weighed at once."""
         self.ring.add(answer, milliseconds, now)
         is_bad = answer in {"error", "unknown"}
-        if not self.is_on_trial(now):
-            if self.is_well:
-                self._learn(answers=1, bad=int(is_bad))
-                if is_bad and self._is_too_bad(now, terms):
-                    self._lie_down(now, terms)
+        if self._rests_until is None:
+            self._learn(answers=1, bad=int(is_bad))
+            if is_bad and self._is_too_bad(now, terms):
+                self._lie_down(now, terms)
+            return
+        if now < self._rests_until:
             return
         if is_bad:
             self._lie_down(now, terms)
@@ -270,7 +273,7 @@ class Ward:
     ) -> bool:
         """Take in one answer for the channel and the bank; tell whether one of them turned."""
         turned = False
-        for each in {key, (key[0], None)}:
+        for each in _with_all(key):
             patient = self._patient(each)
             before = patient.is_well
             patient.heard(answer, milliseconds, now, terms)
@@ -280,7 +283,7 @@ class Ward:
 
     def ended(self, key: Key, end: End, now: int) -> None:
         """Take in how a payment ended that was left open when the channel was asked."""
-        for each in {key, (key[0], None)}:
+        for each in _with_all(key):
             self._patient(each).ring.add(end, 0, now)
         self._count(key, end, 0, now)
 
@@ -306,7 +309,7 @@ class Ward:
         sums: dict[Bucket, list[int]] = {}
         for part in (shared, self._fresh):
             for (place, key), counts in part.items():
-                for each in {key, (key[0], None)}:
+                for each in _with_all(key):
                     _add(sums, (place, each), counts)
         turned = False
         for (place, key), counts in sums.items():
@@ -337,7 +340,7 @@ class Ward:
     ) -> Literal["sick", "probe"] | None:
         """Say how a channel is for this bank and this payment: well, sick, or to be tried by it."""
         found: Literal["sick", "probe"] | None = None
-        for each in {key, (key[0], None)}:
+        for each in _with_all(key):
             patient = self._patients.get(each)
             if patient is None or patient.is_well:
                 continue
@@ -357,6 +360,11 @@ class Ward:
 
     def __iter__(self) -> Iterator[tuple[Key, Patient]]:
         return iter(self._patients.items())
+
+
+def _with_all(key: Key) -> tuple[Key, ...]:
+    """Name those of whom an answer speaks: the bank's cards, and all cards at the channel."""
+    return (key,) if key[1] is None else (key, (key[0], None))
 
 
 def _add(sums: dict[Bucket, list[int]], bucket: Bucket, counts: Sequence[int]) -> None:

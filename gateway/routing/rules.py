@@ -70,7 +70,7 @@ def draw_of(payment_id: str, tries: int) -> int:
 
 def card_of(bins: Mapping[str, Bin], digits: str | None) -> Card:
     """Look a card up by its first digits; the longest prefix knows best."""
-    if digits is not None:
+    if digits is not None and bins:
         for length in range(len(digits), 3, -1):
             found = bins.get(digits[:length])
             if found is not None:

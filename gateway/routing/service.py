@@ -32,6 +32,8 @@ from gateway.routing.rules import (
 )
 
 _UNBOUND: Final = ChannelTerms()
+_CARD_OPEN: Final = timedelta(seconds=limits.CARD_OPEN_SECONDS)
+_QR_OPEN: Final = timedelta(seconds=limits.QR_OPEN_SECONDS)
 
 
 class Outside(NamedTuple):
@@ -128,7 +130,8 @@ class Routing(Reloading):
         payment_id = self._clock.mint("pay", merchant.number)
         case = _case_of(merchant, command)
         one = _Try(payment_id, command.amount, claimed.at, _bin_of(command.method))
-        decision, made = self._decided(case, one)
+        known = self._look_up(case)
+        decision, made = self._decided(case, one, known)
         channel = decision.chosen
         if channel is None:
             raise self._refusal(decision, claimed.at)
@@ -153,7 +156,7 @@ class Routing(Reloading):
             capture=command.capture == "automatic",
             commission_bps=merchant.commission_bps,
         )
-        attempt = self._attempt(case, payment, channel)
+        attempt = self._attempt(case, payment, known.candidates[channel])
         return Routed(claimed, standing, attempt, command.payer, command.return_url, made)
 
     def choose_next(
@@ -175,10 +178,11 @@ class Routing(Reloading):
         method = type_of(payment.method)
         case = _Case(claimed.merchant, method, payment.currency, not standing.capture)
         one = _Try(payment.id, payment.amount, now, _bin_of(payment.method), tried)
-        decision, made = self._decided(case, one)
+        known = self._look_up(case)
+        decision, made = self._decided(case, one, known)
         if decision.chosen is None:
             return None
-        attempt = self._attempt(case, payment, decision.chosen)
+        attempt = self._attempt(case, payment, known.candidates[decision.chosen])
         return Rerouted(answered, attempt, made, now)
 
     def simulate(self, merchant: Merchant, command: CreatePayment, at: datetime) -> Decision:
@@ -215,9 +219,8 @@ class Routing(Reloading):
         bank = card_of(self._policy.bins, _bin_of(method)).issuer
         return answered.opened.attempt.channel, bank
 
-    def _decided(self, case: _Case, one: _Try) -> tuple[Decision, bytes]:
+    def _decided(self, case: _Case, one: _Try, known: _Known) -> tuple[Decision, bytes]:
         """Decide, count it, and give the decision with its bytes."""
-        known = self._look_up(case)
         made = known.made
         if made is not None and not one.tried and not self._is_shut(case, made[0]):
             return made
@@ -307,8 +310,7 @@ class Routing(Reloading):
         reasons = ", ".join(f"{one.channel}: {one.reason}" for one in decision.candidates)
         return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
-    def _attempt(self, case: _Case, payment: Payment, channel: str) -> Attempt:
-        candidate = self._look_up(case).candidates[channel]
+    def _attempt(self, case: _Case, payment: Payment, candidate: Candidate) -> Attempt:
         return Attempt(
             id=self._clock.mint("att", case.merchant.number),
             payment_id=payment.id,
@@ -318,7 +320,7 @@ class Routing(Reloading):
             currency=payment.currency,
             expires_at=payment.expires_at,
             account=candidate.account,
-            terms=self._fees.terms(case.merchant, case.method, case.currency, channel),
+            terms=self._fees.terms(case.merchant, case.method, case.currency, candidate.name),
         )
 
     def _show_health(self) -> None:
@@ -364,5 +366,4 @@ def _expiry(command: CreatePayment, now: datetime) -> datetime:
     """Say until when the payment may be completed."""
     if command.expires_at is not None:
         return command.expires_at.astimezone(UTC)
-    card = isinstance(command.method, CardMethod)
-    return now + timedelta(seconds=limits.CARD_OPEN_SECONDS if card else limits.QR_OPEN_SECONDS)
+    return now + (_CARD_OPEN if isinstance(command.method, CardMethod) else _QR_OPEN)
