@@ -125,14 +125,14 @@ async def unless_returned(answered: RefundAnswered, desk: Desk) -> RefundAnswere
     """Give what the channel said, unless its own return of all the money has done the refund.
 
     What came back with the rest needs no refund, and there is nothing of which one could be made.
+    What was paid beside the payment did not come back by that.
     """
     standing = answered.opened.standing
-    if answered.outcome.verdict not in _NOT_DONE:
+    if answered.outcome.verdict not in _NOT_DONE or standing.refund.is_further:
         return answered
     paid = await desk.ledger.by_attempt(standing.merchant, standing.attempt_id)
     assert paid is not None, "an attempt that was opened does not vanish"
-    its_own = standing.payment_transaction in {None, paid.attempt.channel_transaction}
-    if not (paid.attempt.returned and its_own):
+    if not paid.attempt.returned:
         return answered
     return replace(answered, outcome=Outcome(Verdict.SUCCEEDED, code="returned"))
 

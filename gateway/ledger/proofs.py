@@ -27,25 +27,34 @@ class Proof(Struct, frozen=True):
     notes: Sequence[str] = ()
 
 
+# A refund that the channel's own return of all the money has done is no booking of its own there.
 _OURS: Final = """
 SELECT a.id,
        p.status IN ('processing', 'requires_action', 'requires_review') OR a.due_at IS NOT NULL
        AS open,
        p.certainty IS NOT DISTINCT FROM 'unknown' AS unknown,
-       coalesce(booked.moved, 0) + coalesce(beside.moved, 0) AS moved
+       coalesce(booked.moved, 0) + coalesce(beside.moved, 0) - coalesce(returned.moved, 0) AS moved
   FROM attempt a JOIN payment p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
-  LEFT JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause, sum(amount) AS moved
-               FROM transfer WHERE kind IN (1, 5) AND debit_account / 10000000 = 1121
+  LEFT JOIN (SELECT merchant_id, left(journal_id::text, 35) AS cause,
+                    sum(CASE WHEN kind = 10 THEN -amount ELSE amount END) AS moved
+               FROM transfer
+              WHERE kind IN (1, 5) AND debit_account / 10000000 = 1121
+                 OR kind = 10 AND credit_account / 10000000 = 1121
               GROUP BY merchant_id, left(journal_id::text, 35)) AS booked
          ON booked.merchant_id = a.merchant_id AND booked.cause = left(a.id::text, 35)
   LEFT JOIN (SELECT merchant_id, attempt_id, sum(amount) AS moved FROM further_transaction
               GROUP BY merchant_id, attempt_id) AS beside
          ON beside.merchant_id = a.merchant_id AND beside.attempt_id = a.id
+  LEFT JOIN (SELECT merchant_id, attempt_id, sum(amount) AS moved FROM refund
+              WHERE status = 'succeeded' AND code = 'returned'
+              GROUP BY merchant_id, attempt_id) AS returned
+         ON returned.merchant_id = a.merchant_id AND returned.attempt_id = a.id
  WHERE a.channel = ANY($1::text[])
 UNION ALL
 SELECT r.id, r.status IN ('processing', 'requires_review'),
        r.certainty IS NOT DISTINCT FROM 'unknown',
-       CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END
+       CASE WHEN r.status = 'succeeded' AND r.code IS DISTINCT FROM 'returned'
+            THEN r.amount ELSE 0 END
   FROM refund r WHERE r.channel = ANY($1::text[])
 """
 
@@ -87,6 +96,11 @@ class Booking(Struct, frozen=True):
         """Our number of what was booked: the refund's, or the attempt's."""
         return self.refund_number or self.number
 
+    @property
+    def moved(self) -> int:
+        """By how much it moves what was booked under that number."""
+        return -self.amount if self.kind == "reversal" else self.amount
+
 
 class Moved(Struct, frozen=True):
     """What our books have of one attempt or refund; whether it may still change, or is unknown."""
@@ -114,7 +128,7 @@ def read_books(lines: bytes) -> list[Booking]:
 def _sums(books: Sequence[Booking]) -> Counter[str]:
     """Sum an acquirer's books by our number; what stands there twice counts once."""
     sums: Counter[str] = Counter()
-    for (number, _), amount in {(b.ours, b.transaction): b.amount for b in books}.items():
+    for (number, _), amount in {(b.ours, b.transaction): b.moved for b in books}.items():
         sums[number] += amount
     return sums
 
@@ -129,10 +143,11 @@ def compare(
     have been paid by several of their transactions, each of which we then must have.
     """
     counted = Counter((booking.ours, booking.transaction) for booking in before)
+    taken = {(b.ours, b.transaction): b for b in before if b.kind != "reversal"}.values()
     against = [f"{number}: booked twice" for (number, _), count in counted.items() if count > 1]
     notes = [
         f"{number}: they booked {count} transactions, all but one beside the payment"
-        for number, count in Counter(number for number, _ in counted).items()
+        for number, count in Counter(booking.ours for booking in taken).items()
         if count > 1
     ]
     sums, later = _sums(before), _sums(afterwards)
@@ -141,7 +156,7 @@ def compare(
         said = f"{number}: they booked {amount}"
         if mine is None:
             against.append(f"{said}, we know nothing of it")
-        elif not amount <= mine.amount <= max(amount, later[number]):
+        elif not min(amount, later[number]) <= mine.amount <= max(amount, later[number]):
             (notes if mine.open else against).append(
                 f"{said}, we are still asking" if mine.open else f"{said}, we booked {mine.amount}"
             )

@@ -36,8 +36,9 @@ tok_no_such_card        failed/                 failed          failed
 qr:pays                 requires_action/        succeeded       requires_action succeeded
 qr:ends                 requires_action/        expired         requires_action expired
 """
-# What goes on after the end of its payment has its own tests.
+# What goes on after the end of its payment has its own tests; what a close crosses, the faults.
 PLAYED_ELSEWHERE = {
+    "tok_close_returns",
     *("tok_late_lost_notice", "tok_late_thrice"),
     *("tok_paid_twice", "tok_twice_refund_unknown", "tok_twice_refund_fails"),
 }

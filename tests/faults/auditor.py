@@ -17,6 +17,7 @@ from tests.faults.plan import POLICIES, Story
 _GIVEN_UP: Final = frozenset({"canceled", "expired"})
 _DECLINES: Final = frozenset({"tok_declined", "tok_insufficient_funds", "tok_expired_card"})
 _LATE: Final = frozenset({"tok_late_success", "tok_late_lost_notice"})
+_RETURNS: Final = "tok_close_returns"
 _NEVER_PAID: Final = frozenset({"tok_timeout_lost", "tok_forged_notice"})
 _FIXED: Final = (
     *("object", "id", "merchant", "reference", "amount", "currency", "method", "metadata"),
@@ -74,7 +75,9 @@ def objections(story: Story, end: End) -> Iterator[str]:
     has_money = payment["status"] == "succeeded" or (
         payment["status"] == "requires_review" and story.token in _LATE
     )
-    if (has_money and captured not in captures_of(story)) or (not has_money and captured):
+    # What a close gave back leaves only what refunds had.
+    left = refunded if story.token == _RETURNS else 0
+    if (has_money and captured not in captures_of(story)) or (not has_money and captured != left):
         yield f"is {payment['status']} and captured {captured}"
     given = sum(refund["amount"] for refund in end.refunds if refund["status"] == "succeeded")
     if given != refunded or refunded > captured:
@@ -94,11 +97,12 @@ def contradictions(story: Story, seen: dict[str, Any], end: dict[str, Any]) -> I
         if seen[name] != end[name]:
             yield f"{name} was {seen[name]}, is {end[name]}"
     before, after = seen["status"], end["status"]
-    if before in {"succeeded", "failed"} and after != before:
+    is_reversed = story.token == _RETURNS and (before, after) == ("succeeded", "canceled")
+    if before in {"succeeded", "failed"} and after != before and not is_reversed:
         yield f"was answered {before}, is {after}"
     if not is_payment:
         return
-    if seen["amount_captured"] not in {0, end["amount_captured"]}:
+    if not is_reversed and seen["amount_captured"] not in {0, end["amount_captured"]}:
         yield f"had captured {seen['amount_captured']}, now {end['amount_captured']}"
     if before in _GIVEN_UP and after not in {before, *_after_late(story)}:
         yield f"was answered {before}, is {after}"
@@ -196,10 +200,14 @@ def _without_refunds(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def money_of(lines: Iterable[dict[str, Any]]) -> dict[int, tuple[int, int]]:
-    """Sum the acquirer's books by merchant: what it took and what it gave back."""
+    """Sum the acquirer's books by merchant: what it took and what it gave back.
+
+    What a close gave back was not taken.
+    """
     sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for line in lines:
-        sums[merchant_number(line["number"])][line["kind"] == "refund"] += line["amount"]
+        sign = -1 if line["kind"] == "reversal" else 1
+        sums[merchant_number(line["number"])][line["kind"] == "refund"] += sign * line["amount"]
     return {merchant: (taken, given) for merchant, (taken, given) in sums.items()}
 
 
@@ -210,7 +218,10 @@ def unexplained(
     payments = [end.payment for end in ours]
     taken = sum(payment["amount_captured"] for payment in payments)
     given = sum(payment["amount_refunded"] for payment in payments)
-    if theirs != (taken, given):
+    # A close may have given back, with the rest, what we call refunded.
+    with_the_rest = taken - theirs[0]
+    most = sum(p["amount_refunded"] for p in payments if p["status"] in _GIVEN_UP)
+    if theirs != (taken - with_the_rest, given - with_the_rest) or not 0 <= with_the_rest <= most:
         yield f"{shop.merchant}: the acquirer moved {theirs}, the payments say {(taken, given)}"
     balance: dict[str, int] = defaultdict(int)
     for account in accounts:

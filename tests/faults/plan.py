@@ -26,6 +26,7 @@ TOKENS: Final = {
     "tok_forged_notice": 2,
     "tok_late_success": 4,
     "tok_late_lost_notice": 3,
+    "tok_close_returns": 6,
     "tok_refund_unknown": 4,
     "tok_refund_fails": 3,
     "tok_latency_200": 5,
@@ -154,7 +155,8 @@ def _scenes(
         scenes.append((Act("reuse"), Act("reference")))
     if token == "qr" and chance.random() < 0.8:
         scenes.append((Act("pay"), *([Act("cancel")] if chance.random() < 0.15 else [])))
-    if chance.random() < 0.05:
+    # Half of these are canceled in the moment in which they are paid.
+    if chance.random() < (0.5 if token == "tok_close_returns" else 0.05):
         scenes.append((Act("cancel"), Act("sync")))
     scenes.append((Act("settle"),))
     if manual:

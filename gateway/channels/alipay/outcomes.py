@@ -56,7 +56,7 @@ def trade(told: Told) -> Outcome:
 
     That was by our refunds, which the ledger knows, by a cancellation, or by hand.
     """
-    paid_at = told.send_pay_date or told.gmt_payment
+    paid_at = told.send_pay_date or told.gmt_payment or None
     verdict = STATES.get(told.trade_status or "", Verdict.UNKNOWN)
     if verdict is Verdict.SUCCEEDED and None in {told.trade_no, told.total_amount}:
         return Outcome(code="incomplete")

@@ -94,6 +94,8 @@ class Acquirer:
             if not self._books.is_closed(number):
                 self._books.close_number(number)
             return Report(number, Status.CLOSED)
+        if payment.status is Status.SUCCEEDED and _script(payment).returns:
+            return _report(self._books.take_back(payment, self._clock.now()))
         if payment.status is Status.SUCCEEDED:
             return replace(_report(payment), code="already_paid")
         if payment.status in OPEN:

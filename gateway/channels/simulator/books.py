@@ -6,9 +6,12 @@ from datetime import date, datetime
 from hashlib import blake2b
 from itertools import islice
 
+from msgspec.structs import replace
+
 from gateway.channels.port import BillLine
 from gateway.channels.simulator.entries import Booking, Entry, Payment, Refund, Status
 from gateway.channels.simulator.journal import Journal
+from gateway.channels.simulator.messages import RETURNED
 from gateway.domain.money import cumulative_share
 
 
@@ -126,6 +129,24 @@ class Books:
         self._commit(Entry(payment=payment, booking=booking))
         return payment
 
+    def take_back(self, payment: Payment, now: datetime) -> Payment:
+        """Close a payment that was taken, and give back what refunds have left of it."""
+        left = self.left(payment, payment.transaction)
+        booking = Booking(
+            sequence=len(self._bookings) + 1,
+            kind="reversal",
+            number=payment.number,
+            refund_number=None,
+            transaction=self.identify(payment.number, RETURNED),
+            amount=left,
+            currency=payment.currency,
+            fee=cumulative_share(payment.fee, payment.booked, payment.booked - left, left),
+            booked_at=now,
+        )
+        payment = replace(payment, status=Status.CLOSED, code=RETURNED, due=None)
+        self._commit(Entry(payment=payment, booking=booking if left else None))
+        return payment
+
     def give_back(
         self,
         payment: Payment,
@@ -197,7 +218,7 @@ class Books:
         """The bill of one day in UTC: on it what goes out is negative."""
         for booking in self._bookings:
             if booking.booked_at.date() == day:
-                sign = -1 if booking.kind == "refund" else 1
+                sign = 1 if booking.kind == "payment" else -1
                 yield BillLine(
                     kind=booking.kind,
                     number=booking.number,

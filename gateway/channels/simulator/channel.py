@@ -18,6 +18,7 @@ from gateway.channels.port import (
 )
 from gateway.channels.simulator import bill
 from gateway.channels.simulator.messages import (
+    RETURNED,
     SIGNATURE,
     TIMESTAMP,
     CaptureOrder,
@@ -185,6 +186,7 @@ def _outcome(report: Report) -> Outcome:
         failure=_failure(report.code) if verdict is Verdict.FAILED else None,
         next_action=NextAction("qr", qr=report.qr) if report.qr is not None else None,
         paid_at=report.booked_at,
+        returned=verdict is Verdict.CLOSED and report.code == RETURNED,
     )
 
 

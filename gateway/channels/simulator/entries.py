@@ -91,7 +91,8 @@ class Refund(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 class Booking(Struct, frozen=True, kw_only=True, gc=False):
     """One line of the books: money taken (`payment`) or given back (`refund`), both positive.
 
-    `fee` is what the acquirer kept of a payment, or gives back of it with a refund.
+    What a close gave back by itself is a `reversal`.  `fee` is what the acquirer kept of a payment,
+    or gives back of it.
     """
 
     sequence: int

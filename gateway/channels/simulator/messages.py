@@ -27,6 +27,9 @@ from native.signature import HmacKey
 TIMESTAMP: Final = "simulator-timestamp"
 SIGNATURE: Final = "simulator-signature"
 
+# The code of a payment that is closed, had been paid, and of which all was given back by the close.
+RETURNED: Final = "returned"
+
 Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{6,64}\Z")]
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MINOR_MAX)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]

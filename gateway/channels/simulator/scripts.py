@@ -1,8 +1,8 @@
 """The scripts of the simulated acquirer: per payment method, what is true and what is told of it.
 
 The table is section 6 of the public contract, and more: money after the close whose notice is lost,
-the same that is taken three times, and money that is taken twice, the refunds of which are done,
-are unknown, or fail.
+the same that is taken three times, money that a close gives back, and money that is taken twice,
+the refunds of which are done, are unknown, or fail.
 """
 
 import enum
@@ -50,7 +50,8 @@ class Script(Struct, frozen=True, kw_only=True):
     """One script; `delay_ms` is None for the acquirer's usual delay before it books or notifies.
 
     `notices` go out when the money is taken, or after the delay when it never is.  `again` is how
-    often it is then taken once more, under another transaction, each after the delay.
+    often it is then taken once more, under another transaction, each after the delay.  One that
+    `returns` gives back what was paid when it is closed, and says so.
     """
 
     truth: Truth = Truth.AT_ONCE
@@ -61,6 +62,7 @@ class Script(Struct, frozen=True, kw_only=True):
     refund_told: Told = Told.TRUTH
     refund_failure: str | None = None
     again: int = 0
+    returns: bool = False
 
 
 _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
@@ -80,6 +82,9 @@ _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
         "tok_late_success": Script(truth=Truth.WHEN_CLOSED, notices=(Letter.TRUE,)),
         "tok_late_lost_notice": Script(truth=Truth.WHEN_CLOSED),
         "tok_late_thrice": Script(truth=Truth.WHEN_CLOSED, notices=(Letter.TRUE,), again=2),
+        "tok_close_returns": Script(
+            truth=Truth.LATER, delay_ms=50, notices=(Letter.TRUE,), returns=True
+        ),
         "tok_paid_twice": Script(notices=(Letter.TRUE,), again=1),
         "tok_twice_refund_unknown": Script(
             notices=(Letter.TRUE,), again=1, refund_told=Told.SILENCE

@@ -207,3 +207,24 @@ def test_a_latency_is_bounded(token: str, delay_ms: int) -> None:
 @pytest.mark.parametrize("token", ["", "tok_latency_", "tok_latency_-1", "tok_latency_1x", "tok_"])
 def test_an_unknown_token_is_declined(token: str) -> None:
     assert scripts.named(token).decline == "unknown_token"
+
+
+def test_a_close_that_returns_gives_back_what_refunds_have_left() -> None:
+    books = Books(0)
+    paid(books, "one", 10_000)
+    books.give_back(known(books, "one"), "back", amount=4_000, now=NOON)
+    closed = books.take_back(known(books, "one"), NOON)
+    assert (closed.status, closed.code) == (Status.CLOSED, "returned")
+    told = [(line.kind, line.amount, line.fee) for line in books.since(0)]
+    assert told == [("payment", 10_000, 30), ("refund", 4_000, 12), ("reversal", 6_000, 18)]
+    assert [line.amount for line in books.bill(NOON.date())] == [10_000, -4_000, -6_000]
+    paid(books, "two", 10_000)
+    books.give_back(known(books, "two"), "all", amount=10_000, now=NOON)
+    books.take_back(known(books, "two"), NOON)
+    assert [line.kind for line in books.since(3)] == ["payment", "refund"]
+
+
+def known(books: Books, number: str) -> Payment:
+    found = books.payment(number)
+    assert found is not None
+    return found

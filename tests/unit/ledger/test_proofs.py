@@ -5,8 +5,8 @@ import pytest
 from gateway.ledger.proofs import Booking, Moved, compare, read_books
 
 # Their books before and after we read ours, ours, and what must be said: against us, or a note.
-# `p 100` is a payment of 100, `r` a refund; a question mark is what may still
-# change, two of them what is unknown.
+# `p 100` is a payment of 100, `r` a refund, `v` what a close gave back; a question mark is what may
+# still change, two of them what is unknown.
 CASES = """
 before       | ours         | afterwards   | against | notes | why
              |              |              | 0       | 0     | nothing happened
@@ -31,15 +31,19 @@ p1:a 5 p1:b 7| p1 12        | p1:a 5 p1:b 7| 0      | 1     | paid by two transa
 p1:a 5 p1:b 7| p1 5         | p1:a 5 p1:b 7| 1      | 1     | paid again, and we do not know
 p1:a 5       | p1 12        | p1:a 5 p1:b 7| 0      | 0     | paid again while we were reading
 p1 1 p2 2    | p1 2 p2 1    | p1 1 p2 2    | 2       | 0     | swapped
+p1:a 5 v1:b 5| p1 0         | p1:a 5 v1:b 5| 0       | 0     | given back by a close
+p1:a 5 v1:b 5| p1 5         | p1:a 5 v1:b 5| 1       | 0     | given back, and we do not know
+p1:a 5       | p1 0         | p1:a 5 v1:b 5| 0       | 0     | given back while we were reading
 """
+KINDS = {"p": "payment", "v": "reversal"}
 ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().splitlines()[1:]]
 
 
 def theirs(cell: str) -> list[Booking]:
     words = cell.split()
     return [
-        Booking("payment", number[:2], int(amount), transaction=number[3:])
-        if number.startswith("p")
+        Booking(KINDS[number[0]], f"p{number[1]}", int(amount), transaction=number[3:])
+        if number[0] in KINDS
         else Booking("refund", "p1", int(amount), number)
         for number, amount in zip(words[::2], words[1::2], strict=True)
     ]
