@@ -1,5 +1,7 @@
 """The table of compiled modules; all else about the distribution stands in pyproject.toml."""
 
+import sys
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -11,6 +13,9 @@ setup(
             Extension("native._arrays_c", ["native/_arrays_c.pyx"]),
             Extension("native._names_c", ["native/_names_c.pyx"]),
             Extension("native._exchange_c", ["native/_exchange_c.pyx"]),
+            Extension("native._heads_c", ["native/_heads_c.pyx"]),
+            # It asks Linux for what happens on its sockets; elsewhere aiohttp serves everything.
+            *[Extension("native._front_c", ["native/_front_c.pyx"])][: sys.platform == "linux"],
         ],
         compiler_directives={"language_level": "3", "binding": True, "autotestdict": False},
     ),

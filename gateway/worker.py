@@ -15,16 +15,14 @@ from typing import Any, Final
 from gateway import assembly
 from gateway.channels.simulator import server as simulator
 from gateway.channels.simulator.server import SimulatorConfig
-from gateway.domain import limits
 from gateway.drivers import telemetry
 from gateway.drivers.reloading import kept_fresh
-from gateway.faces.api.server import ApiServer
+from gateway.faces.api import entrance
 from gateway.flow.resume import keep_resuming
 from gateway.settings import Settings
 
 logger: Final = logging.getLogger(__name__)
 
-_BACKLOG: Final = 4096
 # Under load thousands of requests are alive at once, and nearly everything dies by its reference
 # count: looking for cycles after each 700 new objects only looks at the living again and again.
 _YOUNG_OBJECTS_MAX: Final = 50_000
@@ -64,22 +62,10 @@ async def serve(settings: Settings) -> None:
         assembly.house(settings) as home,
         kept_fresh(settings.database_url, home.held),
         telemetry.kept_told(home.telling),
+        entrance.opened(assembly.server_of(home), _listening_socket(settings)),
     ):
-        api = assembly.server_of(home)
-        server = await asyncio.get_running_loop().create_server(
-            api, sock=_listening_socket(settings), backlog=_BACKLOG
-        )
         _look_for_cycles_seldom()
         await stop.wait()
-        await _drain(server, api)
-
-
-async def _drain(server: asyncio.AbstractServer, api: ApiServer) -> None:
-    """Stop accepting, let running requests end, close what is idle."""
-    api.draining = True
-    server.close()
-    api.pre_shutdown()
-    await api.shutdown(limits.DRAIN_SECONDS)
 
 
 async def work(settings: Settings) -> None:

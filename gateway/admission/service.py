@@ -103,9 +103,9 @@ class Admission:
         """Note that a request that was let in is being served, or will never be."""
         self._coming -= 1
 
-    def count(self, kind: Kind, outcome: str) -> None:
-        """Count what became of a request at this step."""
-        self._told[kind.value, outcome] += 1
+    def count(self, kind: Kind, outcome: str, requests: int = 1) -> None:
+        """Count what became of requests at this step."""
+        self._told[kind.value, outcome] += requests
 
     @contextmanager
     def admit(self, verified: Verified) -> Iterator[None]:

@@ -7,6 +7,10 @@ BATCH_PAYMENTS_MAX = 500
 HEADERS_COUNT_MAX = 48
 TARGET_BYTES_MAX = 4096
 HEAD_SECONDS_MAX = 10  # from a head's first byte to its last
+IDLE_SECONDS_MAX = 75  # without a request, or without taking the answer
+# Connections of one worker; so many files are left for all else: channels, databases, logs.
+CONNECTIONS_MAX = 10_000
+FILES_KEPT = 5_000
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 SIGNATURE_AGE_SECONDS_MAX = 300
 NONCE_CHARS_MAX = 64
@@ -269,6 +273,8 @@ assert CHECK_WAIT_SECONDS[-1] < CHECK_GIVE_UP_SECONDS, "the last look may be rep
 assert SEATS_MIN <= SEATS_START <= SEATS_MAX < QUEUE_ITEMS_MAX, "a seat has its place in a queue"
 assert LOAD_TEST_IN_FLIGHT_MAX < SEATS_START, "a rehearsal does not fill the house"
 assert LOAD_TEST_REQUESTS_PER_SECOND <= QUOTA_REQUESTS_MAX, "and may be granted by hand, too"
+assert SEATS_MAX < CONNECTIONS_MAX, "whoever finds a seat has a connection"
+assert CHANNEL_CALLS_MAX < FILES_KEPT, "so has every call to a channel"
 assert PATIENCE_SECONDS < REQUEST_SECONDS_MAX, "nobody waits for longer"
 assert sum(LANE_CALLS_MAX.values()) <= CHANNEL_CALLS_MAX, "a lane's calls have connections"
 assert BREAKER_PAUSE_SECONDS_MIN * 2**BREAKER_DOUBLINGS_MAX >= BREAKER_PAUSE_SECONDS_MAX

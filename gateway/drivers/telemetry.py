@@ -206,12 +206,12 @@ def count_request(operation: str, status: int, seconds: float) -> None:
     served.observe(seconds)
 
 
-def count_turned_away(operation: str, status: int) -> None:
-    """Count one request that was refused before it was read: a flood of them has to be cheap."""
+def count_turned_away(operation: str, status: int, count: int) -> None:
+    """Count requests that were refused before they were read: a flood of them has to be cheap."""
     turned = _turned_away.get((operation, status))
     if turned is None:
         turned = _turned_away[operation, status] = _TurnedAway(operation, status)
-    turned.count += 1
+    turned.count += count
 
 
 def batch_items(queue: str) -> Callable[[int], None]:

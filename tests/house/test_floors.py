@@ -32,7 +32,7 @@ ROOF = {
     "terminal",
     "worker",
 }
-MAY_ENTER_NATIVE = {"native", "verify", "match", "channels", "drivers"}
+MAY_ENTER_NATIVE = {"native", "verify", "match", "channels", "drivers", "faces"}
 
 
 def offence(room: str, imported: str) -> str | None:
@@ -41,7 +41,7 @@ def offence(room: str, imported: str) -> str | None:
     if package == "":
         return "imports are absolute"
     if package == "native" and room not in MAY_ENTER_NATIVE:
-        return "only verify, match, channels and drivers enter native"
+        return "only verify, match, channels, drivers and faces enter native"
     if package == "gateway" and room == "native":
         return "native stands outside the house"
     if package == "gateway" and room != target and room not in ROOF:

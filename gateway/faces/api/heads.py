@@ -1,6 +1,7 @@
 """The heads of requests, before the door: they must come within a time, and in one of two forms."""
 
 import asyncio
+import time
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
@@ -12,13 +13,18 @@ _SCHEMES: Final = ("http://", "https://")
 
 
 class HeadTimer(RequestHandler):
-    """aiohttp's protocol, which cuts off whoever begins a head and does not end it in time."""
+    """aiohttp's protocol, which cuts off whoever begins a head and does not end it in time.
+
+    `came_at` is when bytes last came, in seconds of the monotonic clock.
+    """
 
     head_seconds: float = limits.HEAD_SECONDS_MAX
+    came_at = 0.0
     _cutting: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Read on; bytes that made no request, while none is served, are a head half sent."""
+        self.came_at = time.monotonic()
         super().data_received(data)
         waiter = self._waiter
         if waiter is not None and not waiter.done():

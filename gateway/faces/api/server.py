@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
 
 from gateway.admission.rules import kind_of
+from gateway.admission.service import Refused
 from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.identity import chance
@@ -25,10 +26,10 @@ from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
 from gateway.drivers.stopwatch import start
-from gateway.faces.api.gate import Gate, Plain, Refusals
-from gateway.faces.api.heads import in_origin_form
-from gateway.faces.api.lane import Asked, body_bytes_max
+from gateway.faces.api.asked import Asked, body_bytes_max
+from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
+from gateway.faces.api.refusals import Refusals
 from gateway.faces.api.reply import Reply
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
@@ -54,8 +55,28 @@ _WAIT: Final = re.compile(r"(?:^|[\s,;])wait\s*=\s*\"?([1-9][0-9]{0,5})")
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
-class _Protocol(Gate):
-    """aiohttp's protocol, with its own errors written as ours: they would show what was sent."""
+class _Protocol(HeadTimer):
+    """aiohttp's protocol, with its own errors written as ours: they would show what was sent.
+
+    `read_before` was read of the connection before it was handed over; `left` hears of its end.
+    """
+
+    read_before = b""
+    left: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, with what was read before anything more can come."""
+        super().connection_made(transport)
+        if self.read_before:
+            read, self.read_before = self.read_before, b""
+            self.data_received(read)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell whoever counts connections."""
+        super().connection_lost(exc)
+        if self.left is not None:
+            self.left()
+            self.left = None
 
     def handle_error(
         self,
@@ -85,34 +106,42 @@ class ApiServer(web.Server):
         self._desk = desk
         self._pages = pages
         self._refusals = Refusals(_refusal)
-        self._short: set[asyncio.Task[None]] = set()
         self.draining = False
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> _Protocol:
         """Make the protocol of one connection."""
-        made = _Protocol(
+        return _Protocol(
             self,
             loop=self._loop,
             access_log=None,  # type: ignore[arg-type]  # None switches it off
             auto_decompress=False,
-            keepalive_timeout=75,
+            keepalive_timeout=limits.IDLE_SECONDS_MAX,
         )
-        made.doorman = self
+
+    def take_over(self, read: bytes, left: Callable[[], None]) -> asyncio.Protocol:
+        """Make the protocol of a connection of which these bytes were read already."""
+        made = self()
+        made.read_before, made.left = read, left
         return made
 
-    def refuse(self, plain: Plain) -> bytes | None:
-        """Refuse a request before it is parsed, when there is no room for it."""
+    def refusal(self, asks: tuple[str, str, str | None]) -> Refused | None:
+        """Say why there is no room for a request: its method, path and key are all that is read."""
         if self.draining:
             return None
-        merchant = self._desk.verify.named(plain.key_id) if plain.key_id is not None else None
-        kind = kind_of(plain.method, plain.path)
-        refused = self._desk.admission.refusal(kind, merchant)
-        if refused is None:
-            return None
-        self._desk.admission.count(kind, refused.reason)
-        operation = _COUNTED_AS.get((plain.method, plain.path.split("/")[2]), "none")
-        telemetry.count_turned_away(operation, refused.status)
-        return self._refusals.written(refused, _request_id())
+        method, path, key_id = asks
+        merchant = self._desk.verify.named(key_id) if key_id is not None else None
+        return self._desk.admission.refusal(kind_of(method, path), merchant)
+
+    def turned_away(
+        self, asks: tuple[str, str, str | None], refused: Refused, closes: Sequence[bool]
+    ) -> list[bytes]:
+        """Count requests that are refused, and write the answers; `closes` says which are last."""
+        method, path, _ = asks
+        self._desk.admission.count(kind_of(method, path), refused.reason, len(closes))
+        operation = _COUNTED_AS.get((method, path.split("/")[2]), "none")
+        telemetry.count_turned_away(operation, refused.status, len(closes))
+        written = self._refusals.written
+        return [written(refused, _request_id(), closes=is_last) for is_last in closes]
 
     def let_in(self) -> None:
         """Keep room for a request that was not refused."""
@@ -121,6 +150,10 @@ class ApiServer(web.Server):
     def came(self) -> None:
         """Give that room back: the request has its seat now, or never will."""
         self._desk.admission.came()
+
+    async def answer(self, asked: Asked) -> Reply:
+        """Serve a request that came whole."""
+        return await self._signed(asked)
 
     def _request(
         self,
@@ -142,36 +175,9 @@ class ApiServer(web.Server):
             client_max_size=body_bytes_max(message.path),
         )
 
-    def serve(self, asked: Asked, gate: Gate) -> None:
-        """Serve a request of the short lane, whether its caller stays or goes."""
-        self._short.add(self._loop.create_task(self._serve_short(asked, gate)))
-
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - theirs
-        """Let what is being served end, and close every connection."""
-        if self._short:
-            _, late = await asyncio.wait(self._short, timeout=timeout)
-            for task in late:
-                task.cancel()
-        await super().shutdown(timeout)
-
-    async def _serve_short(self, asked: Asked, gate: Gate) -> None:
-        gate.taken_over()
-        try:
-            reply = await self._signed(asked)
-            closes = self.draining
-            gate.answer(reply.on_the_wire(closes=closes), closes=closes)
-        except BaseException:
-            gate.force_close()
-            raise
-        finally:
-            task = asyncio.current_task()
-            assert task is not None, "it is one"
-            self._short.discard(task)
-
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        gate = request.protocol
-        assert isinstance(gate, Gate), "it was made here"
-        gate.taken_over()
+        made = request.protocol
+        assert isinstance(made, _Protocol), "it was made here"
         path, _, query = request.raw_path.partition("?")
         page = self._pages.find(path, query)
         if page is not None and request.method in {"GET", "HEAD"}:
@@ -183,7 +189,7 @@ class ApiServer(web.Server):
                 target=request.raw_path,
                 headers=request.raw_headers,
                 prefer=prefer,
-                came_at=gate.came_at,
+                came_at=made.came_at,
                 peer=request.remote or "",
             )
             reply = await self._signed(asked, functools.partial(_body, request))
@@ -270,6 +276,8 @@ async def _body(request: web.BaseRequest) -> bytes:
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
+        if request.transport is None:
+            raise ConnectionResetError("the caller left with its head")
         async with asyncio.timeout(_BODY_SECONDS):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:

@@ -1,0 +1,187 @@
+"""The front door: plain requests as a thread of ours reads them, served by the loop behind it.
+
+The thread (`native.front`) owns the listening socket.  It hands over whole plain requests, many at
+once where many came, and any connection on which something else came, which aiohttp serves from
+there on.  So what is refused while the house is full costs the loop a look and no socket.
+"""
+
+import asyncio
+import functools
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
+
+from gateway.admission.service import Refused
+from gateway.domain import limits
+from gateway.faces.api.asked import BATCH, Asked
+from gateway.faces.api.reply import Reply
+from native.front import Bounds, Front, Request
+
+_PIECE_SECONDS: Final = 0.25
+_LINGER_SECONDS: Final = 2.0
+
+# A request's method, its target without the query, and the key that it names.
+Asks = tuple[str, str, str | None]
+
+
+class House(Protocol):
+    """What stands behind the front."""
+
+    draining: bool
+
+    def refusal(self, asks: Asks) -> Refused | None:
+        """Say why there is no room for such a request; None when there is."""
+        ...
+
+    def turned_away(self, asks: Asks, refused: Refused, closes: Sequence[bool]) -> list[bytes]:
+        """Count requests that are refused, and write the answers; `closes` says which are last."""
+        ...
+
+    def let_in(self) -> None:
+        """Hear that a request was let in and has no seat yet."""
+        ...
+
+    def came(self) -> None:
+        """Hear that a request which was let in is being served."""
+        ...
+
+    async def answer(self, asked: Asked) -> Reply:
+        """Serve a request."""
+        ...
+
+    def take_over(self, read: bytes, left: Callable[[], None]) -> asyncio.Protocol:
+        """Make the protocol of a connection of which these bytes were read already."""
+        ...
+
+
+class FrontDoor:
+    """One worker's front door, open from the beginning until `close`."""
+
+    def __init__(self, house: House, listening: socket.socket, *, connections_max: int) -> None:
+        bounds = Bounds(
+            connections_max=connections_max,
+            body_bytes_max=limits.BODY_BYTES_MAX,
+            batch=BATCH.encode(),
+            batch_bytes_max=limits.BATCH_BODY_BYTES_MAX,
+            idle_seconds=limits.IDLE_SECONDS_MAX,
+            piece_seconds=_PIECE_SECONDS,
+            linger_seconds=_LINGER_SECONDS,
+        )
+        listening.settimeout(0)
+        self._house = house
+        self._loop = asyncio.get_running_loop()
+        self._front = Front(listening.detach(), bounds)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._will_wake = False
+        self._quiet = asyncio.Event()
+        self._loop.add_reader(self._front.bell, self._look)
+        self._thread = threading.Thread(target=self._run, name="front", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Accept nothing more; whoever is served has his answer yet."""
+        self._front.drain()
+        await self._quiet.wait()
+
+    async def finish(self, seconds: float) -> None:
+        """Let what is served end, and cut off what does not end in time; then all are gone."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._front.stop()
+        await asyncio.to_thread(self._thread.join)
+        self._loop.remove_reader(self._front.bell)
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the loop's
+        self._front.run()
+
+    def _look(self) -> None:
+        """Take what came."""
+        is_quiet = self._front.is_quiet
+        requests, handed = self._front.take()
+        for file, read in handed:
+            self._begin(self._hand_over(file, read))
+        if requests:
+            self._meet(requests)
+        if is_quiet:
+            self._quiet.set()
+
+    def _meet(self, requests: list[Request]) -> None:
+        """Refuse those for which there is no room, and serve the others.
+
+        Nothing comes back meanwhile: where one was refused, all that ask for the same are.
+        """
+        refused: dict[Asks, tuple[Refused, list[Request]]] = {}
+        for request in requests:
+            asks = request.asks
+            alike = refused.get(asks)
+            if alike is not None:
+                alike[1].append(request)
+                continue
+            why = self._house.refusal(asks)
+            if why is None:
+                self._house.let_in()
+                self._begin(self._serve(request, asks[2]))
+            else:
+                refused[asks] = why, [request]
+        if not refused:
+            return
+        for asks, (why, turned) in refused.items():
+            closes = [request.closes for request in turned]
+            wires = self._house.turned_away(asks, why, closes)
+            for request, wire, is_last in zip(turned, wires, closes, strict=True):
+                self._front.answer(request, wire, is_last)
+        self._front.wake()
+
+    def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, request: Request, key_id: str | None) -> None:
+        """Serve a request, whether its caller stays or goes."""
+        self._house.came()
+        try:
+            reply = await self._house.answer(
+                Asked(
+                    method=request.method,
+                    target=request.target,
+                    headers=request.headers,
+                    prefer=request.prefer,
+                    came_at=request.came_at,
+                    body=request.body,
+                    kept_for=key_id,
+                )
+            )
+            closes = self._house.draining or request.closes
+            wire = reply.on_the_wire(closes=closes)
+        except BaseException:
+            self._answer(request, b"", closes=True)
+            raise
+        self._answer(request, wire, closes=closes)
+
+    def _answer(self, request: Request, wire: bytes, *, closes: bool) -> None:
+        """Answer; the thread is woken once for all that is answered in this turn of the loop."""
+        self._front.answer(request, wire, closes)
+        if not self._will_wake:
+            self._will_wake = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._will_wake = False
+        self._front.wake()
+
+    async def _hand_over(self, file: int, read: bytes) -> None:
+        """Let aiohttp serve a connection from here on."""
+        make = functools.partial(self._house.take_over, read, self._front.left)
+        connection = socket.socket(fileno=file)
+        try:
+            await self._loop.connect_accepted_socket(make, connection)
+        except OSError:  # it ended meanwhile
+            connection.close()
+            self._front.left()

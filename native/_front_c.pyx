@@ -1,0 +1,251 @@
+# cython: boundscheck=False, wraparound=False
+"""The front: a thread that reads plain requests and writes answers without the interpreter.
+
+It is started once and serves one listening socket.  `_hall.pxd` is what the thread does, here is
+what the loop sees of it.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memchr, memcpy
+from posix.unistd cimport close, read
+
+from native._hall cimport (
+    BELL, DESK_BYTES, DRAIN, EPOLLET, EPOLLIN, LISTENING, STOP, Hall, watch, work,
+)
+from native._head cimport FIELDS_MAX, headers_of, key_id_of, prefer_of, text_of
+from native._lines cimport make_lines
+from native._post cimport (
+    Arrival, Reply, add, drop_ring, fence, load, make_ring, put, ring_bell, store, swap, take,
+)
+
+from native.bounds import Bounds
+from native.envelope import HEADERS_COUNT_MAX
+
+cdef extern from "<sys/eventfd.h>":
+    int EFD_NONBLOCK, EFD_CLOEXEC
+    int eventfd(unsigned, int)
+
+cdef extern from "<sys/epoll.h>":
+    int EPOLL_CLOEXEC
+    int epoll_create1(int)
+
+assert FIELDS_MAX == HEADERS_COUNT_MAX
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Request:
+    """A whole plain request; whoever lets go of it unanswered ends its connection."""
+
+    cdef Front front
+    cdef Arrival* arrival
+    cdef bint is_answered
+
+    def __init__(self):
+        raise TypeError("a request comes through the front")
+
+    def __dealloc__(self):
+        if self.arrival != NULL:
+            if not self.is_answered:
+                self.front.write(self, NULL, 0, True)
+                self.front.wake()
+            free(self.arrival)
+
+    @property
+    def method(self):
+        return text_of(self.arrival.data, self.arrival.head.method_size)
+
+    @property
+    def target(self):
+        cdef Arrival* arrival = self.arrival
+        return text_of(arrival.data + arrival.head.target, arrival.head.target_size)
+
+    @property
+    def asks(self):
+        """Its method, its target without the query, and the key that it names, not proved."""
+        cdef Arrival* arrival = self.arrival
+        cdef const char* target = arrival.data + arrival.head.target
+        cdef const char* mark = <const char*>memchr(target, c"?", arrival.head.target_size)
+        cdef Py_ssize_t size = mark - target if mark != NULL else arrival.head.target_size
+        return (
+            text_of(arrival.data, arrival.head.method_size),
+            text_of(target, size),
+            key_id_of(arrival.data, &arrival.head),
+        )
+
+    @property
+    def headers(self):
+        return headers_of(self.arrival.data, &self.arrival.head)
+
+    @property
+    def prefer(self):
+        """What its Prefer header says (RFC 7240), or nothing."""
+        return prefer_of(self.arrival.data, &self.arrival.head)
+
+    @property
+    def body(self):
+        cdef Arrival* arrival = self.arrival
+        return PyBytes_FromStringAndSize(arrival.data + arrival.head.size, arrival.head.body_bytes)
+
+    @property
+    def closes(self):
+        """Whether the caller wants no further answer on this connection."""
+        return self.arrival.head.closes != 0
+
+    @property
+    def came_at(self):
+        """When its last bytes were read, in seconds of the monotonic clock."""
+        return self.arrival.came_at
+
+
+@cython.final
+cdef class Front:
+    """One worker's front; it owns the listening socket, which must not block."""
+
+    cdef Hall hall
+    cdef bytes batch            # held for the hall
+    cdef bint has_begun
+
+    def __cinit__(self, int listening, bounds: Bounds):
+        cdef Hall* hall = &self.hall
+        self.batch = bounds.batch
+        hall.listening = listening
+        hall.poll = epoll_create1(EPOLL_CLOEXEC)
+        hall.bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        hall.loop_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        hall.body_bytes_max = bounds.body_bytes_max
+        hall.batch = PyBytes_AS_STRING(self.batch)
+        hall.batch_size = PyBytes_GET_SIZE(self.batch)
+        hall.batch_bytes_max = bounds.batch_bytes_max
+        hall.idle_seconds = bounds.idle_seconds
+        hall.piece_seconds = bounds.piece_seconds
+        hall.linger_seconds = bounds.linger_seconds
+        hall.desk = <char*>malloc(DESK_BYTES)
+        if hall.desk == NULL or not make_lines(&hall.lines, bounds.connections_max):
+            raise MemoryError
+        # Of each connection one letter may be on its way, and one more of the one before it there.
+        if not make_ring(&hall.arrivals, 4 * bounds.connections_max):
+            raise MemoryError
+        if not make_ring(&hall.replies, 4 * bounds.connections_max):
+            raise MemoryError
+        if min(hall.poll, hall.bell, hall.loop_bell) < 0:
+            raise OSError("no file is left for the front")
+        if not watch(hall, listening, EPOLLIN, LISTENING):
+            raise OSError("the front cannot listen")
+        if not watch(hall, hall.bell, EPOLLIN | EPOLLET, BELL):
+            raise OSError("the front cannot be woken")
+
+    def __dealloc__(self):
+        cdef Hall* hall = &self.hall
+        cdef Arrival* arrival
+        cdef int file
+        if hall.arrivals.places != NULL:
+            arrival = <Arrival*>take(&hall.arrivals)
+            while arrival != NULL:
+                if arrival.file >= 0:
+                    close(arrival.file)
+                free(arrival)
+                arrival = <Arrival*>take(&hall.arrivals)
+        drop_ring(&hall.arrivals)
+        drop_ring(&hall.replies)
+        free(hall.lines.all)
+        free(hall.desk)
+        for file in (hall.poll, hall.bell, hall.loop_bell, hall.listening):
+            if file >= 0:
+                close(file)
+
+    @property
+    def bell(self):
+        """The file that is readable when something came."""
+        return self.hall.loop_bell
+
+    @property
+    def is_quiet(self):
+        """Whether after `drain` everything that was to be handed over was."""
+        return load(&self.hall.quiet) != 0
+
+    @property
+    def connections(self):
+        """How many connections it has, those not counted that it handed over."""
+        return self.hall.lines.count
+
+    def run(self):
+        """Serve until stopped, without the GIL; the work of a thread of its own."""
+        if self.has_begun:
+            raise RuntimeError("the front runs once")
+        self.has_begun = True
+        with nogil:
+            work(&self.hall)
+
+    def take(self):
+        """Take what came: requests, and connections with the bytes that were read of them."""
+        cdef Hall* hall = &self.hall
+        cdef uint64_t count
+        cdef Arrival* arrival
+        cdef Request request
+        requests, handed = [], []
+        if read(hall.loop_bell, &count, sizeof(count)) < 0:
+            pass                # nobody rang; it may be looked all the same
+        swap(&hall.rung, 0)
+        arrival = <Arrival*>take(&hall.arrivals)
+        while arrival != NULL:
+            if arrival.file < 0:
+                request = Request.__new__(Request)
+                request.front = self
+                request.arrival = arrival
+                requests.append(request)
+            else:
+                data = PyBytes_FromStringAndSize(arrival.data, arrival.size)
+                handed.append((arrival.file, data))
+                free(arrival)
+            arrival = <Arrival*>take(&hall.arrivals)
+        return requests, handed
+
+    def answer(self, Request request not None, bytes wire not None, bint closes):
+        """Answer a request; `wake` has to follow. Without bytes its connection only ends."""
+        if request.is_answered or request.front is not self:
+            raise RuntimeError("a request is answered once, where it came from")
+        if not self.write(request, PyBytes_AS_STRING(wire), PyBytes_GET_SIZE(wire), closes):
+            raise MemoryError
+
+    cdef bint write(self, Request request, const char* data, size_t size, bint closes) noexcept:
+        cdef Reply* reply = <Reply*>malloc(sizeof(Reply) + size)
+        if reply == NULL:
+            return False
+        reply.line = request.arrival.line
+        reply.turn = request.arrival.turn
+        reply.closes = closes
+        reply.size = size
+        if size:
+            memcpy(reply.data, data, size)
+        if not put(&self.hall.replies, reply):
+            free(reply)
+            return False
+        request.is_answered = True
+        return True
+
+    cpdef wake(self):
+        """Have the answers written that were given."""
+        fence()
+        if load(&self.hall.asleep) and swap(&self.hall.asleep, 0):
+            ring_bell(self.hall.bell)
+
+    def left(self):
+        """Hear that a connection that was handed over has ended."""
+        add(&self.hall.handed, -1)
+        if load(&self.hall.paused):
+            ring_bell(self.hall.bell)
+
+    def drain(self):
+        """Accept nothing more, end what idles, hand over what is not whole, then be quiet."""
+        store(&self.hall.wish, DRAIN)
+        ring_bell(self.hall.bell)
+
+    def stop(self):
+        """End `run` once all answers are taken."""
+        store(&self.hall.wish, STOP)
+        ring_bell(self.hall.bell)

@@ -1,0 +1,147 @@
+"""A front on a free port, whose loop is the test itself."""
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from native.front import Bounds, Front, Request
+
+BOUNDS = Bounds(
+    connections_max=64,
+    body_bytes_max=2000,
+    batch=b"/v1/payments/batch",
+    batch_bytes_max=200_000,
+    idle_seconds=60.0,
+    piece_seconds=60.0,
+    linger_seconds=1.0,
+)
+WAIT_SECONDS = 10.0
+
+
+def request_of(target: str, body: bytes = b"", *headers: str) -> bytes:
+    method = "POST" if body else "GET"
+    lines = [f"{method} {target} HTTP/1.1", "Host: x", *headers]
+    lines += [f"Content-Length: {len(body)}"] if body else []
+    return "\r\n".join((*lines, "", "")).encode() + body
+
+
+def written(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def told(request: Request) -> bytes:
+    """What an echo says to a request."""
+    return request.target.encode() + b" " + request.body
+
+
+class Lobby:
+    """What came and was not looked at yet: `requests`, and `handed` connections with their bytes.
+
+    Where `echoes` is set every request is answered as soon as it is taken.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        listening.setblocking(False)
+        self.port: int = listening.getsockname()[1]
+        self.front = Front(listening.detach(), bounds)
+        self.requests: list[Request] = []
+        self.handed: list[tuple[socket.socket, bytes]] = []
+        self.echoes = False
+        self._clients: list[socket.socket] = []
+        self._thread = threading.Thread(target=self.front.run, daemon=True)
+        self._thread.start()
+
+    def connect(self) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)
+        self._clients.append(client)
+        return client
+
+    def look(self) -> None:
+        requests, handed = self.front.take()
+        self.handed += [(socket.socket(fileno=file), read) for file, read in handed]
+        if not self.echoes:
+            self.requests += requests
+            return
+        for request in requests:
+            self.answer(request, told(request), closes=request.closes)
+
+    def answer(self, request: Request, body: bytes, *, closes: bool = False) -> None:
+        self.front.answer(request, written(body), closes)
+        self.front.wake()
+
+    def until(self, holds: Callable[[], Any], *others: socket.socket) -> None:
+        """Look whenever the bell rings, or one of these can be read, until this holds."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not holds():
+            assert time.monotonic() < deadline, "this never came to hold"
+            select.select([self.front.bell, *others], [], [], 0.02)
+            self.look()
+
+    def next(self) -> Request:
+        """Wait for a request."""
+        self.until(lambda: self.requests)
+        return self.requests.pop(0)
+
+    def read(self, client: socket.socket, size: int) -> bytes:
+        """Read so many bytes of a client, or less where the connection ends before."""
+        found = b""
+
+        def is_all() -> bool:
+            nonlocal found
+            if not select.select([client], [], [], 0)[0]:
+                return False
+            part = client.recv(size - len(found))
+            found += part
+            return not part or len(found) == size
+
+        if size:
+            self.until(is_all, client)
+        return found
+
+    def is_over(self, client: socket.socket) -> bool:
+        """Wait for the end of a connection, before which nothing more comes."""
+        try:
+            return self.read(client, 1) == b""
+        except ConnectionResetError:
+            return True
+
+    def forget(self) -> None:
+        """Close every client, and what was handed over."""
+        for client in (*self._clients, *(connection for connection, _ in self.handed)):
+            client.close()
+        self._clients.clear()
+        self.handed.clear()
+
+    def end(self) -> None:
+        self.front.stop()
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive(), "the front stops"
+        self.forget()
+
+
+@contextmanager
+def lobby_of(**changes: Any) -> Iterator[Lobby]:
+    lobby = Lobby(BOUNDS._replace(**changes))
+    try:
+        yield lobby
+    finally:
+        lobby.end()
+
+
+def reset(client: socket.socket) -> None:
+    """Close at once, with all that is under way."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def files_open() -> int:
+    return len(os.listdir("/proc/self/fd"))
