@@ -35,6 +35,28 @@ cdef extern from "<sys/epoll.h>":
 assert FIELDS_MAX == HEADERS_COUNT_MAX
 
 
+cdef Reply* joined(list pieces, const char* between, size_t between_size):
+    """Write these pieces with the same between them; NULL when there is no memory."""
+    cdef size_t size = between_size * (len(pieces) - 1)
+    cdef bytes piece
+    cdef Reply* reply
+    cdef char* at
+    for piece in pieces:
+        size += PyBytes_GET_SIZE(piece)
+    reply = <Reply*>malloc(sizeof(Reply) + size)
+    if reply == NULL:
+        return NULL
+    reply.size = size
+    at = reply.data
+    for piece in pieces:
+        if at != reply.data:
+            memcpy(at, between, between_size)
+            at += between_size
+        memcpy(at, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        at += PyBytes_GET_SIZE(piece)
+    return reply
+
+
 @cython.final
 @cython.no_gc
 @cython.freelist(64)
@@ -212,16 +234,42 @@ cdef class Front:
         if not self.write(request, PyBytes_AS_STRING(wire), PyBytes_GET_SIZE(wire), closes):
             raise MemoryError
 
+    def refuse(self, list requests not None, tuple forms not None, bytes ids not None):
+        """Answer many alike; between the pieces of an answer stands an equal part of `ids` each.
+
+        `forms` are the pieces for whoever goes on, and for whoever wants no further answer.
+        """
+        cdef Py_ssize_t i, count = len(requests)
+        cdef Py_ssize_t id_size = PyBytes_GET_SIZE(ids) // count if count else 0
+        cdef list going = forms[0], last = forms[1]
+        cdef Request request
+        cdef Reply* reply
+        for i in range(count):
+            request = requests[i]
+            if request.is_answered or request.front is not self:
+                raise RuntimeError("a request is answered once, where it came from")
+            reply = joined(
+                last if request.arrival.head.closes else going,
+                PyBytes_AS_STRING(ids) + i * id_size,
+                id_size,
+            )
+            if reply == NULL or not self.send(request, reply, request.arrival.head.closes):
+                raise MemoryError
+
     cdef bint write(self, Request request, const char* data, size_t size, bint closes) noexcept:
         cdef Reply* reply = <Reply*>malloc(sizeof(Reply) + size)
         if reply == NULL:
             return False
-        reply.line = request.arrival.line
-        reply.turn = request.arrival.turn
-        reply.closes = closes
         reply.size = size
         if size:
             memcpy(reply.data, data, size)
+        return self.send(request, reply, closes)
+
+    cdef bint send(self, Request request, Reply* reply, bint closes) noexcept:
+        """Put a reply into the ring, which owns it from there; False where there is no room."""
+        reply.line = request.arrival.line
+        reply.turn = request.arrival.turn
+        reply.closes = closes
         if not put(&self.hall.replies, reply):
             free(reply)
             return False

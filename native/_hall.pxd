@@ -181,10 +181,13 @@ cdef inline void meet(Hall* hall, int which, const char* data, size_t size) noex
     cdef Line* line = &hall.lines.all[which]
     cdef bint is_kept = data == line.unread
     cdef int found = read_head(data, size, line.unread_seen if is_kept else 0, &head)
-    if found == ODD or (found == PLAIN and head.body_bytes > body_bytes_max(hall, data, &head)):
+    cdef size_t whole = head.size + head.body_bytes if found == PLAIN else 0
+    if found == ODD or (found == PLAIN and (
+        head.body_bytes > body_bytes_max(hall, data, &head) or (head.closes and size > whole)
+    )):
         hand_over(hall, which, data, size)
         return
-    if found == PLAIN and size >= head.size + head.body_bytes:
+    if found == PLAIN and size >= whole:
         let_serve(hall, which, data, size, &head)
         return
     if not is_kept and not keep_unread(line, data, size):

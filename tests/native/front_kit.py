@@ -1,6 +1,5 @@
 """A front on a free port, whose loop is the test itself."""
 
-import os
 import select
 import socket
 import struct
@@ -8,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from native.front import Bounds, Front, Request
@@ -50,7 +50,7 @@ class Lobby:
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
-        listening.setblocking(False)
+        listening.settimeout(0)
         self.port: int = listening.getsockname()[1]
         self.front = Front(listening.detach(), bounds)
         self.requests: list[Request] = []
@@ -75,7 +75,10 @@ class Lobby:
             self.answer(request, told(request), closes=request.closes)
 
     def answer(self, request: Request, body: bytes, *, closes: bool = False) -> None:
-        self.front.answer(request, written(body), closes)
+        self.send(request, written(body), closes=closes)
+
+    def send(self, request: Request, wire: bytes, *, closes: bool = False) -> None:
+        self.front.answer(request, wire, closes)
         self.front.wake()
 
     def until(self, holds: Callable[[], Any], *others: socket.socket) -> None:
@@ -144,4 +147,4 @@ def reset(client: socket.socket) -> None:
 
 
 def files_open() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

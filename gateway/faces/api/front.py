@@ -10,12 +10,13 @@ import functools
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
 from gateway.faces.api.asked import BATCH, Asked
+from gateway.faces.api.refusals import Forms
 from gateway.faces.api.reply import Reply
 from native.front import Bounds, Front, Request
 
@@ -35,8 +36,8 @@ class House(Protocol):
         """Say why there is no room for such a request; None when there is."""
         ...
 
-    def turned_away(self, asks: Asks, refused: Refused, closes: Sequence[bool]) -> list[bytes]:
-        """Count requests that are refused, and write the answers; `closes` says which are last."""
+    def turned_away(self, asks: Asks, refused: Refused, count: int) -> tuple[Forms, bytes]:
+        """Count requests that are refused; gives their answer, and letters for the id of each."""
         ...
 
     def let_in(self) -> None:
@@ -132,10 +133,8 @@ class FrontDoor:
         if not refused:
             return
         for asks, (why, turned) in refused.items():
-            closes = [request.closes for request in turned]
-            wires = self._house.turned_away(asks, why, closes)
-            for request, wire, is_last in zip(turned, wires, closes, strict=True):
-                self._front.answer(request, wire, is_last)
+            forms, letters = self._house.turned_away(asks, why, len(turned))
+            self._front.refuse(turned, forms, letters)
         self._front.wake()
 
     def _begin(self, doing: Coroutine[Any, Any, None]) -> None:

@@ -8,8 +8,13 @@ from gateway.admission.service import Refused, problem_of
 from gateway.domain.errors import Problem
 from gateway.faces.api.reply import Reply
 
-# It stands where each answer has its own, and is as long.
+# It stands where each answer's id has its own letters, and is as long.
 _NO_ID: Final = f"req_{'-' * 24}"
+_OWN: Final = b"-" * 24
+
+# The pieces of an answer, between which stand the letters of its id after `req_`: where the
+# connection goes on, and where not.
+Forms = tuple[list[bytes], list[bytes]]
 
 
 class Refusals:
@@ -18,16 +23,17 @@ class Refusals:
     def __init__(self, make: Callable[[Problem, str], Reply]) -> None:
         self._make = make
         self._second = 0
-        self._dated: dict[tuple[Refused, bool], list[bytes]] = {}
+        self._dated: dict[Refused, Forms] = {}
 
-    def written(self, refused: Refused, request_id: str, *, closes: bool = False) -> bytes:
-        """Write a refusal under this id."""
+    def forms(self, refused: Refused) -> Forms:
+        """Write a refusal, but for the letters of its id."""
         second = int(time.time())
         if self._second != second:
             self._second = second
             self._dated.clear()
-        pieces = self._dated.get((refused, closes))
-        if pieces is None:
-            wire = self._make(problem_of(refused), _NO_ID).on_the_wire(closes=closes)
-            pieces = self._dated[refused, closes] = wire.split(_NO_ID.encode())
-        return request_id.encode().join(pieces)
+        forms = self._dated.get(refused)
+        if forms is None:
+            reply = self._make(problem_of(refused), _NO_ID)
+            going, last = (reply.on_the_wire(closes=closes).split(_OWN) for closes in (False, True))
+            forms = self._dated[refused] = going, last
+        return forms

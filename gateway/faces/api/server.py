@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from gateway.drivers.stopwatch import start
 from gateway.faces.api.asked import Asked, body_bytes_max
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
-from gateway.faces.api.refusals import Refusals
+from gateway.faces.api.refusals import Forms, Refusals
 from gateway.faces.api.reply import Reply
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
@@ -133,15 +133,14 @@ class ApiServer(web.Server):
         return self._desk.admission.refusal(kind_of(method, path), merchant)
 
     def turned_away(
-        self, asks: tuple[str, str, str | None], refused: Refused, closes: Sequence[bool]
-    ) -> list[bytes]:
-        """Count requests that are refused, and write the answers; `closes` says which are last."""
+        self, asks: tuple[str, str, str | None], refused: Refused, count: int
+    ) -> tuple[Forms, bytes]:
+        """Count requests that are refused; gives their answer, and letters for the id of each."""
         method, path, _ = asks
-        self._desk.admission.count(kind_of(method, path), refused.reason, len(closes))
+        self._desk.admission.count(kind_of(method, path), refused.reason, count)
         operation = _COUNTED_AS.get((method, path.split("/")[2]), "none")
-        telemetry.count_turned_away(operation, refused.status, len(closes))
-        written = self._refusals.written
-        return [written(refused, _request_id(), closes=is_last) for is_last in closes]
+        telemetry.count_turned_away(operation, refused.status, count)
+        return self._refusals.forms(refused), _letters(count)
 
     def let_in(self) -> None:
         """Keep room for a request that was not refused."""
@@ -323,3 +322,8 @@ def _reply(answer: Answer, request_id: str) -> Reply:
 
 def _request_id() -> str:
     return f"req_{chance(12).hex()}"
+
+
+def _letters(ids: int) -> bytes:
+    """Give so many ids at once, without what they begin with."""
+    return chance(12 * ids).hex().encode()

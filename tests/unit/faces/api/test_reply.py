@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.faces.api.reply import Reply
-from tests.unit.faces.api.test_gate import Wire
+from tests.fakes.transport import Wire
 
 
 @pytest.mark.parametrize("closes", [False, True])
