@@ -35,6 +35,9 @@ cdef extern from "<sys/epoll.h>":
 assert FIELDS_MAX == HEADERS_COUNT_MAX
 
 
+cdef bint is_taking = False     # nobody else makes a request
+
+
 cdef Reply* joined(list pieces, const char* between, size_t between_size):
     """Write these pieces with the same between them; NULL when there is no memory."""
     cdef size_t size = between_size * (len(pieces) - 1)
@@ -67,8 +70,9 @@ cdef class Request:
     cdef Arrival* arrival
     cdef bint is_answered
 
-    def __init__(self):
-        raise TypeError("a request comes through the front")
+    def __cinit__(self):
+        if not is_taking:
+            raise TypeError("a request comes through the front")
 
     def __dealloc__(self):
         if self.arrival != NULL:
@@ -209,6 +213,7 @@ cdef class Front:
         cdef uint64_t count
         cdef Arrival* arrival
         cdef Request request
+        global is_taking
         requests, handed = [], []
         if read(hall.loop_bell, &count, sizeof(count)) < 0:
             pass                # nobody rang; it may be looked all the same
@@ -216,7 +221,9 @@ cdef class Front:
         arrival = <Arrival*>take(&hall.arrivals)
         while arrival != NULL:
             if arrival.file < 0:
+                is_taking = True
                 request = Request.__new__(Request)
+                is_taking = False
                 request.front = self
                 request.arrival = arrival
                 requests.append(request)

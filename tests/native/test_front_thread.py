@@ -1,5 +1,6 @@
 """The front: every plain request has its answer and no other's; all else is handed over whole."""
 
+import gc
 import itertools
 import resource
 import select
@@ -363,6 +364,7 @@ def test_thousands_of_connections_leave_nothing_behind() -> None:
         lobby.until(lambda: lobby.front.connections == 0)
         lobby.forget()
 
+    gc.collect()  # files that other tests left to it
     before = files_open()
     with lobby_of() as lobby:
         lobby.echoes = True

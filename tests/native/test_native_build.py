@@ -19,12 +19,15 @@ from gateway.domain import limits
 from native import (
     _arrays_c,
     _exchange_c,
+    _front_c,
+    _heads_c,
     _names_c,
     _routes_c,
     _signature_c,
     arrays,
     envelope,
     exchange,
+    front,
     names,
 )
 from native.envelope import SignatureProblem
@@ -57,7 +60,10 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", [_arrays_c, _exchange_c, _names_c, _signature_c, _routes_c])
+@pytest.mark.parametrize(
+    "module",
+    [_arrays_c, _exchange_c, _front_c, _heads_c, _names_c, _signature_c, _routes_c],
+)
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
@@ -72,7 +78,13 @@ def test_the_pure_twins_are_chosen_on_demand() -> None:
     assert answer.stdout.split() == [*["False"] * 5, *(f"native._{name}_py" for name in TWINS)]
 
 
-@pytest.mark.parametrize("chooser", TWINS)
+def test_the_front_is_there_but_where_nothing_compiled_is_wanted() -> None:
+    assert front.COMPILED
+    answer = run("from native import front; print(front.COMPILED)", FLOODGATE_PURE="1")
+    assert answer.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("chooser", [*TWINS, "front"])
 def test_a_missing_build_is_an_error_with_a_hint(chooser: str) -> None:
     twin = f"_{chooser}_c"
     answer = run(BROKEN.format(twin, chooser))
@@ -86,7 +98,10 @@ def test_the_bounds_are_those_of_the_house() -> None:
     assert envelope.NONCE_CHARS_MAX == limits.NONCE_CHARS_MAX
 
 
-@pytest.mark.parametrize("module", ["_arrays", "_exchange", "_names", "_signature", "_routes"])
+@pytest.mark.parametrize(
+    "module",
+    ["_arrays", "_exchange", "_front", "_heads", "_names", "_signature", "_routes"],
+)
 def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", f"native.{module}_c"],

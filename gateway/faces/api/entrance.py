@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from gateway.domain import limits
-from gateway.faces.api.front import FrontDoor
 from gateway.faces.api.server import ApiServer
 from native import front
 
@@ -43,6 +42,8 @@ async def opened(api: ApiServer, listening: socket.socket) -> AsyncIterator[None
             api.pre_shutdown()
             await api.shutdown(limits.DRAIN_SECONDS)
         return
+    from gateway.faces.api.front import FrontDoor  # where there is a front at all
+
     door = FrontDoor(api, listening, connections_max=_connections_max())
     try:
         yield

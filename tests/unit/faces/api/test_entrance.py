@@ -1,0 +1,45 @@
+"""The entrance: with the front or without it, what comes is served, and the end is orderly."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.faces.api.entrance import opened
+from gateway.faces.api.pages import Page
+from gateway.faces.api.server import ApiServer
+from native import front
+
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+UNSIGNED = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("has_front", [True, False])
+async def test_what_comes_is_served_until_the_end(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+) -> None:
+    async def page() -> Page:
+        return Page(200, "text/plain", b"page")
+
+    monkeypatch.setattr(front, "COMPILED", has_front)
+    desk: Any = SimpleNamespace()
+    pages: Any = SimpleNamespace(find=lambda path, *_: page if path == "/healthz" else None)
+    api = ApiServer(desk, pages)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    address = listening.getsockname()
+    async with asyncio.timeout(10):
+        async with opened(api, listening):
+            reader, writer = await asyncio.open_connection(*address)
+            for wire, said in ((ALIVE, b"page"), (UNSIGNED, b'"code":"not_found"')):
+                writer.write(wire)
+                assert said in await reader.readuntil(said)
+            idle, _ = await asyncio.open_connection(*address)
+            assert not api.draining
+        assert api.draining
+        assert (await idle.read(), (await reader.read())[-1:]) == (b"", b"}")
+        writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address)
