@@ -5,8 +5,8 @@ stays true, and that money which moved is explained on both sides.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.domain.identity import merchant_number
@@ -16,8 +16,16 @@ from tests.faults.plan import POLICIES, Story
 
 _GIVEN_UP: Final = frozenset({"canceled", "expired"})
 _DECLINES: Final = frozenset({"tok_declined", "tok_insufficient_funds", "tok_expired_card"})
-_LATE: Final = frozenset({"tok_late_success", "tok_late_lost_notice"})
 _RETURNS: Final = "tok_close_returns"
+_LATE: Final = frozenset({"tok_late_success", "tok_late_lost_notice", "tok_late_thrice"})
+# How often at most it is paid beside the payment's own money; a refund of it may fail.
+_AGAIN: Final = {
+    "tok_late_thrice": 2,
+    "tok_paid_twice": 1,
+    "tok_twice_refund_unknown": 1,
+    "tok_twice_refund_fails": 1,
+}
+_REFUNDS_FAIL: Final = "tok_twice_refund_fails"
 _NEVER_PAID: Final = frozenset({"tok_timeout_lost", "tok_forged_notice"})
 _FIXED: Final = (
     *("object", "id", "merchant", "reference", "amount", "currency", "method", "metadata"),
@@ -58,10 +66,11 @@ def _never_left(payment: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class End:
-    """How a payment stands when all is quiet: itself and its refunds."""
+    """How a payment stands when all is quiet: itself, its refunds, and what was paid beside it."""
 
     payment: dict[str, Any]
     refunds: list[dict[str, Any]]
+    further: list[dict[str, Any]] = field(default_factory=list)
 
 
 def objections(story: Story, end: End) -> Iterator[str]:
@@ -88,6 +97,23 @@ def objections(story: Story, end: End) -> Iterator[str]:
         policy = POLICIES[story.shop]
         if policy != "review" and not refunded:
             yield f"came late, and nobody did with it as its merchant wishes: {policy}"
+    if len(end.further) > _AGAIN.get(story.token, len(story.acts("pay again"))):
+        yield f"was paid again {len(end.further)} times"
+    for beside in end.further:
+        yield from _of_further(story, beside)
+
+
+def _of_further(story: Story, beside: dict[str, Any]) -> Iterator[str]:
+    """Say what is wrong with money beside a payment: it goes back once, or is left to people."""
+    refunds = [(refund["status"], refund["amount"]) for refund in beside["refunds"]]
+    fails = story.token == _REFUNDS_FAIL
+    back = [("failed" if fails else "succeeded", story.amount)]
+    if beside["amount"] != story.amount:
+        yield f"was paid {beside['amount']} beside it"
+    if refunds != ([] if POLICIES[story.shop] == "review" else back):
+        yield f"was paid again, and that went back by {refunds}: {POLICIES[story.shop]}"
+    if beside["amount_refunded"] != sum(amount for status, amount in refunds if status != "failed"):
+        yield f"says {beside['amount_refunded']} of what is beside it refunded: {refunds}"
 
 
 def contradictions(story: Story, seen: dict[str, Any], end: dict[str, Any]) -> Iterator[str]:
@@ -212,12 +238,14 @@ def money_of(lines: Iterable[dict[str, Any]]) -> dict[int, tuple[int, int]]:
 
 
 def unexplained(
-    shop: Shop, theirs: tuple[int, int], ours: Iterable[End], accounts: list[dict[str, Any]]
+    shop: Shop, theirs: tuple[int, int], ours: Sequence[End], accounts: list[dict[str, Any]]
 ) -> Iterator[str]:
     """Say where the acquirer's money, the merchant's payments and our books differ."""
     payments = [end.payment for end in ours]
+    further = [beside for end in ours for beside in end.further]
     taken = sum(payment["amount_captured"] for payment in payments)
-    given = sum(payment["amount_refunded"] for payment in payments)
+    taken += sum(beside["amount"] for beside in further)
+    given = sum(each["amount_refunded"] for each in (*payments, *further))
     # A close may have given back, with the rest, what we call refunded.
     with_the_rest = taken - theirs[0]
     most = sum(p["amount_refunded"] for p in payments if p["status"] in _GIVEN_UP)

@@ -57,6 +57,13 @@ STEPS: Final = (
     *ANSWERS,
     Step("redis", b"finish"),
 )
+# What is paid twice goes back by the worker: it is reserved, asked for, answered and posted.
+_GIVES_BACK: Final = (b"further-re_", b"further_refund.")
+WORKER_STEPS: Final = (
+    *(Step("postgres", word) for word in _GIVES_BACK),
+    *(Step("postgres", word, COMMITTED) for word in _GIVES_BACK),
+    *(Step("acquirer", b"/refunds HTTP", end) for end in (b"", _ANSWERED)),
+)
 
 
 class Havoc:
@@ -82,13 +89,17 @@ class Havoc:
             "kill postgres": stage.postgres,
             "kill redis": stage.redis,
         }
+        places = {
+            "kill gateway between steps": (STEPS, gateway),
+            "kill worker between steps": (WORKER_STEPS, stage.worker),
+            "lose a commit": (COMMITS, gateway),
+            "lose an acquirer's answer": (ANSWERS, gateway),
+        }
+        if fault.kind in places:
+            steps, player = places[fault.kind]
+            step = steps[fault.step % len(steps)]
+            return await _meet(step, player, kill=fault.kind.startswith("kill"))
         match fault.kind:
-            case "kill gateway between steps":
-                return await _meet(STEPS[fault.step % len(STEPS)], gateway, kill=True)
-            case "lose a commit":
-                return await _meet(COMMITS[fault.step % len(COMMITS)], gateway, kill=False)
-            case "lose an acquirer's answer":
-                return await _meet(ANSWERS[fault.step % len(ANSWERS)], gateway, kill=False)
             case "crash a database session":
                 return await self._crash_session()
             case "flush redis":

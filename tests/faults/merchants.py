@@ -83,6 +83,7 @@ class Merchants:
         self.shops = shops
         self._gateways = gateways
         self._acquirer = acquirer
+        self._codes: dict[str, str] = {}
         self._chance = random.Random(f"{seed} merchants")
 
     async def insist(self, asked: Asked, *, impatient: bool = False) -> Reply:
@@ -165,6 +166,8 @@ class Merchants:
                 await self._settle(shop, path)
             case "pay":
                 await self._pay(shop, path)
+            case "pay again":
+                await self._pay_again(shop, path)
             case "reuse":
                 await self._misuse(create, json.loads(create.body) | {"amount": 7}, create.key)
             case "reference":
@@ -202,9 +205,17 @@ class Merchants:
                     action = (await self.look(shop, path))["next_action"]
                     with contextlib.suppress(aiohttp.ClientError, OSError):
                         if action is not None:
-                            async with shop.session.post(f"{self._acquirer}/pay/{action['qr']}"):
+                            self._codes[path] = f"{self._acquirer}/pay/{action['qr']}"
+                            async with shop.session.post(self._codes[path]):
                                 return
                     await asyncio.sleep(0.2)
+
+    async def _pay_again(self, shop: Shop, path: str) -> None:
+        """Pay what is paid already, by the code that was scanned before; nobody tries that hard."""
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            if path in self._codes:
+                async with shop.session.post(f"{self._codes[path]}?again=1"):
+                    return
 
     async def _misuse(self, create: Asked, body: dict[str, Any], key: str) -> None:
         """Use a key for another request, or a reference for another payment: both are refused."""

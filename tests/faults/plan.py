@@ -9,7 +9,9 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Verb = Literal["pay", "settle", "capture", "cancel", "refund", "sync", "reuse", "reference"]
+Verb = Literal[
+    "pay", "settle", "capture", "cancel", "refund", "sync", "reuse", "reference", "pay again"
+]
 
 TOKENS: Final = {
     "tok_ok": 20,
@@ -27,6 +29,10 @@ TOKENS: Final = {
     "tok_late_success": 4,
     "tok_late_lost_notice": 3,
     "tok_close_returns": 6,
+    "tok_late_thrice": 3,
+    "tok_paid_twice": 4,
+    "tok_twice_refund_unknown": 3,
+    "tok_twice_refund_fails": 3,
     "tok_refund_unknown": 4,
     "tok_refund_fails": 3,
     "tok_latency_200": 5,
@@ -38,6 +44,7 @@ FAULTS: Final = (
     "kill gateway",
     "kill gateway between steps",
     "kill worker",
+    "kill worker between steps",
     "kill acquirer",
     "kill postgres",
     "crash a database session",
@@ -159,9 +166,11 @@ def _scenes(
     if chance.random() < (0.5 if token == "tok_close_returns" else 0.05):
         scenes.append((Act("cancel"), Act("sync")))
     scenes.append((Act("settle"),))
+    if token == "qr" and chance.random() < 0.4:
+        scenes.append((Act("pay again"),) * chance.choice((1, 1, 2)))
     if manual:
         scenes += _captures(chance, amount)
-    if chance.random() < 0.4 or token.startswith("tok_refund"):
+    if chance.random() < 0.4 or "refund" in token:
         scenes += _refunds(chance, amount)
     return scenes
 

@@ -1,15 +1,17 @@
 """The auditor finds what it is there to find: each lie about money that a gateway could tell."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.e2e.harness import Reply, Shop
 from tests.faults.auditor import Auditor, End, repeats, unexplained
+from tests.faults.auditor import objections as endings
 from tests.faults.feed import objections
 from tests.faults.merchants import Asked, Diary
-from tests.faults.plan import Act, Story
+from tests.faults.plan import POLICIES, Act, Story
 
 SHOP = Shop("http://127.0.0.1:1", "mer_1", None, None)  # type: ignore[arg-type]  # it calls nobody
 PAYMENT: dict[str, Any] = {
@@ -148,10 +150,46 @@ def test_a_repeated_answer_is_one_that_was_true() -> None:
     assert "other bytes" in next(repeats(asked, before, spaced, [PAYMENT]))
 
 
+BACK = {"status": "succeeded", "amount": 1999}
+BESIDE: dict[str, Any] = {"amount": 1999, "amount_refunded": 1999, "refunds": [BACK]}
+WAITS = BESIDE | {"amount_refunded": 0, "refunds": []}
+TWICE = BESIDE | {"amount_refunded": 3998, "refunds": [BACK] * 2}
+FAILED = WAITS | {"refunds": [BACK | {"status": "failed"}]}
+
+
+@pytest.mark.parametrize(
+    ("token", "policy", "further", "finding"),
+    [
+        ("tok_paid_twice", "refund", [BESIDE], None),
+        ("tok_paid_twice", "adopt", [BESIDE], None),
+        ("tok_paid_twice", "review", [WAITS], None),
+        ("tok_twice_refund_fails", "refund", [FAILED], None),
+        ("tok_paid_twice", "review", [BESIDE], "went back by"),
+        ("tok_paid_twice", "adopt", [WAITS], "went back by []"),
+        ("tok_paid_twice", "refund", [FAILED], "went back by [('failed'"),
+        ("tok_paid_twice", "refund", [TWICE], "went back by"),
+        ("tok_paid_twice", "refund", [BESIDE | {"amount_refunded": 0}], "says 0 of what"),
+        ("tok_paid_twice", "refund", [BESIDE | {"amount": 2000}], "was paid 2000 beside it"),
+        ("tok_paid_twice", "refund", [BESIDE] * 2, "was paid again 2 times"),
+        ("tok_ok", "refund", [BESIDE], "was paid again 1 times"),
+    ],
+)
+def test_what_is_paid_twice_goes_back_once_or_waits(
+    token: str, policy: str, further: list[Any], finding: str | None
+) -> None:
+    of = replace(story(token), shop=POLICIES.index(policy))
+    found = list(endings(of, End(PAYMENT, [], further)))
+    assert [finding in each for each in found if finding] == [True] * len(found)
+    assert bool(found) is (finding is not None)
+
+
 def test_money_that_one_side_misses_is_found() -> None:
     ends = [End(PAYMENT, [])]
     assert list(unexplained(SHOP, (1999, 0), ends, ACCOUNTS)) == []
     assert "acquirer moved (3998, 0)" in next(unexplained(SHOP, (3998, 0), ends, ACCOUNTS))
+    back = [End(PAYMENT, [], [BESIDE])]
+    assert list(unexplained(SHOP, (3998, 1999), back, ACCOUNTS)) == []
+    assert "acquirer moved (3998, 0)" in next(unexplained(SHOP, (3998, 0), back, ACCOUNTS))
     short = [*ACCOUNTS[:1], {"code": "2201", "balance": 1986}, ACCOUNTS[2]]
     assert "accounts say" in next(unexplained(SHOP, (1999, 0), ends, short))
 
