@@ -67,8 +67,9 @@ class Outcome(msgspec.Struct, frozen=True):
     or refund as the channel repeats it; another one than we asked about is a conflict.  `sent` is
     False only when the request provably never left (the connection was refused).  `conflict` is
     True when what it says cannot be so beside what is booked already.  `news_in_seconds` is how
-    soon the channel may know more, where nobody will tell us.  `returned` goes with CLOSED: the
-    attempt had been paid, and the channel gave all of that back.
+    soon the channel may know more, where nobody will tell us.  `tells_more` goes with money that a
+    payer may send once more by himself: a later query tells of that as well.  `returned` goes with
+    CLOSED: the attempt had been paid, and the channel gave all of that back.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -83,6 +84,7 @@ class Outcome(msgspec.Struct, frozen=True):
     conflict: bool = False
     number: str | None = None
     news_in_seconds: int | None = None
+    tells_more: bool = False
     returned: bool = False
 
     @property

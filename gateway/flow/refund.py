@@ -27,7 +27,7 @@ from gateway.ledger.refund_rules import refundable
 
 CREATED = 201
 
-_NOT_DONE: Final = frozenset({Verdict.NOT_FOUND, Verdict.FAILED})
+_NOT_DONE: Final = frozenset({Verdict.NOT_FOUND, Verdict.FAILED, Verdict.CLOSED})
 
 
 async def refund(claimed: Claimed, desk: Desk) -> Answer:

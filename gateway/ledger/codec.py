@@ -119,6 +119,7 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         attempt.further_transactions[-1] if change.further_id is not None else None,
         outcome.code,
         change.due_at,
+        change.is_check,
         attempt.capture_amount,
         *_use_columns(change.use),
         *_journal_columns(change.journal, payment.currency),

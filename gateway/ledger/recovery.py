@@ -46,7 +46,7 @@ class DueRefund(Struct, frozen=True):
 class Due(Struct, frozen=True):
     """An attempt that is leased to us, and how often it was asked about, this time included.
 
-    `is_check` when its payment has ended and it is only looked at.
+    `is_check` when its payment has ended, or is paid, and it is only looked at.
     """
 
     merchant: int

@@ -22,7 +22,7 @@ _LET_GO: Final = frozenset({Verdict.CLOSED, Verdict.FAILED})
 
 
 class Again(Struct, frozen=True):
-    """When somebody asks again; `is_check` when the payment has ended and it is only looked at."""
+    """When somebody asks again; `is_check` when nothing is open and it is only looked at."""
 
     at: datetime
     is_check: bool = False
@@ -67,8 +67,8 @@ def again(
 
     Never long after the deadline, at which the attempt is closed.  A hold that should have been let
     go, and was not, is asked about like an open payment, until it must have lapsed.  Of what is
-    paid more is asked while the channel knows of more money, or did not answer.  `jitter` lies
-    between -1 and 1.
+    paid more is asked while the channel knows of more money, or did not answer; where it would tell
+    of more that came, it is looked at now and then.  `jitter` lies between -1 and 1.
     """
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
@@ -82,8 +82,7 @@ def again(
     if is_over:
         return _look_again(payment, verdict, at, soon) if not attempt.replaced else None
     if payment.amount_captured:
-        silent = verdict is Verdict.UNKNOWN and not answered.outcome.conflict and not was_check
-        return Again(soon) if silent or news_in is not None else None
+        return _look_for_more(payment, answered, was_check=was_check, soon=soon)
     if payment.status is Status.REQUIRES_REVIEW:
         return _while_frozen(payment, attempt, verdict, at=at, soon=soon)
     is_held = payment.status is Status.REQUIRES_CAPTURE
@@ -94,7 +93,7 @@ def again(
 
 
 def _look_again(payment: Payment, verdict: Verdict, at: datetime, soon: datetime) -> Again | None:
-    """Say when to look next whether money came after the end of a payment.
+    """Say when to look next whether money came after the end of a payment, or beside its own.
 
     Of a decline nothing comes.  The last look is repeated for a while if the channel is silent, or
     says that money is on its way.
@@ -107,6 +106,19 @@ def _look_again(payment: Payment, verdict: Verdict, at: datetime, soon: datetime
     if look is None and verdict in _MAY_COME and at < gives_up_at:
         look = soon
     return Again(look, is_check=True) if look is not None else None
+
+
+def _look_for_more(
+    payment: Payment, answered: Answered, *, was_check: bool, soon: datetime
+) -> Again | None:
+    """Say when to ask next about what is paid; None where its channel tells us by itself."""
+    outcome = answered.outcome
+    is_silent = outcome.verdict is Verdict.UNKNOWN and not outcome.conflict
+    if outcome.news_in_seconds is not None or (is_silent and not was_check):
+        return Again(soon)
+    if outcome.tells_more or is_silent:
+        return _look_again(payment, outcome.verdict, answered.at, soon)
+    return None
 
 
 def _while_frozen(

@@ -8,7 +8,7 @@ from gateway.domain.refund import FurtherTransaction, RefundStanding
 from gateway.domain.stages import Heard, ReferenceTaken, RefundOpened, RefundPosted, RefundWish
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
-from gateway.ledger import further_statements, statements
+from gateway.ledger import further_statements, refund_statements
 from gateway.ledger.codec import (
     columns,
     give_back_row,
@@ -51,7 +51,7 @@ class PostgresRefundBooks:
             first_of_payment.setdefault(wish.standing.refund.payment, wish)
         chosen = list(first_of_payment.values())
         rows = await self._postgres.write_batch(
-            statements.REFUND,
+            refund_statements.REFUND,
             *columns(refund_row(wish) for wish in chosen),
             sorted({wish.standing.merchant for wish in chosen}),
         )
@@ -69,7 +69,7 @@ class PostgresRefundBooks:
     async def _why_not_refunded(self, left: Sequence[RefundWish]) -> dict[str, RefundResult]:
         """Find what stood in the way; refunds that our own first run had made are left out."""
         rows = await self._postgres.learn(
-            statements.WHY_NOT_REFUNDED,
+            refund_statements.WHY_NOT_REFUNDED,
             *columns(
                 (
                     wish.standing.merchant,
@@ -100,7 +100,7 @@ class PostgresRefundBooks:
 
     async def post_batch(self, batch: Sequence[RefundChange]) -> Sequence[RefundPosted | None]:
         """Make changes of refunds durable with their journals, balances and events."""
-        bodies = await self._poster.post(statements.REFUND_POST, batch, refund_change_row)
+        bodies = await self._poster.post(refund_statements.REFUND_POST, batch, refund_change_row)
         return [
             RefundPosted(change.standing, body) if body is not None else None
             for change, body in zip(batch, bodies, strict=True)

@@ -37,6 +37,9 @@ _FACTS: Final[Mapping[Verdict, Fact]] = {
 _WITHOUT_MONEY: Final = frozenset({Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED})
 
 
+_CLOSED: Final = frozenset({Status.CANCELED, Status.EXPIRED})
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """One change of a payment with all that becomes durable together with it.
 
@@ -70,6 +73,13 @@ class Change(Struct, frozen=True, kw_only=True):
     def resource(self) -> Payment:
         """The payment after the change."""
         return self.standing.payment
+
+    @property
+    def is_check(self) -> bool:
+        """Tell whether nothing is open any more, and what is due is a look whether money came."""
+        status, outcome = self.standing.payment.status, self.outcome
+        is_looked_at = outcome.tells_more and outcome.news_in_seconds is None
+        return status in _CLOSED or (status is Status.SUCCEEDED and is_looked_at)
 
 
 def terms_of(standing: Standing, attempt: Attempt) -> Terms:
@@ -364,12 +374,13 @@ def _due_at(before: Payment, payment: Payment, outcome: Outcome, at: datetime) -
         return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
     if payment.status is Status.REQUIRES_REVIEW:
         return max(soon, payment.expires_at)
-    if payment.status in {Status.CANCELED, Status.EXPIRED}:
+    if payment.status in _CLOSED:
         return check_at(at, at)
     return None
 
 
 def _more_at(outcome: Outcome, at: datetime) -> datetime | None:
-    """Say when to ask for more money beside what is paid, where the channel knows of some."""
-    seconds = outcome.news_in_seconds
-    return at + timedelta(seconds=seconds) if seconds is not None else None
+    """Say when to ask for more money beside what is paid, where the channel would tell of some."""
+    if outcome.news_in_seconds is not None:
+        return at + timedelta(seconds=outcome.news_in_seconds)
+    return check_at(at, at) if outcome.tells_more else None

@@ -176,6 +176,42 @@ async def test_each_transaction_goes_back_under_its_own_name(
         assert await moved(shop, witness) == [*TAKEN_TWICE, *[("refund", 1999)] * 2]
 
 
+async def test_a_second_payment_whose_notice_was_lost_is_found_by_a_later_look(
+    system: System, witness: Witness
+) -> None:
+    """A payer can scan a code again; a card is charged by nobody but us, and not looked at."""
+    async with system.shop("Unheard", late_success="refund") as shop:
+        card, payment = (await shop.pay()).json, (await shop.pay("qr")).json
+        assert await scan(system, shop, payment) == 200
+        paid = await shop.until(payment["id"], "succeeded")
+        rows = (
+            "SELECT due_at - answered_at > '4 min' FROM attempt WHERE payment_id = $1 AND is_check"
+        )
+        assert await witness.database.fetchval(rows, payment["id"][4:])
+        assert await witness.database.fetchval(rows, card["id"][4:]) is None
+        for _ in range(2):
+            assert await scan(system, shop, payment, "again=1&silently=1") == 200
+        assert await shop.payment(payment["id"]) == paid
+        await its_time_comes(witness, shop, payment["id"])
+
+        async def gone_back() -> bool:
+            return [each["amount_refunded"] for each in await further(shop, payment["id"])] == [
+                *(1999, 1999)
+            ]
+
+        await until(gone_back)
+        assert (await events(shop, payment["id"])).count("payment.late_success") == 2
+        own = {"merchant pending": 2 * 1987, "commission": 2 * 12, "channel receivable": 3998}
+
+        async def is_quiet() -> bool:
+            return await balances(shop) == own
+
+        await until(is_quiet)
+        assert await witness.database.fetchval(
+            rows.replace("answered_at", "now()"), payment["id"][4:]
+        )
+
+
 async def test_late_money_that_comes_three_times_goes_back_three_times(
     system: System, witness: Witness
 ) -> None:

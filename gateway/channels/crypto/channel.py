@@ -275,6 +275,7 @@ class CryptoChannel:
             currency=self._credential.currency,
             code=self._word("paid_over", there.final_units) if is_over else "paid",
             news_in_seconds=CHAIN_NEWS_SECONDS if over or there.moving else None,
+            tells_more=True,
         )
 
     def _word(self, word: str, units: int) -> str:

@@ -72,7 +72,7 @@ class Acquirer:
             raise Refused(500, "internal_error")
         if payment is None:
             raise Refused(404, "not_found")
-        return _report(payment)
+        return self._report(payment)
 
     def ripening(self, number: str) -> asyncio.Task[None] | None:
         """Give what a caller has to wait for before it may hear how a payment stands."""
@@ -85,7 +85,7 @@ class Acquirer:
         """Say how a payment stands."""
         if self._books.is_closed(number):
             return Report(number, Status.CLOSED)
-        return _report(self._known(number))
+        return self._report(self._known(number))
 
     def close_payment(self, number: str) -> Report:
         """Close a payment for good unless it is paid; a number without one is closed as well."""
@@ -95,16 +95,16 @@ class Acquirer:
                 self._books.close_number(number)
             return Report(number, Status.CLOSED)
         if payment.status is Status.SUCCEEDED and _script(payment).returns:
-            return _report(self._books.take_back(payment, self._clock.now()))
+            return self._report(self._books.take_back(payment, self._clock.now()))
         if payment.status is Status.SUCCEEDED:
-            return replace(_report(payment), code="already_paid")
+            return replace(self._report(payment), code="already_paid")
         if payment.status in OPEN:
             is_late = _script(payment).truth is Truth.WHEN_CLOSED and not payment.transaction
             due = self._after(self._delay_ms) if is_late else None
             payment = self._books.record(replace(payment, status=Status.CLOSED, due=due))
             if is_late:
                 self._ripen_later(payment)
-        return _report(payment)
+        return self._report(payment)
 
     def capture(self, number: str, order: CaptureOrder) -> Report:
         """Take what was authorized or a part of it, once."""
@@ -112,7 +112,7 @@ class Acquirer:
         if order.currency != payment.currency:
             raise Refused(400, "invalid_request")
         if payment.status is Status.SUCCEEDED and payment.booked == order.amount:
-            return _report(payment)
+            return self._report(payment)
         if payment.status is Status.SUCCEEDED:
             raise Refused(409, "already_captured")
         if payment.status is Status.CLOSED:
@@ -121,7 +121,7 @@ class Acquirer:
             raise Refused(409, "not_authorized")
         if order.amount > payment.amount:
             raise Refused(409, "capture_exceeded")
-        return _report(self._books.record(payment.captured(order.amount, self._clock.now())))
+        return self._report(self._books.record(payment.captured(order.amount, self._clock.now())))
 
     def refund(self, number: str, order: RefundOrder) -> Report | None:
         """Give money back; the same refund number and parameters get the same answer again."""
@@ -157,13 +157,30 @@ class Acquirer:
             payment = self._approve(payment, silently=silently)
         elif again and payment.status is Status.SUCCEEDED:
             payment = self._take_again(payment, silently=silently)
-        return _report(payment)
+        return self._report(payment)
 
     def _known(self, number: str) -> Payment:
         payment = self._books.payment(number)
         if payment is None:
             raise Refused(404, "not_found")
         return payment
+
+    def _report(self, payment: Payment) -> Report:
+        waits_for_payer = payment.status is Status.REQUIRES_ACTION
+        again = None
+        if payment.again or _script(payment).truth is Truth.WHEN_PAID:
+            again = tuple(self._books.taken(payment)[1:])
+        return Report(
+            number=payment.number,
+            status=payment.status,
+            amount=payment.booked or payment.amount,
+            currency=payment.currency,
+            transaction=payment.transaction,
+            code=payment.code,
+            qr=_QR_PREFIX + payment.number if waits_for_payer else None,
+            booked_at=payment.booked_at,
+            again=again,
+        )
 
     def _open(self, order: Order, name: str, script: Script) -> Payment:
         if not (self._notify_anywhere or is_loopback(order.notify_url)):
@@ -266,7 +283,7 @@ class Acquirer:
         letters = _script(payment).notices
         if not letters:
             return
-        report = replace(_report(payment), transaction=transaction)
+        report = replace(self._report(payment), transaction=transaction)
         if payment.transaction is None:
             report = replace(report, status=Status.SUCCEEDED)
         message_id = self._books.identify(payment.number, "notice", *_nth(payment))
@@ -305,20 +322,6 @@ def _is_same_refund(refund: Refund, order: RefundOrder) -> bool:
     """Tell whether an order repeats the refund's own."""
     same = (refund.amount, refund.currency) == (order.amount, order.currency)
     return same and (order.transaction or refund.given_of) in {None, refund.given_of}
-
-
-def _report(payment: Payment) -> Report:
-    waits_for_payer = payment.status is Status.REQUIRES_ACTION
-    return Report(
-        number=payment.number,
-        status=payment.status,
-        amount=payment.booked or payment.amount,
-        currency=payment.currency,
-        transaction=payment.transaction,
-        code=payment.code,
-        qr=_QR_PREFIX + payment.number if waits_for_payer else None,
-        booked_at=payment.booked_at,
-    )
 
 
 def _refund_report(refund: Refund) -> Report:

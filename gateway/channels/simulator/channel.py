@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.channels.port import (
     Ask,
@@ -47,6 +48,8 @@ _PAYMENT_VERDICTS: Final = MappingProxyType(
 _REFUND_VERDICTS: Final = MappingProxyType(
     {"succeeded": Verdict.SUCCEEDED, "pending": Verdict.PENDING, "failed": Verdict.FAILED}
 )
+# How soon it is asked again where it had more to tell than goes into one answer.
+_NEWS_SECONDS: Final = 1
 _OF_MONEY: Final = frozenset({Verdict.SUCCEEDED, Verdict.AUTHORIZED})
 
 # Refusals that prove something.  Any other word, `number_used` (the number holds other parameters)
@@ -144,7 +147,7 @@ class SimulatorChannel:
         report = _read_report(answer.body)
         if (report.number, report.refund_number) != (ask.number, ask.refund_number):
             return ANOTHER_NUMBER
-        return _outcome(report)
+        return _queried(ask, report) if ask.verb is Verb.QUERY else _outcome(report)
 
     def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
         """Verify and read a notice; raises `NoticeRefused` (forged, stale, unreadable)."""
@@ -187,6 +190,21 @@ def _outcome(report: Report) -> Outcome:
         next_action=NextAction("qr", qr=report.qr) if report.qr is not None else None,
         paid_at=report.booked_at,
         returned=verdict is Verdict.CLOSED and report.code == RETURNED,
+        tells_more=verdict is Verdict.SUCCEEDED and report.again is not None,
+    )
+
+
+def _queried(ask: Ask, report: Report) -> Outcome:
+    """Say how a payment stands: once that is booked, what came beside it, one after another."""
+    outcome = _outcome(report)
+    if outcome.verdict is not Verdict.SUCCEEDED or not report.again:
+        return outcome
+    known = {ask.channel_transaction, *ask.further_transactions} if ask.captured else set()
+    left = [each for each in (report.transaction, *report.again) if each not in known]
+    return replace(
+        outcome,
+        channel_transaction=left[0] if left else ask.channel_transaction,
+        news_in_seconds=_NEWS_SECONDS if left[1:] else None,
     )
 
 

@@ -69,7 +69,11 @@ class RefundOrder(Struct, frozen=True, omit_defaults=True):
 
 
 class Report(Struct, frozen=True, omit_defaults=True):
-    """How a payment stands, or one refund of it when `refund_number` is there."""
+    """How a payment stands, or one refund of it when `refund_number` is there.
+
+    `again` are the transactions by which it was taken once more; it is not there where none was and
+    no payer can do that by himself.
+    """
 
     number: str
     status: str
@@ -80,6 +84,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     qr: str | None = None
     booked_at: Moment | None = None
+    again: tuple[str, ...] | None = None
 
 
 class Refusal(Struct, frozen=True):

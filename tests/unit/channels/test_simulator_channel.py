@@ -139,6 +139,25 @@ def test_the_words_for_a_refund(status: str, verdict: Verdict) -> None:
     assert heard(asking(Verb.QUERY_REFUND, REFUND), 200, said).verdict is verdict
 
 
+def test_a_query_tells_of_each_transaction_once_the_first_is_booked() -> None:
+    said = {"number": NUMBER, "status": "succeeded", "again": ["sim_2", "sim_3"]} | MONEY
+    ask, told = asking(Verb.QUERY), []
+    for _ in range(4):
+        outcome = heard(ask, 200, said)
+        told.append((outcome.channel_transaction, outcome.news_in_seconds))
+        assert (outcome.verdict, outcome.tells_more) == (Verdict.SUCCEEDED, True)
+        name = outcome.channel_transaction
+        if ask.captured is None:
+            ask = replace(ask, captured=1000, channel_transaction=name)
+        else:
+            ask = replace(ask, further_transactions=(*ask.further_transactions, name))
+    assert told == [("sim_1", 1), ("sim_2", 1), ("sim_3", None), ("sim_1", None)]
+    assert not heard(ask, 200, {"number": NUMBER, "status": "succeeded"} | MONEY).tells_more
+    # The second one was heard of first: then the first one is beside it.
+    other = replace(asking(Verb.QUERY), captured=1000, channel_transaction="sim_2")
+    assert heard(other, 200, said).channel_transaction == "sim_1"
+
+
 def test_a_report_is_read_whole() -> None:
     said = {
         "number": NUMBER,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from gateway.domain import identity, payment
@@ -17,6 +18,7 @@ from gateway.domain.payment import OPEN, Certainty, Fact, Status
 from gateway.domain.posting import JournalKind
 from gateway.domain.refund import TRANSITIONS as REFUND_TRANSITIONS
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
+from gateway.domain.stages import DueFurther
 from gateway.ledger import refund_rules, rules
 from tests.unit.ledger.books import Books
 from tests.unit.nouns import ATTEMPT, EXPIRY, NOON, PAYMENT, STANDING
@@ -48,6 +50,8 @@ class PaymentMachine(RuleBasedStateMachine):
         self.books = Books()
         self.told: list[str] = []
         self.further: list[int] = []
+        # What of it is reserved for refunds, by its place there.
+        self.going: dict[int, int] = {}
 
     @property
     def payment(self) -> payment.Payment:
@@ -159,7 +163,35 @@ class PaymentMachine(RuleBasedStateMachine):
         self.books.post(refund_rules.accepted_journal(made))
         self.reserve(made, 1)
 
+    @precondition(lambda self: len(self.going) < len(self.further))
+    @rule()
+    def what_was_paid_beside_it_goes_back(self) -> None:
+        """Each of it once, the amount in the books of the transaction that it was."""
+        place = len(self.going)
+        due = DueFurther(
+            id=f"xtr_{place}",
+            number=7,
+            merchant=PAYMENT.merchant,
+            payment=PAYMENT.id,
+            attempt_id=ATTEMPT.id,
+            channel="simulator",
+            channel_transaction=self.attempt.further_transactions[place],
+            amount=self.further[place],
+            currency="CNY",
+        )
+        refund_id = identity.mint("re", 7, len(self.refunds))
+        made = refund_rules.planned_further(due, refund_id, NOON)
+        self.refunds.append(made)
+        self.books.post(refund_rules.accepted_journal(made))
+        self.reserve(made, 1)
+
     def reserve(self, made: RefundStanding, sign: int) -> None:
+        further = made.refund.further_transaction
+        if further is not UNSET:
+            place = int(further[4:])
+            self.going[place] = self.going.get(place, 0) + sign * made.refund.amount
+            assert 0 <= self.going[place] <= self.further[place]
+            return
         refunded = self.payment.amount_refunded + sign * made.refund.amount
         self.standing = replace(
             self.standing,
@@ -176,7 +208,8 @@ class PaymentMachine(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.refunds) - 1))
         before = self.refunds[index]
         amount = before.refund.amount + extra if extra is not None else None
-        if self.attempt.returned and verdict is Verdict.FAILED:
+        is_own = not before.refund.is_further
+        if is_own and self.attempt.returned and verdict in {Verdict.FAILED, Verdict.CLOSED}:
             verdict = Verdict.SUCCEEDED  # its money came back with the rest
         outcome = Outcome(verdict, amount=amount)
         change = refund_rules.consequence(before, outcome, at=NOON, jitter=0)
@@ -187,6 +220,7 @@ class PaymentMachine(RuleBasedStateMachine):
         after = change.standing.refund.status
         assert after is (RefundStatus.REQUIRES_REVIEW if extra else status)
         assert change.standing.version == before.version + 1
+        assert change.event_type.startswith("refund." if is_own else "further_refund.")
         self.refunds[index] = change.standing
         self.books.post(change.journal)
         if change.frees:
@@ -199,8 +233,10 @@ class PaymentMachine(RuleBasedStateMachine):
         assert money.amount_captured <= money.amount_authorized <= money.amount
         assert 0 <= self.standing.fee_refunded <= money.fee <= money.amount_captured
         assert 0 <= self.standing.channel_fee_refunded <= self.standing.channel_fee
-        held = sum(each.refund.amount for each in self.refunds if each.refund.status not in UNDONE)
-        assert held == money.amount_refunded
+        held = [each for each in self.refunds if each.refund.status not in UNDONE]
+        own = [each for each in held if not each.refund.is_further]
+        assert total(own) == money.amount_refunded
+        assert total(held) - total(own) == sum(self.going.values())
 
     @invariant()
     def the_status_says_what_became_of_the_money(self) -> None:
@@ -231,10 +267,12 @@ class PaymentMachine(RuleBasedStateMachine):
             if each.refund.status in {RefundStatus.PROCESSING, RefundStatus.REQUIRES_REVIEW}
         ]
         captured = self.payment.amount_captured
-        again = sum(self.further)
+        again, going = sum(self.further), sum(self.going.values())
         assert self.books["1121.simulator.CNY"] == captured + again - total(done)
         assert self.books["2222.CNY"] == -total(asked)
-        left = captured + again - self.payment.amount_refunded
+        left = captured + again - self.payment.amount_refunded - going
+        if self.payment.status is Status.SUCCEEDED:
+            assert self.books["2221.CNY"] == going - again
         assert self.books["2201.CNY"] + self.books["2221.CNY"] + self.books["4001.CNY"] == -left
         assert max(self.books[account] for account in ("2201.CNY", "2221.CNY", "4001.CNY")) <= 0
 

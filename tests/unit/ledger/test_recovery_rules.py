@@ -140,8 +140,10 @@ def test_a_channel_that_may_know_more_soon_is_asked_soon_however_often_it_was() 
         (Outcome(Verdict.SUCCEEDED), False, None),
         # It was asked because it may know of more: silence says nothing of that.
         (Outcome(Verdict.UNKNOWN), False, SOON),
-        (Outcome(Verdict.UNKNOWN), True, None),
+        (Outcome(Verdict.UNKNOWN), True, FIVE),
         (Outcome(Verdict.UNKNOWN, conflict=True), False, None),
+        (Outcome(Verdict.SUCCEEDED, tells_more=True), False, FIVE),
+        (Outcome(Verdict.SUCCEEDED, tells_more=True), True, FIVE),
     ],
 )
 def test_a_paid_one_is_asked_about_while_its_channel_may_know_of_more_money(
@@ -154,7 +156,8 @@ def test_a_paid_one_is_asked_about_while_its_channel_may_know_of_more_money(
     look = again(
         replace(told, outcome=outcome), posted, queries=queries, was_check=was_check, jitter=0
     )
-    assert look == (Again(NOON + wait) if wait is not None else None)
+    expected = Again(NOON + wait, is_check=wait == FIVE) if wait is not None else None
+    assert look == expected
 
 
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])

@@ -1,0 +1,28 @@
+"""What is paid may be paid once more: by a payer himself, and then his channel may tell of it."""
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from gateway.domain import limits
+from gateway.domain.payment import Status
+from tests.unit.ledger.test_rules import LATER, SUCCEEDED, brought, standing_at
+from tests.unit.nouns import ATTEMPT
+
+
+def test_what_a_payer_can_pay_again_is_looked_at_where_its_channel_would_tell() -> None:
+    first = LATER + timedelta(seconds=limits.CHECK_WAIT_SECONDS[0])
+    told = replace(SUCCEEDED, tells_more=True)
+    for outcome, due_at, is_check in (
+        (told, first, True),
+        (replace(told, news_in_seconds=15), LATER + timedelta(seconds=15), False),
+        (SUCCEEDED, None, False),
+    ):
+        change = brought(standing_at(Status.PROCESSING), outcome)
+        assert change is not None
+        assert (change.due_at, change.is_check) == (due_at, is_check)
+    attempt = replace(ATTEMPT, channel_transaction="tx_1")
+    again = replace(told, channel_transaction="tx_2")
+    change = brought(standing_at(Status.SUCCEEDED), again, attempt=attempt)
+    assert change is not None
+    assert (change.due_at, change.is_check) == (first, True)
