@@ -1,6 +1,8 @@
 """Holds the microbenchmarks against a saved baseline: `save` writes it, `check` fails beyond noise.
 
-    python -m bench.compare save|check [--runs 3] [--baseline bench/baselines/FILE.json]
+    python -m bench.compare save|check [--runs 3] [--baseline FILE.json]
+
+Each kind of machine (processor, cores, Python) has a baseline of its own in `bench/baselines`.
 
 Machines differ, so a benchmark counts as its median for one item divided by that of the calibration
 loop in the same run.  The baseline holds the median of several runs, and how far they lay apart:
@@ -10,18 +12,22 @@ the baseline by more than twice its noise, and by no less than a tenth.
 
 import argparse
 import json
+import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-BASELINE = Path(__file__).parent / "baselines" / "two-cores.json"
+from bench.report.facts import processor
+
+_BASELINES = Path(__file__).parent / "baselines"
 _CALIBRATION = "bench_calibration.py::test_calibration"
 _NOISE_MIN = 0.05
 _TIMES_NOISE = 2.0
@@ -42,15 +48,23 @@ class Baseline(Struct, frozen=True):
     benchmarks: dict[str, Measure]
 
 
+def baseline_file(folder: Path = _BASELINES) -> Path:
+    """Name the baseline of machines like this one."""
+    minor = ".".join(platform.python_version_tuple()[:2])
+    kind = f"{processor()} {os.cpu_count()} cores python {minor}".lower()
+    return folder / f"{re.sub('[^a-z0-9.]+', '-', kind)}.json"
+
+
 def run_once() -> dict[str, float]:
     """Run the suite; gives microseconds for one item by benchmark."""
     with tempfile.TemporaryDirectory(prefix="floodgate-bench-") as folder:
         told = Path(folder) / "told.json"
         words = ["-q", "bench/micro", "--benchmark-only", "--benchmark-disable-gc"]
         words += ["--benchmark-max-time=0.3", f"--benchmark-json={told}"]
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *words], check=True, stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "pytest", *words]
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{done.stdout}\na benchmark failed: nothing is compared, nothing saved")
         measured = json.loads(told.read_bytes())["benchmarks"]
     return {
         bench["fullname"].removeprefix("bench/micro/"): bench["stats"]["median"]
@@ -97,16 +111,21 @@ def _measure(ratios: Sequence[float]) -> Measure:
     return Measure(middle, round((max(ratios) - min(ratios)) / middle, 3))
 
 
-def main() -> int:
-    """Run it; 1 when something became slower."""
+def main(words: Sequence[str], run: Callable[[], dict[str, float]] = run_once) -> int:
+    """Run it; 1 when something became slower, 2 when there is no baseline for such a machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["save", "check"])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--baseline", type=Path, default=BASELINE)
-    given = parser.parse_args()
-    runs = [run_once() for _ in range(given.runs)]
+    parser.add_argument("--baseline", type=Path, default=baseline_file())
+    given = parser.parse_args(words)
+    if given.what == "check" and not given.baseline.exists():
+        print(
+            f"no baseline for this kind of machine yet: `make bench-save` writes {given.baseline}"
+        )
+        return 2
+    runs = [run() for _ in range(given.runs)]
     if given.what == "save":
-        given.baseline.parent.mkdir(exist_ok=True)
+        given.baseline.parent.mkdir(parents=True, exist_ok=True)
         written = msgspec.json.format(msgspec.json.encode(baseline_of(runs)))
         given.baseline.write_bytes(written + b"\n")
         print(f"saved {given.baseline}")
@@ -117,4 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from bench.load.requests import orders
 from bench.micro.stage import Urls, all_of, count, fresh_database
 from gateway import assembly
 from gateway.channels.simulator.messages import Order, Report
+from gateway.domain import limits
 from gateway.domain.stages import Answer, Received
 from gateway.domain.wire import WireAnswer, WireRequest
 from gateway.drivers import sealing
@@ -93,6 +94,9 @@ class Shop:
 def shop(urls: Urls, runner: asyncio.Runner) -> Iterator[Shop]:
     patch = pytest.MonkeyPatch()
     patch.setattr(assembly, "Outbound", Acquirer)
+    # The room is as large as it gets, whatever else the machine does: nobody is to be refused here.
+    for name in ("SEATS_MIN", "SEATS_START"):
+        patch.setattr(limits, name, limits.SEATS_MAX)
 
     async def opened() -> tuple[Any, Shop]:
         owner, app = await fresh_database(urls)

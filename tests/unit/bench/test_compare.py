@@ -1,6 +1,11 @@
 """The baseline of the microbenchmarks: what is slower beyond the noise is named, no more."""
 
-from bench.compare import baseline_of, slower
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.compare import baseline_file, baseline_of, main, slower
 
 CALIBRATION = "bench_calibration.py::test_calibration"
 
@@ -32,3 +37,22 @@ def test_the_best_run_is_held_against_the_noise() -> None:
 def test_what_is_gone_is_named() -> None:
     gone = {name: us for name, us in run(30).items() if name != "open"}
     assert slower(BASELINE, [gone]) == ["open: it is not there any more"]
+
+
+def test_a_step_that_was_slowed_fails_the_check_and_nothing_else_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--baseline", str(tmp_path / "new" / "kind.json")]
+    assert main(["check", *place], lambda: run(30)) == 2
+    assert "no baseline" in capsys.readouterr().out
+    quiet = iter([run(29), run(30), run(31)])
+    assert main(["save", *place], lambda: next(quiet)) == 0
+    assert main(["check", *place], lambda: run(31, machine=1.4)) == 0
+    capsys.readouterr()
+    assert main(["check", *place], lambda: run(36)) == 1
+    assert capsys.readouterr().out.startswith("claims: +20%")
+
+
+def test_each_kind_of_machine_has_its_own_baseline(tmp_path: Path) -> None:
+    name = baseline_file(tmp_path).name
+    assert re.fullmatch(r"[a-z0-9.-]+-cores-python-3\.\d+\.json", name)
