@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from gateway.domain.stages import Answer, Claimed, Matched, Received, Verified
+from gateway.domain.stages import Answer, Claimed, Matched, Received
 from gateway.drivers.stopwatch import lap
 from gateway.flow import batch, capture, close, pay, query, refund, route, steps, webhooks
 from gateway.flow.desk import Desk
@@ -48,13 +48,9 @@ async def enter(received: Received, desk: Desk) -> Answer:
     lap(steps.VERIFY)
     with desk.admission.admit(verified):
         lap(steps.ADMIT)
-        return await _serve(verified, desk)
-
-
-async def _serve(verified: Verified, desk: Desk) -> Answer:
-    matched = desk.match(verified)
-    lap(steps.MATCH)
-    name = matched.operation.name
-    if not matched.operation.writes:
-        return await _READS[name](matched, desk)
-    return await once(matched, desk, _WRITES[name])
+        matched = desk.match(verified)
+        lap(steps.MATCH)
+        operation = matched.operation
+        if operation.writes:
+            return await once(matched, desk, _WRITES[operation.name])
+        return await _READS[operation.name](matched, desk)

@@ -24,7 +24,10 @@ async def once(
     It is served no longer than this, and so never beyond its claim: whatever was begun by then is
     durable and found out by recovery, and the next try with the key hears what became of it.
     """
-    claimed = await _claimed(matched, desk)
+    try:
+        claimed = await desk.idempotency.claim(matched)
+    except Problem as problem:
+        claimed = await _used_by_nobody_else(matched, desk, problem)
     lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
@@ -49,19 +52,16 @@ async def once(
         raise InDoubt("a request took too long") from None
 
 
-async def _claimed(matched: Matched, desk: Desk) -> Claimed | Answer:
-    """Claim a request's key.
+async def _used_by_nobody_else(matched: Matched, desk: Desk, problem: Problem) -> Claimed:
+    """Go on with a key that Redis has for another request; the problem when it is really its own.
 
     Redis may hold a claim of another request with this key that was misused, and whose worker died;
     so before the key is refused PostgreSQL, which decides, is asked whose it is.
     """
-    try:
-        return await desk.idempotency.claim(matched)
-    except Problem as problem:
-        if problem.code != "idempotency_key_reused":
-            raise
-        unclaimed = desk.idempotency.unclaimed(matched)
-        heard = await desk.ledger.heard(unclaimed)
-        if heard is None or heard.fingerprint != unclaimed.fingerprint:
-            raise
-        return unclaimed
+    if problem.code != "idempotency_key_reused":
+        raise problem
+    unclaimed = desk.idempotency.unclaimed(matched)
+    heard = await desk.ledger.heard(unclaimed)
+    if heard is None or heard.fingerprint != unclaimed.fingerprint:
+        raise problem
+    return unclaimed

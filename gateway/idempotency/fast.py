@@ -9,7 +9,7 @@ The hash tag is the whole idempotency key, so a big merchant spreads over a clus
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -33,9 +33,9 @@ for i, key in ipairs(KEYS) do
     if verb == 'claim' then
         told[i] = call('SET', key, value, 'NX', 'GET', 'PX', life)
     elseif verb == 'finish' then
-        local held = call('GET', key) or ''
+        local held = call('SET', key, value, 'GET', 'PX', life) or ''
         local succeeded = string.sub(held, 1, 1) == 'D' and string.sub(held, 34, 34) == '2'
-        if not succeeded then call('SET', key, value, 'PX', life) end
+        if succeeded then call('SET', key, held, 'PX', life) end
     elseif verb == 'refuse' then
         local claim = string.sub(value, 1, 41)
         if call('GET', key) == claim then
@@ -114,13 +114,15 @@ class FastClaims:
             return None, None
         return (token, None) if found is None else (None, _read(found))
 
-    async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
+    def finish(
+        self, merchant: int, key: str, fingerprint: bytes, answer: Answer
+    ) -> Awaitable[None]:
         """Remember the answer, whoever held the claim: its content is durable already.
 
         The first success stays the answer: another one tells of the same a moment later.
         """
         value = _answered(fingerprint, answer)
-        await self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
+        return self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
 
     async def refuse(
         self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer

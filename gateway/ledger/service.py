@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -71,12 +71,12 @@ class Ledger:
             rest=_rest,
         )
 
-    async def open(self, routed: Routed) -> Opened | Heard | ReferenceTaken:
+    def open(self, routed: Routed) -> Awaitable[Opened | Heard | ReferenceTaken]:
         """Make a new payment and its attempt durable, or learn why it must not be.
 
         `Overloaded` when meanwhile nobody waits for it any more: then nothing was begun.
         """
-        return await self._opening.submit(routed)
+        return self._opening.submit(routed)
 
     async def _open_batch(
         self, batch: Sequence[Routed]
