@@ -226,8 +226,8 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
            due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
                               AND m.status NOT IN ('canceled', 'expired')
                          THEN least(a.due_at, m.due_at)
-                         WHEN m.status = 'succeeded' AND a.capture_amount IS NULL
-                              AND (a.cancel_wished OR a.expires_at <= m.at)
+                         WHEN m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at
+                                                          AND a.capture_amount IS NULL)
                          THEN least(m.due_at, a.due_at) ELSE m.due_at END,
            is_check = m.is_check,
            leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at

@@ -108,15 +108,18 @@ async def test_what_refunds_had_given_back_is_left_as_it_is(desk: Desk) -> None:
     assert await desk.balances() == {}
 
 
+@pytest.mark.parametrize("capture", [None, 1999])
 @pytest.mark.parametrize("is_wished", [False, True])
 async def test_a_success_that_may_cross_a_close_is_asked_about_once_more(
-    desk: Desk, *, is_wished: bool
+    desk: Desk, *, is_wished: bool, capture: int | None
 ) -> None:
+    """A capture and a cancel that were asked in the same moment go both to the channel."""
     opened = await desk.opened()
     await hears(desk, opened, Outcome(Verdict.PENDING))
-    wished = "UPDATE attempt SET cancel_wished = $3 WHERE merchant_id = $1 AND id = $2"
+    wished = "UPDATE attempt SET cancel_wished = $3, capture_amount = $4"
     number = (desk.merchant.number, uuid_of(opened.attempt.id))
-    await desk.postgres.write(wished, *number, is_wished)
+    where = " WHERE merchant_id = $1 AND id = $2"
+    await desk.postgres.write(wished + where, *number, is_wished, capture)
     due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
     (before,) = await desk.postgres.read(due, *number)
     await hears(desk, opened, TAKEN)
