@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.channels.crypto.deposits import keccak
+from gateway.domain.identity import merchant_number
 from tests.conftest import Database
 from tests.e2e.account_kit import run
 from tests.e2e.harness import Shop, System, until
@@ -17,6 +18,7 @@ from tests.e2e.life_kit import (
     as_owner,
     balances,
     events,
+    further,
     give_back,
     its_time_comes,
     number_of,
@@ -101,6 +103,9 @@ async def test_a_payment_succeeds_when_its_transfer_is_final(shop: Shop, node: N
 async def test_what_is_sent_beyond_the_amount_waits_in_suspense(
     shop: Shop, node: Node, witness: Witness
 ) -> None:
+    """Where it should go back as well: no address can be drawn upon, so people send it back."""
+    wants_it_back = "UPDATE merchant SET late_success = 'refund' WHERE id = $1"
+    await witness.database.execute(wants_it_back, merchant_number(shop.merchant))
     payment = await shown(shop)
     node.send(payment["next_action"]["fields"]["address"], 1000 * UNITS)
     node.send(payment["next_action"]["fields"]["address"], 1500 * UNITS)
@@ -115,6 +120,13 @@ async def test_what_is_sent_beyond_the_amount_waits_in_suspense(
         await until(booked)
     paid = await shop.payment(payment["id"])
     assert (paid["status"], paid["amount_captured"]) == ("succeeded", 1999)
+
+    async def refused() -> bool:
+        refunds = [each["refunds"] for each in await further(shop, payment["id"])]
+        codes = [(each["failure"] or {}).get("code") for (each,) in filter(None, refunds)]
+        return codes == ["refund_by_hand"] * len(refunds)
+
+    await until(refused)
     books = await balances(shop)
     assert (books["channel receivable"], books["suspense, long"]) == (3200, 1201)
     for _ in range(2):

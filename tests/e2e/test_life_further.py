@@ -27,16 +27,26 @@ pytestmark = pytest.mark.usefixtures("proven", "shop")
 
 ONCE = {"channel receivable": 1999, "merchant pending": 1987, "commission": 12}
 TWICE = ONCE | {"channel receivable": 3998, "suspense, long": 1999}
-TOLD = ["payment.succeeded", "payment.late_success"]
+TOLD = ["payment.requires_action", "payment.succeeded", "payment.late_success"]
 
 
-async def refund_of(shop: Shop, payment: Any, status: str) -> Any:
-    """The only refund of the only money beside a payment, once it has this status."""
+async def paid_twice(system: System, shop: Shop) -> Any:
+    """A payment of 19.99 as it stood when the payer scanned its code again and paid once more."""
+    payment = (await shop.pay("qr")).json
+    assert await scan(system, shop, payment) == 200
+    paid = await shop.until(payment["id"], "succeeded")
+    assert await scan(system, shop, payment, "again=1") == 200
+    return paid
+
+
+async def refund_of(shop: Shop, payment: Any, status: str = "") -> Any:
+    """The only refund of the only money beside a payment, once it has this status, or any."""
 
     async def reached() -> Any:
         beside = await further(shop, payment["id"])
         refunds = beside[0]["refunds"] if beside else []
-        return refunds[0] if [each["status"] for each in refunds] == [status] else None
+        statuses = [status] if status else [each["status"] for each in refunds[:1]]
+        return refunds[0] if refunds and [each["status"] for each in refunds] == statuses else None
 
     return await until(reached)
 
@@ -55,7 +65,7 @@ async def test_a_second_payment_goes_back_by_itself(
 ) -> None:
     """Nobody adopts a double charge; the payment and its own refunds stay as they are."""
     async with system.shop("Twice", late_success=policy) as shop:
-        payment = (await shop.pay("tok_paid_twice")).json
+        payment = await paid_twice(system, shop)
         refund = await refund_of(shop, payment, "succeeded")
         (beside,) = await further(shop, payment["id"])
         second = Books(seed=0).identify_again(await number_of(shop, payment["id"]), 1)
@@ -80,7 +90,7 @@ async def test_a_second_payment_goes_back_by_itself(
         assert listed.json == {"data": [], "next_cursor": None}
         assert await events(shop, payment["id"]) == [*TOLD, "further_refund.succeeded"]
         told = (await shop.call("GET", "/v1/events")).json["data"][-1]
-        assert told["data"] == refund | {"sequence": 3}
+        assert told["data"] == refund | {"sequence": 4}
         summaries = [moment["summary"] for moment in await timeline(shop, payment["id"])]
         assert f"19.99 CNY to go back as {refund['reference']}" in summaries
         assert "further refund is succeeded" in summaries
@@ -95,7 +105,7 @@ async def test_a_second_payment_goes_back_by_itself(
 async def test_a_second_payment_waits_for_people_where_they_want_that(
     system: System, shop: Shop, witness: Witness
 ) -> None:
-    payment = (await shop.pay("tok_paid_twice")).json
+    payment = await paid_twice(system, shop)
 
     async def waits() -> Any:
         rows = await witness.database.fetch(
@@ -111,6 +121,26 @@ async def test_a_second_payment_waits_for_people_where_they_want_that(
     async with system.shop("Another") as another:
         path = f"/v1/payments/{payment['id']}/further_transactions"
         assert (await another.call("GET", path)).json["code"] == "payment_not_found"
+
+
+async def test_a_refund_is_noticed_before_it_is_answered(system: System, witness: Witness) -> None:
+    """While the worker still waits for the answer, which then comes to nothing new."""
+    async with system.shop("Noticed", late_success="refund") as shop:
+        payment = (await shop.pay("tok_twice_refund_unknown")).json
+        refund = await refund_of(shop, payment)
+
+        async def booked() -> bool:
+            return ("refund", 1999) in await moved(shop, witness)
+
+        await until(booked)
+        number = await number_of(shop, payment["id"])
+        told = report(number, refund_number=refund["id"][3:])
+        assert (await notify(system, shop, told)).status == 200
+        done = await refund_of(shop, payment, "succeeded")
+        await its_time_comes(witness, shop, payment["id"])
+        await give_back(shop, payment["id"], 1)
+        assert await refund_of(shop, payment) == done
+        assert (await events(shop, payment["id"])).count("further_refund.succeeded") == 1
 
 
 async def test_a_refund_that_nobody_answered_for_is_found_out(
@@ -148,7 +178,7 @@ async def test_a_refund_that_fails_leaves_the_money_to_people(
         payment = (await shop.pay("tok_twice_refund_fails")).json
         refund = await refund_of(shop, payment, "failed")
         assert refund["failure"]["code"] == "refund_rejected"
-        assert await events(shop, payment["id"]) == [*TOLD, "further_refund.failed"]
+        assert await events(shop, payment["id"]) == [*TOLD[1:], "further_refund.failed"]
         await its_time_comes(witness, shop, payment["id"])
         (beside,) = await further(shop, payment["id"])
         assert (beside["amount_refunded"], beside["refunds"]) == (0, [refund])
@@ -235,6 +265,7 @@ async def test_late_money_that_comes_three_times_goes_back_three_times(
 
 
 # A worker that dies at each of these steps in turn: its wire, what it sends, how that is answered.
+# The last of them has committed, and nobody hears of it.
 STEPS = (
     ("postgres", b"further-re_", COMMITTED),
     ("acquirer", b"/refunds HTTP", b""),
@@ -250,14 +281,14 @@ async def test_the_worker_may_die_at_every_step_of_a_refund(
     """What was reserved is asked for under one number, by whoever comes next."""
     system.kill("work")
     async with system.shop("Mortal", late_success="refund") as shop:
-        payment = (await shop.pay("tok_paid_twice")).json
+        payment = await paid_twice(system, shop)
         for wire, marker, answered_by in STEPS:
             stop = getattr(wired, wire).stop_at(marker, answered_by=answered_by)
             system.start("work", "work", settings=wired.settings)
             await stop.reached()
             system.kill("work")
             await its_time_comes(witness, shop, payment["id"])
-        system.start("work", "work")
         await refund_of(shop, payment, "succeeded")
+        system.start("work", "work")
         assert await balances(shop) == ONCE
         assert await moved(shop, witness) == [*TAKEN_TWICE, ("refund", 1999)]
