@@ -167,7 +167,9 @@ def _cpu(axes: Axes, record: Record, scale: Scale) -> None:
     _over_time(axes, scale, "cores busy")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    _legend(axes, columns=7)
+    figure = axes.get_figure(root=True)
+    is_wide = figure is not None and figure.get_size_inches()[0] > _PAIRED[0]
+    _legend(axes, columns=8 if is_wide else 4)
 
 
 def _batches(axes: Axes, record: Record, scale: Scale) -> None:
@@ -193,31 +195,32 @@ def _memory(axes: Axes, record: Record, scale: Scale) -> None:
     lines = series.memory(record)
     for part, line in lines.items():
         axes.plot(*_columns(line), color=_PARTS.get(part, _PINK), label=part)
-    axes.set_ylim(0, max([y for line in lines.values() for _, y in line], default=1.0) * 1.15)
+    axes.set_ylim(0, scale.mebibytes * 1.15)
     _over_time(axes, scale, "MiB of its own")
     _legend(axes, columns=3)
 
 
-def _cost(axes: Axes, record: Record, _: Scale) -> None:
+def _cost(axes: Axes, record: Record, scale: Scale) -> None:
     used = series.cpu_per_answer(record)
-    _bars(axes, used, "µs of CPU for one answer", [_PARTS.get(part, _BLUE) for part in used])
+    _bars(axes, used, scale.cost_us, [_PARTS.get(part, _BLUE) for part in used])
+    axes.set_xlabel("µs of CPU for one answer")
 
 
-def _steps(axes: Axes, record: Record, _: Scale) -> None:
+def _steps(axes: Axes, record: Record, scale: Scale) -> None:
     taken = series.step_times(record)
-    _bars(axes, taken, "ms from begin to end of the step, on average", [_BLUE] * len(taken))
+    _bars(axes, taken, scale.step_ms, [_BLUE] * len(taken))
+    axes.set_xlabel("ms from begin to end of the step, on average")
 
 
-def _bars(axes: Axes, values: Mapping[str, float], label: str, colours: Sequence[str]) -> None:
+def _bars(axes: Axes, values: Mapping[str, float], most: float, colours: Sequence[str]) -> None:
     axes.barh(list(values), list(values.values()), color=colours, height=0.62)
     for row, value in enumerate(values.values()):
         words = f"  {series.in_words(value, '')}"
         axes.annotate(words, (value, row), va="center", ha="left", color=_INK, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, max([*values.values(), 1.0]) * 1.16)
+    axes.set_xlim(0, most * 1.16)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=_INK)
-    axes.set_xlabel(label)
     axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.xaxis.set_major_locator(MaxNLocator(5))
 

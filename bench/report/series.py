@@ -26,6 +26,9 @@ class Scale(Struct, frozen=True):
     cores: float
     items: float
     commits: float
+    mebibytes: float
+    cost_us: float
+    step_ms: float
 
     @classmethod
     def of(cls, *records: Record) -> "Scale":
@@ -35,6 +38,9 @@ class Scale(Struct, frozen=True):
             points = [y for r in records for line in lines(r).values() for _, y in line]
             return max(points, default=1.0) or 1.0
 
+        def longest(bars: Callable[[Record], Mapping[str, float]]) -> float:
+            return max([*(value for r in records for value in bars(r).values()), 1.0])
+
         latencies = [r.recording.latency().highest / 1000 for r in records]
         return cls(
             seconds=max(len(r.recording.seconds) for r in records),
@@ -43,6 +49,9 @@ class Scale(Struct, frozen=True):
             cores=max(sum(y for _, y in at) for r in records for at in _by_time(cpu(r))),
             items=highest(batch_sizes),
             commits=highest(commits_per_payment),
+            mebibytes=highest(memory),
+            cost_us=longest(cpu_per_answer),
+            step_ms=longest(step_times),
         )
 
 

@@ -153,6 +153,11 @@ def test_two_records_stand_side_by_side_on_one_scale(record: Record) -> None:
     assert re.findall(r">([^<>]+)<", row[1]) == ["50 /s", "100 /s", "2.00"]
     scale = series.Scale.of(record, replace(record, recording=Recording()))
     assert (scale.seconds, scale.rate) == (2, 100)
+    dearer = replace(record, recording=replace(record.recording, cpu_seconds=1.1))
+    wide = series.Scale.of(record, dearer)
+    assert wide.cost_us == pytest.approx(10_000)
+    assert wide.step_ms == pytest.approx(0.5 / 14 * 1000)
+    assert wide.mebibytes == 1
 
 
 def test_a_record_survives_its_file(record: Record, tmp_path: Path) -> None:
