@@ -18,6 +18,7 @@ from channel_rig import (
     RawNotice,
     Rig,
     ask,
+    asked,
     create,
     fresh,
     money,
@@ -363,7 +364,12 @@ class ChannelContract:
         assert found.verdict is given.verdict
         assert {found.amount, given.amount} <= {999, None}
         assert (await refund(rig, number, fresh(), 1001)).verdict is Verdict.FAILED
-        assert (await refund(rig, number, fresh(), 1000)).verdict is Verdict.SUCCEEDED
+        # By the transaction's own name as well, as what was paid beside a payment goes back.
+        order = question(Verb.REFUND, number, refund_number=fresh(), amount=1000)
+        last = await asked(rig, replace(order, is_further=True))
+        assert last.verdict in {Verdict.SUCCEEDED, Verdict.PENDING}
+        found = await asked(rig, replace(order, verb=Verb.QUERY_REFUND, is_further=True))
+        assert found.verdict is Verdict.SUCCEEDED
         expected = [("payment", AMOUNT), ("refund", 999), ("refund", 1000)]
         assert await rig.booked(number) == expected
 

@@ -153,7 +153,7 @@ class Alipay(Acquirer):
         if method in {"precreate", "pay"}:
             return await self._create(method, content, said.get("notify_url", ""))
         trade = self.trades.get(content["out_trade_no"])
-        if trade is None:
+        if trade is None or content.get("trade_no") not in {None, trade.told()["trade_no"]}:
             return failed("ACQ.TRADE_NOT_EXIST")
         match method:
             case "query":

@@ -254,6 +254,9 @@ class WechatPay(Acquirer):
         kind = {"Content-Type": "application/json"}
         self.post(order.asked["notify_url"], body.encode(), {**headers, **kind})
 
+    def _number_of(self, transaction: str) -> str:
+        return next(number for number in self.orders if transaction.endswith(number[-20:]))
+
     async def _refunds(self, request: web.BaseRequest, body: str) -> web.StreamResponse:
         if request.method == "GET":
             name = request.path.rpartition("/")[2]
@@ -262,7 +265,7 @@ class WechatPay(Acquirer):
                 return self._answer(404, {"code": "RESOURCE_NOT_EXISTS", "message": "none"})
             return self._answer(200, made[0])
         asked = json.loads(body)
-        order = self.orders[asked["out_trade_no"]]
+        order = self.orders[asked.get("out_trade_no") or self._number_of(asked["transaction_id"])]
         script = order.asked.get("payer", {}).get("openid")
         name, part = asked["out_refund_no"], asked["amount"]["refund"]
         made = [refund for refund in order.refunds.values() if refund["status"] != "CLOSED"]
