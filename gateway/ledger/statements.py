@@ -155,6 +155,7 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # An item whose payment is no longer of the expected version, or whose idempotency key was used, is
 # left out; the rest goes on.  A key that was taken while this ran fails the whole statement, which
 # then runs again and sees it.  Late money of which a refund has begun is not adopted any more.
+# Where money came, the waits between questions begin anew: perhaps more has come.
 # An attempt is known by the transaction that was booked, whatever was told before; what comes after
 # that is a further one.  A success may cross a close that gives it back, so one that comes when the
 # attempt was to be closed is asked about once more.  What a reversal leaves is what refunds have:
@@ -230,6 +231,7 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
                                                           AND a.capture_amount IS NULL)
                          THEN least(m.due_at, a.due_at) ELSE m.due_at END,
            is_check = m.is_check,
+           queries = CASE WHEN m.kind IS NULL THEN a.queries ELSE 0 END,
            leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at
                                WHEN a.answered_at IS NOT NULL THEN a.leased_until END,
            channel_transaction = CASE WHEN m.kind IN ({JournalKind.CAPTURE:d},

@@ -306,3 +306,16 @@ async def test_a_place_that_another_try_took_first_is_told_as_it_was_made(desk: 
     assert isinstance(await desk.refunds.open(use, first, opened.attempt), RefundOpened)
     heard = await desk.refunds.open(use, second, opened.attempt)
     assert heard == Heard(use.fingerprint, use.operation, uuid_of(first.id))
+
+
+async def test_where_late_money_came_the_waits_for_more_begin_anew(desk: Desk) -> None:
+    """However often it was asked about before: a silence must not last as long as the last one."""
+    opened = await desk.opened()
+    await desk.said(opened, Verdict.CLOSED)
+    number = (desk.merchant.number, uuid_of(opened.attempt.id))
+    where = " WHERE merchant_id = $1 AND id = $2"
+    await desk.postgres.write("UPDATE attempt SET queries = 9" + where, *number)
+    for verdict, queries in ((Verdict.UNKNOWN, 9), (Verdict.SUCCEEDED, 0)):
+        await desk.said(opened, verdict)
+        (row,) = await desk.postgres.read("SELECT queries FROM attempt" + where, *number)
+        assert row["queries"] == queries
