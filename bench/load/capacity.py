@@ -134,8 +134,10 @@ async def compare(
         warm = await pay(target, connections=given.connections, seconds=_WARM_UP_SECONDS, guess=500)
         guesses[name] = 2 * warm.per_second
     rates: dict[str, list[tuple[float, ...]]] = {name: [] for name in targets}
+    echoes = []
     for _ in range(given.rounds):
         bare = await ask_echo(echo, connections=given.connections, seconds=given.seconds / 2)
+        echoes.append(bare.per_second)
         print(f"echo {bare.per_second:,.0f}/s   CPU {bare.microseconds('echo'):.0f} µs each")
         for name, target in targets.items():
             paid = await pay(
@@ -149,7 +151,7 @@ async def compare(
             commits = paid.commits / max(paid.done, 1)
             rate = paid.per_second / bare.per_second
             rates[name].append((rate, by_time, commits, paid.per_second))
-    aims = []
+    aims = [Aim("echoes a second", "", f"{statistics.median(echoes):,.0f}")]
     for name, runs in rates.items():
         rate, by_time, commits, speed = (statistics.median(e) for e in zip(*runs, strict=True))
         aims += [
