@@ -12,7 +12,7 @@ LOAD = $(if $(LOAD_SECONDS),--seconds $(LOAD_SECONDS)) $(if $(RATE),--peak $(RAT
 MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 install: $(READY)  ## make .venv, install, compile native/
 
@@ -40,7 +40,7 @@ bench-save: $(READY)  ## keep what the micro benchmarks measure as the baseline;
 bench-compare: $(READY)  ## run them again and fail beyond the noise of the baseline
 	@$(BIN)/python -m bench.compare check
 
-capacity: $(READY)  ## payments per second beside a bare aiohttp echo; takes a minute
+capacity: $(READY)  ## payments per second beside a bare aiohttp echo; two minutes
 	@$(BIN)/python -m bench.load.capacity
 
 overload: $(READY)  ## five times the capacity, a small merchant beside it, proved; 2 minutes
