@@ -1,25 +1,30 @@
 # cython: boundscheck=False, wraparound=False
 """The front: a thread that reads plain requests and writes answers without the interpreter.
 
-It is started once and serves one listening socket.  `_hall.pxd` is what the thread does, here is
-what the loop sees of it.
+It is started once and serves one listening socket.  `_watch.pxd` is what the thread does, here
+is what the loop sees of it.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy
 from posix.unistd cimport close, read
 
-from native._hall cimport (
-    BELL, DESK_BYTES, DRAIN, EPOLLET, EPOLLIN, LISTENING, STOP, Hall, watch, work,
-)
+from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall, watch
 from native._head cimport FIELDS_MAX, headers_of, key_id_of, prefer_of, text_of
 from native._lines cimport make_lines
 from native._post cimport (
-    Arrival, Reply, add, drop_ring, fence, load, make_ring, put, ring_bell, store, swap, take,
+    STANDS, Arrival, Reply, add, drop_ring, fence, load, make_ring, put, ring_bell, store, swap,
+    take,
 )
+from native._standing cimport (
+    ASKS_BYTES_MAX, COUNTS_MAX, FORM_BYTES_MAX, PIECES_MAX, STANDING_MAX, Form, Standing,
+)
+from native._watch cimport BELL, EPOLLET, EPOLLIN, LISTENING, work
+
+from os import urandom
 
 from native.bounds import Bounds
 from native.envelope import HEADERS_COUNT_MAX
@@ -58,6 +63,33 @@ cdef Reply* joined(list pieces, const char* between, size_t between_size):
         memcpy(at, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         at += PyBytes_GET_SIZE(piece)
     return reply
+
+
+cdef bint write_form(Form* form, list pieces):
+    """Write an answer down; False where it is too long."""
+    cdef bytes piece
+    form.size = form.count = 0
+    for piece in pieces:
+        if form.count == PIECES_MAX or form.size + PyBytes_GET_SIZE(piece) > FORM_BYTES_MAX:
+            return False
+        memcpy(form.data + form.size, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        form.size += PyBytes_GET_SIZE(piece)
+        form.ends[form.count] = form.size
+        form.count += 1
+    return True
+
+
+cdef bint write_asks(Standing* standing, tuple asks):
+    """Write down what is asked for; False where it is too long."""
+    cdef bytes method = asks[0].encode(), path = asks[1].encode(), key = (asks[2] or "").encode()
+    cdef bytes whole = method + path + key
+    if PyBytes_GET_SIZE(whole) > ASKS_BYTES_MAX:
+        return False
+    memcpy(standing.asks, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole))
+    standing.method_size = PyBytes_GET_SIZE(method)
+    standing.path_size = PyBytes_GET_SIZE(path)
+    standing.key_size = PyBytes_GET_SIZE(key)
+    return True
 
 
 @cython.final
@@ -158,6 +190,9 @@ cdef class Front:
             raise MemoryError
         if not make_ring(&hall.replies, 4 * bounds.connections_max):
             raise MemoryError
+        if not make_ring(&hall.own, 4 * bounds.connections_max):
+            raise MemoryError
+        memcpy(hall.chance, PyBytes_AS_STRING(urandom(sizeof(hall.chance))), sizeof(hall.chance))
         if min(hall.poll, hall.bell, hall.loop_bell) < 0:
             raise OSError("no file is left for the front")
         if not watch(hall, listening, EPOLLIN, LISTENING):
@@ -178,6 +213,9 @@ cdef class Front:
                 arrival = <Arrival*>take(&hall.arrivals)
         drop_ring(&hall.arrivals)
         drop_ring(&hall.replies)
+        drop_ring(&hall.own)
+        for file in range(STANDING_MAX):
+            free(hall.standing[file])
         free(hall.lines.all)
         free(hall.desk)
         for file in (hall.poll, hall.bell, hall.loop_bell, hall.listening):
@@ -262,6 +300,43 @@ cdef class Front:
             )
             if reply == NULL or not self.send(request, reply, request.arrival.head.closes):
                 raise MemoryError
+
+    def stand(self, tuple asks not None, tuple forms not None, tuple terms not None):
+        """Have requests that ask for this refused by the thread; False where they are too long.
+
+        `terms` are how many go to the loop all the same, until when it holds in seconds of the
+        monotonic clock, and what is counted by `refused` for each.
+        """
+        cdef Reply* reply = <Reply*>malloc(sizeof(Reply) + sizeof(Standing))
+        cdef Standing* standing
+        if reply == NULL:
+            raise MemoryError
+        reply.line = STANDS
+        standing = <Standing*>reply.data
+        try:
+            standing.passes, standing.until, standing.counted_as = terms
+            if not (
+                standing.counted_as < COUNTS_MAX
+                and write_asks(standing, asks)
+                and write_form(&standing.going, forms[0])
+                and write_form(&standing.last, forms[1])
+                and put(&self.hall.replies, reply)
+            ):
+                return False
+            reply = NULL        # it is the thread's now
+            return True
+        finally:
+            free(reply)
+
+    def refused(self):
+        """Give how many the thread has refused since this was asked, by what they are counted as."""
+        cdef unsigned i, count
+        told = []
+        for i in range(COUNTS_MAX):
+            if load(&self.hall.refused[i]):
+                count = swap(&self.hall.refused[i], 0)
+                told.append((i, count))
+        return told
 
     cdef bint write(self, Request request, const char* data, size_t size, bint closes) noexcept:
         cdef Reply* reply = <Reply*>malloc(sizeof(Reply) + size)

@@ -30,6 +30,10 @@ cdef extern from *:
     void fence "fg_fence"() noexcept nogil
 
 
+cdef enum:
+    STANDS = 0xFFFFFFF          # the line of a reply that is for nobody, but stands for many
+
+
 cdef struct Arrival:            # to the loop: a whole plain request, or a connection to take over
     uint32_t line               # whose it is
     uint32_t turn               # and which of its requests

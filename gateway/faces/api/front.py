@@ -10,21 +10,22 @@ import functools
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
+from gateway.domain.identity import chance
 from gateway.faces.api.asked import BATCH, Asked
 from gateway.faces.api.refusals import Forms
 from gateway.faces.api.reply import Reply
+from gateway.faces.api.standing import Asks, Standing
 from native.front import Bounds, Front, Request
 
 _PIECE_SECONDS: Final = 0.25
 _LINGER_SECONDS: Final = 2.0
-
-# A request's method, its target without the query, and the key that it names.
-Asks = tuple[str, str, str | None]
+_LOOK_SECONDS: Final = 0.1
 
 
 class House(Protocol):
@@ -36,8 +37,12 @@ class House(Protocol):
         """Say why there is no room for such a request; None when there is."""
         ...
 
-    def turned_away(self, asks: Asks, refused: Refused, count: int) -> tuple[Forms, bytes]:
-        """Count requests that are refused; gives their answer, and letters for the id of each."""
+    def turned_away(self, asks: Asks, refused: Refused, count: int) -> None:
+        """Count requests that are refused."""
+        ...
+
+    def forms(self, refused: Refused) -> Forms:
+        """Write a refusal, but for the letters of its id."""
         ...
 
     def let_in(self) -> None:
@@ -74,8 +79,9 @@ class FrontDoor:
         self._house = house
         self._loop = asyncio.get_running_loop()
         self._front = Front(listening.detach(), bounds)
+        self._standing = Standing(self._front, house.turned_away)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._will_wake = False
+        self._will_wake = self._will_look = False
         self._quiet = asyncio.Event()
         self._loop.add_reader(self._front.bell, self._look)
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
@@ -105,6 +111,7 @@ class FrontDoor:
         """Take what came."""
         is_quiet = self._front.is_quiet
         requests, handed = self._front.take()
+        self._standing.look()
         for file, read in handed:
             self._begin(self._hand_over(file, read))
         if requests:
@@ -112,12 +119,19 @@ class FrontDoor:
         if is_quiet:
             self._quiet.set()
 
+    def _look_again(self) -> None:
+        """Look while something stands, also when nobody comes any more."""
+        self._will_look = self._standing.look()
+        if self._will_look:
+            self._loop.call_later(_LOOK_SECONDS, self._look_again)
+
     def _meet(self, requests: list[Request]) -> None:
         """Refuse those for which there is no room, and serve the others.
 
         Nothing comes back meanwhile: where one was refused, all that ask for the same are.
         """
         refused: dict[Asks, tuple[Refused, list[Request]]] = {}
+        entered: Counter[Asks] = Counter()
         for request in requests:
             asks = request.asks
             alike = refused.get(asks)
@@ -126,16 +140,24 @@ class FrontDoor:
                 continue
             why = self._house.refusal(asks)
             if why is None:
+                entered[asks] += 1
                 self._house.let_in()
                 self._begin(self._serve(request, asks[2]))
             else:
                 refused[asks] = why, [request]
-        if not refused:
-            return
         for asks, (why, turned) in refused.items():
-            forms, letters = self._house.turned_away(asks, why, len(turned))
-            self._front.refuse(turned, forms, letters)
-        self._front.wake()
+            self._house.turned_away(asks, why, len(turned))
+            forms = self._house.forms(why)
+            self._front.refuse(turned, forms, chance(12 * len(turned)).hex().encode())
+            self._standing.refuse(asks, why, forms, (len(turned), entered[asks]))
+        for asks in entered.keys() - refused.keys():
+            if asks in self._standing:
+                self._standing.pass_more(asks, self._house.forms, entered[asks])
+        if refused:
+            self._front.wake()
+            if not self._will_look:
+                self._will_look = True
+                self._loop.call_later(_LOOK_SECONDS, self._look_again)
 
     def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(doing)

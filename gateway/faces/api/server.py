@@ -132,15 +132,16 @@ class ApiServer(web.Server):
         merchant = self._desk.verify.named(key_id) if key_id is not None else None
         return self._desk.admission.refusal(kind_of(method, path), merchant)
 
-    def turned_away(
-        self, asks: tuple[str, str, str | None], refused: Refused, count: int
-    ) -> tuple[Forms, bytes]:
-        """Count requests that are refused; gives their answer, and letters for the id of each."""
+    def turned_away(self, asks: tuple[str, str, str | None], refused: Refused, count: int) -> None:
+        """Count requests that are refused."""
         method, path, _ = asks
         self._desk.admission.count(kind_of(method, path), refused.reason, count)
         operation = _COUNTED_AS.get((method, path.split("/")[2]), "none")
         telemetry.count_turned_away(operation, refused.status, count)
-        return self._refusals.forms(refused), _letters(count)
+
+    def forms(self, refused: Refused) -> Forms:
+        """Write a refusal, but for the letters of its id."""
+        return self._refusals.forms(refused)
 
     def let_in(self) -> None:
         """Keep room for a request that was not refused."""
@@ -322,8 +323,3 @@ def _reply(answer: Answer, request_id: str) -> Reply:
 
 def _request_id() -> str:
     return f"req_{chance(12).hex()}"
-
-
-def _letters(ids: int) -> bytes:
-    """Give so many ids at once, without what they begin with."""
-    return chance(12 * ids).hex().encode()

@@ -185,9 +185,33 @@ async def test_many_that_come_at_once_are_refused_together(
     callers = await asyncio.gather(*(street.comes(wire) for _ in range(50)))
     for reader, _ in callers:
         assert (await answer(reader)).startswith(b"HTTP/1.1 503 ")
+    while admission.told[Kind.CREATE, "full"] < 50:  # noqa: ASYNC110 - the thread's are told later
+        await asyncio.sleep(0.01)
     assert admission.told[Kind.CREATE, "full"] == 50
     assert len(admission.merchants) <= 50
     assert not flow.entered
+
+
+async def test_a_flood_on_one_connection_is_answered_in_order_and_counted(
+    street: Street, flow: Flow, admission: Admission
+) -> None:
+    admission.full = {Kind.CREATE}
+    flow.may_end.set()
+    flood = request_of("/v1/payments", b"{}", SIGNED) * 200
+    many = await asyncio.gather(*(street.comes(flood) for _ in range(4)))
+    reader, _ = await street.comes(request_of("/v1/payments", b"{}", "Prefer: wait=1"))
+    for flooded, _ in many:
+        for _ in range(200):
+            assert (await answer(flooded)).startswith(b"HTTP/1.1 503 ")
+    assert (await answer(reader)).startswith(b"HTTP/1.1 503 ")
+    while admission.told[Kind.CREATE, "full"] < 801:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)
+    assert admission.told[Kind.CREATE, "full"] == 801
+    admission.full = set()
+    await asyncio.sleep(0)
+    _, writer = many[0]
+    writer.write(request_of("/v1/payments", b"{}", SIGNED))
+    assert (await answer(many[0][0])).startswith(b"HTTP/1.1 201 "), "one always comes through"
 
 
 async def test_who_goes_away_leaves_the_flow_to_its_end(street: Street, flow: Flow) -> None:

@@ -1,0 +1,196 @@
+"""The round of the front's thread: it accepts, hears what happened, looks at the clock, and obeys."""
+
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close
+
+from native._hall cimport (
+    DRAIN, SERVE, STOP, Hall, answer, epoll_ctl, epoll_event, EPOLL_CTL_DEL, hand_over, hang_up,
+    now, read_on, ring_for_loop, watch, write_on,
+)
+from native._lines cimport (
+    FREE, HALF, IDLE, PARTIAL, QUIET, SERVED, WRITING, Line, Lines, begin_line,
+)
+from native._post cimport Reply, fence, is_empty, load, store, take
+
+cdef extern from "<sys/socket.h>" nogil:
+    int SOCK_NONBLOCK, SOCK_CLOEXEC
+    int accept4(int, void*, void*, int)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+    int epoll_wait(int, epoll_event*, int, int)
+
+
+cdef enum:
+    EVENTS_MAX = 256
+    ACCEPTED_MAX = 64           # in one round
+    LISTENING = 0               # what an event says where it names no connection
+    BELL = 1
+
+
+cdef inline void pause(Hall* hall, double until) noexcept nogil:
+    """Accept nothing for a while."""
+    epoll_ctl(hall.poll, EPOLL_CTL_DEL, hall.listening, NULL)
+    hall.accept_at = until
+    store(&hall.paused, 1)
+
+
+cdef inline bint is_full(Hall* hall) noexcept nogil:
+    return hall.lines.count + <int>load(&hall.handed) >= hall.lines.count_max
+
+
+cdef inline void accept_some(Hall* hall) noexcept nogil:
+    cdef int i, file, which
+    cdef uint64_t tag
+    for i in range(ACCEPTED_MAX):
+        if is_full(hall):
+            pause(hall, 0)
+            return
+        file = accept4(hall.listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if file < 0 and errno in (EINTR, ECONNABORTED):
+            continue
+        if file < 0:
+            if errno != EAGAIN:             # no file or no memory is left for one more
+                pause(hall, now() + 0.1)
+            return
+        which = begin_line(&hall.lines, file, now())
+        tag = <uint64_t>hall.lines.all[which].birth << 32 | <uint32_t>which
+        if not watch(hall, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag):
+            hang_up(hall, which)
+
+
+cdef inline void hear(Hall* hall, uint32_t events, uint64_t tag) noexcept nogil:
+    """Hear what happened to a connection, if it is still the one that is meant."""
+    cdef int which = <int><uint32_t>tag
+    cdef Line* line = &hall.lines.all[which]
+    if line.state == FREE or line.birth != <uint32_t>(tag >> 32):
+        return
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        line.ends = True
+    if line.state in (SERVED, WRITING):
+        if events & (EPOLLHUP | EPOLLERR):
+            hang_up(hall, which)
+            return
+        if events & (EPOLLIN | EPOLLRDHUP):
+            line.readable = True
+        if events & EPOLLOUT and line.state == WRITING:
+            write_on(hall, which)
+    elif events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        read_on(hall, which)
+
+
+cdef inline void look_at_clock(Hall* hall, double at) noexcept nogil:
+    """Close what idles for too long, hand over what stays in pieces, accept again."""
+    cdef Lines* lines = &hall.lines
+    cdef int which = lines.first[QUIET]
+    while which >= 0 and at - lines.all[which].since >= hall.idle_seconds:
+        hang_up(hall, which)
+        which = lines.first[QUIET]
+    which = lines.first[HALF]
+    while which >= 0 and at - lines.all[which].since >= hall.piece_seconds:
+        hand_over(hall, which, lines.all[which].unread, lines.all[which].unread_size)
+        which = lines.first[HALF]
+    if load(&hall.paused) and hall.listening >= 0 and at >= hall.accept_at and not is_full(hall):
+        store(&hall.paused, 0)
+        watch(hall, hall.listening, EPOLLIN, LISTENING)
+
+
+cdef inline double sooner(double one, double other) noexcept nogil:
+    """Give the earlier of two times, of which 0 is none."""
+    return other if one == 0 or 0 < other < one else one
+
+
+cdef inline int wait_milliseconds(Hall* hall, double at) noexcept nogil:
+    """Say for how long nothing has to be looked at; -1: for ever."""
+    cdef Lines* lines = &hall.lines
+    cdef double until = hall.stop_at
+    if lines.first[QUIET] >= 0:
+        until = sooner(until, lines.all[lines.first[QUIET]].since + hall.idle_seconds)
+    if lines.first[HALF] >= 0:
+        until = sooner(until, lines.all[lines.first[HALF]].since + hall.piece_seconds)
+    if load(&hall.paused) and not is_full(hall):
+        until = sooner(until, hall.accept_at)
+    if until == 0:
+        return -1
+    return <int>((until - at) * 1000) + 1 if until > at else 0
+
+
+cdef inline void stop_accepting(Hall* hall) noexcept nogil:
+    """Close the door, what idles, and give away what is not whole."""
+    cdef int which
+    cdef Line* line
+    if hall.listening >= 0:
+        close(hall.listening)
+        hall.listening = -1
+    for which in range(hall.lines.count_max):
+        line = &hall.lines.all[which]
+        if line.state == IDLE:
+            hang_up(hall, which)
+        elif line.state == PARTIAL:
+            hand_over(hall, which, line.unread, line.unread_size)
+    store(&hall.quiet, 1)
+    hall.has_put = True
+
+
+cdef inline void hang_up_all(Hall* hall, bint is_late) noexcept nogil:
+    """Close every connection; unless it is late, but for those that are taking their answer."""
+    cdef int which
+    cdef int state
+    for which in range(hall.lines.count_max):
+        state = hall.lines.all[which].state
+        if state != FREE and (is_late or state != WRITING):
+            hang_up(hall, which)
+
+
+cdef inline void heed(Hall* hall) noexcept nogil:
+    """Do what the loop wishes."""
+    cdef unsigned wish = load(&hall.wish)
+    if wish != SERVE and not load(&hall.quiet):
+        stop_accepting(hall)
+    if wish == STOP and hall.stop_at == 0:
+        hall.stop_at = now() + hall.linger_seconds
+        answer_all(hall)
+        hang_up_all(hall, False)
+
+
+cdef inline void answer_all(Hall* hall) noexcept nogil:
+    """Write what the loop and the thread itself have answered, and what comes of that."""
+    cdef Reply* reply = <Reply*>take(&hall.own)
+    if reply == NULL:
+        reply = <Reply*>take(&hall.replies)
+    while reply != NULL:
+        answer(hall, reply)
+        reply = <Reply*>take(&hall.own)
+        if reply == NULL:
+            reply = <Reply*>take(&hall.replies)
+
+
+cdef inline void work(Hall* hall) noexcept nogil:
+    """Do the thread's work until it is told to stop and nobody takes an answer any more."""
+    cdef epoll_event events[EVENTS_MAX]
+    cdef int i, count, wait
+    cdef double at = now()
+    while True:
+        wait = wait_milliseconds(hall, at)
+        store(&hall.asleep, 1)
+        fence()
+        if not is_empty(&hall.replies) or (load(&hall.wish) != SERVE and hall.stop_at == 0):
+            wait = 0
+        count = epoll_wait(hall.poll, events, EVENTS_MAX, wait)
+        store(&hall.asleep, 0)
+        at = now()
+        for i in range(count):
+            if events[i].data.u64 == LISTENING:
+                if hall.listening >= 0 and not load(&hall.paused):
+                    accept_some(hall)
+            elif events[i].data.u64 != BELL:
+                hear(hall, events[i].events, events[i].data.u64)
+        ring_for_loop(hall)
+        answer_all(hall)
+        look_at_clock(hall, at)
+        heed(hall)
+        ring_for_loop(hall)
+        if hall.stop_at > 0 and (hall.lines.count == 0 or at >= hall.stop_at):
+            break
+    hang_up_all(hall, True)
