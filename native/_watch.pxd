@@ -25,6 +25,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     EVENTS_MAX = 256
     ACCEPTED_MAX = 64           # in one round
+    ANSWERED_MAX = 512
     LISTENING = 0               # what an event says where it names no connection
     BELL = 1
 
@@ -150,20 +151,24 @@ cdef inline void heed(Hall* hall) noexcept nogil:
         stop_accepting(hall)
     if wish == STOP and hall.stop_at == 0:
         hall.stop_at = now() + hall.linger_seconds
-        answer_all(hall)
+        answer_some(hall)
         hang_up_all(hall, False)
 
 
-cdef inline void answer_all(Hall* hall) noexcept nogil:
-    """Write what the loop and the thread itself have answered, and what comes of that."""
-    cdef Reply* reply = <Reply*>take(&hall.own)
-    if reply == NULL:
+cdef inline void answer_some(Hall* hall) noexcept nogil:
+    """Write what the loop and the thread itself have answered, and what comes of that.
+
+    Not all where there is much: one who asks without end keeps nobody else from being heard.
+    """
+    cdef int i
+    cdef Reply* reply
+    for i in range(ANSWERED_MAX):
         reply = <Reply*>take(&hall.replies)
-    while reply != NULL:
-        answer(hall, reply)
-        reply = <Reply*>take(&hall.own)
         if reply == NULL:
-            reply = <Reply*>take(&hall.replies)
+            reply = <Reply*>take(&hall.own)
+        if reply == NULL:
+            return
+        answer(hall, reply)
 
 
 cdef inline void work(Hall* hall) noexcept nogil:
@@ -175,7 +180,7 @@ cdef inline void work(Hall* hall) noexcept nogil:
         wait = wait_milliseconds(hall, at)
         store(&hall.asleep, 1)
         fence()
-        if not is_empty(&hall.replies) or (load(&hall.wish) != SERVE and hall.stop_at == 0):
+        if not is_empty(&hall.replies) or not is_empty(&hall.own) or (load(&hall.wish) != SERVE and hall.stop_at == 0):
             wait = 0
         count = epoll_wait(hall.poll, events, EVENTS_MAX, wait)
         store(&hall.asleep, 0)
@@ -187,7 +192,7 @@ cdef inline void work(Hall* hall) noexcept nogil:
             elif events[i].data.u64 != BELL:
                 hear(hall, events[i].events, events[i].data.u64)
         ring_for_loop(hall)
-        answer_all(hall)
+        answer_some(hall)
         look_at_clock(hall, at)
         heed(hall)
         ring_for_loop(hall)
