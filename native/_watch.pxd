@@ -144,6 +144,12 @@ cdef inline void hang_up_all(Hall* hall, bint is_late) noexcept nogil:
             hang_up(hall, which)
 
 
+cdef inline bint is_told(Hall* hall) noexcept nogil:
+    """Tell whether the loop wishes what is not done yet."""
+    cdef unsigned wish = load(&hall.wish)
+    return (wish != SERVE and not load(&hall.quiet)) or (wish == STOP and hall.stop_at == 0)
+
+
 cdef inline void heed(Hall* hall) noexcept nogil:
     """Do what the loop wishes."""
     cdef unsigned wish = load(&hall.wish)
@@ -151,7 +157,8 @@ cdef inline void heed(Hall* hall) noexcept nogil:
         stop_accepting(hall)
     if wish == STOP and hall.stop_at == 0:
         hall.stop_at = now() + hall.linger_seconds
-        answer_some(hall)
+        while not is_empty(&hall.replies):      # they end their connections now
+            answer_some(hall)
         hang_up_all(hall, False)
 
 
@@ -180,7 +187,7 @@ cdef inline void work(Hall* hall) noexcept nogil:
         wait = wait_milliseconds(hall, at)
         store(&hall.asleep, 1)
         fence()
-        if not is_empty(&hall.replies) or not is_empty(&hall.own) or (load(&hall.wish) != SERVE and hall.stop_at == 0):
+        if not is_empty(&hall.replies) or not is_empty(&hall.own) or is_told(hall):
             wait = 0
         count = epoll_wait(hall.poll, events, EVENTS_MAX, wait)
         store(&hall.asleep, 0)

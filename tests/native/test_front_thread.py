@@ -4,13 +4,22 @@ import gc
 import itertools
 import re
 import resource
-import select
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
-from front_kit import BOUNDS, Lobby, files_open, lobby_of, request_of, reset, told, written
+from front_kit import (
+    BOUNDS,
+    Lobby,
+    files_open,
+    is_readable,
+    lobby_of,
+    request_of,
+    reset,
+    told,
+    written,
+)
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -371,7 +380,7 @@ def test_where_no_file_is_left_accepting_goes_on_later(lobby: Lobby) -> None:
     try:
         client.connect(("127.0.0.1", lobby.port))
         client.sendall(request_of("/v1/a"))
-        assert not select.select([lobby.front.bell], [], [], 0.3)[0]
+        assert not is_readable(0.3, lobby.front.bell)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert lobby.next().target == "/v1/a"
@@ -409,6 +418,33 @@ def test_a_stop_waits_for_who_takes_his_answer_and_for_nobody_else() -> None:
         assert lobby.is_over(unanswered)
         assert lobby.read(slow, len(written(body)) + 1) == written(body)
         assert held.target == "/v1/unanswered"
+
+
+def test_whatever_was_answered_before_a_stop_is_written() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    with lobby_of(connections_max=1500) as lobby:
+        clients = [lobby.connect() for _ in range(700)]
+        for client in clients:
+            client.sendall(request_of("/v1/a"))
+        lobby.until(lambda: len(lobby.requests) == len(clients))
+        for request in lobby.requests:
+            lobby.front.answer(request, written(b"yes"), False)  # noqa: FBT003 - as it is
+        lobby.front.stop()
+        assert all(lobby.read(client, 999) == written(b"yes") for client in clients)
+
+
+def test_a_drain_does_not_keep_the_thread_awake(lobby: Lobby) -> None:
+    client = lobby.connect()
+    client.sendall(request_of("/v1/a"))
+    request = lobby.next()
+    lobby.front.drain()
+    lobby.until(lambda: lobby.front.is_quiet)
+    busy = lobby.busy_seconds()
+    assert not is_readable(0.3, client)
+    assert lobby.busy_seconds() - busy < 0.15
+    lobby.answer(request, b"yes")
+    assert lobby.read(client, 999) == written(b"yes")
 
 
 def test_a_stop_does_not_wait_for_ever() -> None:
