@@ -1,6 +1,9 @@
 """Runs the tests of the native room on both twins."""
 
+from collections.abc import Iterator
+
 import pytest
+from front_kit import Lobby, lobby_of
 from twins import COMPILED, PURE, Implementation
 
 
@@ -8,3 +11,9 @@ from twins import COMPILED, PURE, Implementation
 def implementation(request: pytest.FixtureRequest) -> Implementation:
     twins: Implementation = request.param
     return twins
+
+
+@pytest.fixture
+def lobby() -> Iterator[Lobby]:
+    with lobby_of() as lobby:
+        yield lobby

@@ -22,6 +22,8 @@ BOUNDS = Bounds(
     linger_seconds=1.0,
 )
 WAIT_SECONDS = 10.0
+KEY = f"key_{'0' * 32}"
+SIGNED = f'Signature-Input: s=("@method" "content-length");created=1;keyid="{KEY}"'
 
 
 def request_of(target: str, body: bytes = b"", *headers: str) -> bytes:

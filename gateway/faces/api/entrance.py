@@ -51,4 +51,5 @@ async def opened(api: ApiServer, listening: socket.socket) -> AsyncIterator[None
         api.draining = True
         await door.close()
         api.pre_shutdown()
+        await door.hand_over()  # half requests come to their end: they are not idle
         await asyncio.gather(door.finish(limits.DRAIN_SECONDS), api.shutdown(limits.DRAIN_SECONDS))

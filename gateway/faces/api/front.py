@@ -81,6 +81,7 @@ class FrontDoor:
         self._front = Front(listening.detach(), bounds)
         self._standing = Standing(self._front, house.turned_away)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handing: set[asyncio.Task[None]] = set()
         self._will_wake = self._will_look = False
         self._quiet = asyncio.Event()
         self._loop.add_reader(self._front.bell, self._look)
@@ -91,6 +92,11 @@ class FrontDoor:
         """Accept nothing more; whoever is served has his answer yet."""
         self._front.drain()
         await self._quiet.wait()
+
+    async def hand_over(self) -> None:
+        """Wait until aiohttp has every connection that was handed to it."""
+        if self._handing:
+            await asyncio.wait(self._handing)
 
     async def finish(self, seconds: float) -> None:
         """Let what is served end, and cut off what does not end in time; then all are gone."""
@@ -113,7 +119,7 @@ class FrontDoor:
         requests, handed = self._front.take()
         self._standing.look()
         for file, read in handed:
-            self._begin(self._hand_over(file, read))
+            self._begin(self._hand_over(file, read), self._handing)
         if requests:
             self._meet(requests)
         if is_quiet:
@@ -142,7 +148,7 @@ class FrontDoor:
             if why is None:
                 entered[asks] += 1
                 self._house.let_in()
-                self._begin(self._serve(request, asks[2]))
+                self._begin(self._serve(request, asks[2]), self._tasks)
             else:
                 refused[asks] = why, [request]
         for asks, (why, turned) in refused.items():
@@ -159,10 +165,10 @@ class FrontDoor:
                 self._will_look = True
                 self._loop.call_later(_LOOK_SECONDS, self._look_again)
 
-    def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, doing: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = self._loop.create_task(doing)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     async def _serve(self, request: Request, key_id: str | None) -> None:
         """Serve a request, whether its caller stays or goes."""

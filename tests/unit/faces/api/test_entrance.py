@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.stages import Answer, Received
+from gateway.drivers.clock import Clock
+from gateway.faces.api import front as front_door
+from gateway.faces.api import server
 from gateway.faces.api.entrance import opened
 from gateway.faces.api.pages import Page
 from gateway.faces.api.server import ApiServer
 from native import front
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 UNSIGNED = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -43,3 +48,36 @@ async def test_what_comes_is_served_until_the_end(
         writer.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
+
+
+async def test_half_a_request_is_served_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def enter(received: Received, _desk: object) -> Answer:
+        return Answer(201, received.body)
+
+    monkeypatch.setattr(server, "enter", enter)
+    monkeypatch.setattr(front_door, "_PIECE_SECONDS", 60.0)
+    quiet = SimpleNamespace(refusal=lambda *_: None, let_in=lambda: None, came=lambda: None)
+    desk: Any = SimpleNamespace(clock=Clock(), admission=quiet)
+    pages: Any = SimpleNamespace(find=lambda *_: None)
+    api = ApiServer(desk, pages)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    address, wire = listening.getsockname(), POST.replace(b"0", b"4") + b"body"
+    async with asyncio.timeout(10):
+        async with opened(api, listening):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(wire[:-2])
+            after, asking = await asyncio.open_connection(*address)
+            asking.write(POST)
+            await after.readuntil(b"\r\n\r\n")  # so what came before is read
+
+            async def end() -> bytes:
+                while not api.draining:  # noqa: ASYNC110 - it is no Event
+                    await asyncio.sleep(0)
+                writer.write(b"dy")
+                return await reader.read()
+
+            ending = asyncio.create_task(end())
+        assert (await ending).endswith(b"\r\nConnection: close\r\n\r\nbody")
+        writer.close()
+        asking.close()

@@ -1,0 +1,133 @@
+"""How the front bears that there is no room, and how it ends: nothing is forgotten or left."""
+
+import gc
+import resource
+import socket
+
+import pytest
+from front_kit import Lobby, files_open, is_readable, lobby_of, request_of, reset, told, written
+
+
+def test_no_more_are_accepted_than_there_is_room_for() -> None:
+    with lobby_of(connections_max=2) as lobby:
+        lobby.echoes = True
+        first, second, third = lobby.connect(), lobby.connect(), lobby.connect()
+        third.sendall(request_of("/v1/third"))
+        lobby.until(lambda: lobby.front.connections == 2)
+        second.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        lobby.until(lambda: lobby.handed)
+        assert not lobby.front.take()[0], "one that was handed over holds its place"
+        first.close()
+        assert lobby.read(third, len(written(b"/v1/third "))) == written(b"/v1/third ")
+        fourth = lobby.connect()
+        fourth.sendall(request_of("/v1/fourth"))
+        lobby.front.left()
+        assert lobby.read(fourth, len(written(b"/v1/fourth "))) == written(b"/v1/fourth ")
+
+
+def test_where_no_file_is_left_accepting_goes_on_later(lobby: Lobby) -> None:
+    client = socket.socket()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        client.connect(("127.0.0.1", lobby.port))
+        client.sendall(request_of("/v1/a"))
+        assert not is_readable(0.3, lobby.front.bell)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lobby.next().target == "/v1/a"
+    client.close()
+
+
+def test_whoever_is_served_when_it_drains_has_his_answer(lobby: Lobby) -> None:
+    idle, half, served, gone = (lobby.connect() for _ in range(4))
+    served.sendall(request_of("/v1/served") * 2)
+    gone.sendall(request_of("/v1/gone"))
+    half.sendall(b"GET /v1/half")
+    lobby.until(lambda: len(lobby.requests) == 2 and lobby.front.connections == 4)
+    lobby.front.drain()
+    lobby.until(lambda: lobby.front.is_quiet and lobby.handed)
+    assert [before for _, before in lobby.handed] == [b"GET /v1/half"]
+    assert lobby.is_over(idle)
+    with pytest.raises(ConnectionRefusedError):
+        lobby.connect()
+    gone.close()
+    for request in lobby.requests:
+        lobby.answer(request, told(request))
+    assert lobby.read(served, 999) == written(b"/v1/served ")
+
+
+def test_a_stop_waits_for_who_takes_his_answer_and_for_nobody_else() -> None:
+    with lobby_of(linger_seconds=60.0) as lobby:
+        slow, unanswered = lobby.connect(), lobby.connect()
+        slow.sendall(request_of("/v1/slow"))
+        request = lobby.next()
+        unanswered.sendall(request_of("/v1/unanswered"))
+        held = lobby.next()
+        body = b"x" * 20_000_000
+        lobby.answer(request, body)
+        lobby.front.stop()
+        assert lobby.is_over(unanswered)
+        assert lobby.read(slow, len(written(body)) + 1) == written(body)
+        assert held.target == "/v1/unanswered"
+
+
+def test_whatever_was_answered_before_a_stop_is_written() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    with lobby_of(connections_max=1500) as lobby:
+        clients = [lobby.connect() for _ in range(700)]
+        for client in clients:
+            client.sendall(request_of("/v1/a"))
+        lobby.until(lambda: len(lobby.requests) == len(clients))
+        for request in lobby.requests:
+            lobby.front.answer(request, written(b"yes"), False)  # noqa: FBT003 - as it is
+        lobby.front.stop()
+        assert all(lobby.read(client, 999) == written(b"yes") for client in clients)
+
+
+def test_a_drain_does_not_keep_the_thread_awake(lobby: Lobby) -> None:
+    client = lobby.connect()
+    client.sendall(request_of("/v1/a"))
+    request = lobby.next()
+    lobby.front.drain()
+    lobby.until(lambda: lobby.front.is_quiet)
+    busy = lobby.busy_seconds()
+    assert not is_readable(0.3, client)
+    assert lobby.busy_seconds() - busy < 0.15
+    lobby.answer(request, b"yes")
+    assert lobby.read(client, 999) == written(b"yes")
+
+
+def test_a_stop_does_not_wait_for_ever() -> None:
+    with lobby_of(linger_seconds=0.05) as lobby:
+        lobby.connect().sendall(request_of("/v1/never"))
+        lobby.answer(lobby.next(), b"x" * 20_000_000)
+
+
+def test_thousands_of_connections_leave_nothing_behind() -> None:
+    def come_and_go(lobby: Lobby, times: int) -> None:
+        for number in range(times):
+            client = lobby.connect()
+            wire = request_of(f"/v1/{number}", b"body")
+            client.sendall(wire[: 1 + number % len(wire)])
+            if number % 3 == 0:
+                reset(client)
+            else:
+                client.close()
+            lobby.look()
+            for connection, _ in lobby.handed:
+                connection.close()
+                lobby.front.left()
+            lobby.handed.clear()
+        lobby.until(lambda: lobby.front.connections == 0)
+        lobby.look()  # takes what was handed over last
+        lobby.forget()
+
+    gc.collect()  # files that other tests left to it
+    before = files_open()
+    with lobby_of() as lobby:
+        lobby.echoes = True
+        come_and_go(lobby, 3000)
+        # Its two bells and its watch; the listening socket came from outside.
+        assert files_open() == before + 4
