@@ -170,6 +170,7 @@ cdef class Front:
 
     def __cinit__(self, int listening, bounds: Bounds):
         cdef Hall* hall = &self.hall
+        hall.poll = hall.bell = hall.loop_bell = hall.listening = -1
         self.batch = bounds.batch
         hall.listening = listening
         hall.poll = epoll_create1(EPOLL_CLOEXEC)

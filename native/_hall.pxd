@@ -172,7 +172,7 @@ cdef inline void let_serve(Hall* hall, int which, const char* data, size_t size,
     """Give a whole request to the loop, or refuse it here, and keep what follows it."""
     cdef Line* line = &hall.lines.all[which]
     cdef size_t whole = head.size + head.body_bytes
-    cdef const Standing* standing = against(hall.standing, data, head, line.came_at)
+    cdef const Standing* standing = against(hall.standing, data, head, now())
     cdef Arrival* arrival
     if standing != NULL:
         if keep_rest(line, data + whole, size - whole):

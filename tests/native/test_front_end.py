@@ -5,7 +5,19 @@ import resource
 import socket
 
 import pytest
-from front_kit import Lobby, files_open, is_readable, lobby_of, request_of, reset, told, written
+from front_kit import (
+    BOUNDS,
+    Lobby,
+    files_open,
+    is_readable,
+    lobby_of,
+    request_of,
+    reset,
+    told,
+    written,
+)
+
+from native.front import Front
 
 
 def test_no_more_are_accepted_than_there_is_room_for() -> None:
@@ -131,3 +143,17 @@ def test_thousands_of_connections_leave_nothing_behind() -> None:
         come_and_go(lobby, 3000)
         # Its two bells and its watch; the listening socket came from outside.
         assert files_open() == before + 4
+
+
+def test_a_front_that_cannot_be_made_closes_nothing_of_others() -> None:
+    before = files_open()
+    listening = socket.socket()
+    with pytest.raises(AttributeError):
+        Front(listening.fileno(), "no bounds")  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="listen"):
+        Front(1 << 20, BOUNDS)
+    assert listening.fileno() >= 0
+    listening.getsockname()
+    listening.close()
+    gc.collect()
+    assert files_open() == before

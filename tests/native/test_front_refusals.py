@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from front_kit import KEY, SIGNED, Lobby, request_of, written
+from front_kit import KEY, SIGNED, Lobby, is_readable, request_of, written
 
 
 def test_many_are_refused_alike_and_each_has_its_own_id(lobby: Lobby) -> None:
@@ -81,6 +81,17 @@ def test_what_stands_has_an_end_and_the_last_word_holds(lobby: Lobby) -> None:
     assert len(lobby.read(client, REFUSED)) == REFUSED
     stands(lobby, 0, -1.0)
     client.sendall(wire)
+    assert lobby.next().asks == CREATE
+
+
+def test_what_waited_until_it_stands_no_more_is_not_refused(lobby: Lobby) -> None:
+    """It was read while the refusal stood, and met when it did not any more."""
+    client = lobby.connect()
+    client.sendall(request_of("/v1/first") + request_of("/v1/payments", b"{}", SIGNED))
+    first = lobby.next()
+    stands(lobby, 0, 0.05)
+    assert not is_readable(0.1, lobby.front.bell)
+    lobby.answer(first, b"")
     assert lobby.next().asks == CREATE
 
 
