@@ -18,6 +18,7 @@ from gateway.domain.stages import (
     ReferenceTaken,
     RefundAnswered,
     RefundOpened,
+    RefundPosted,
 )
 from gateway.flow import query
 from gateway.flow.away import unless_away
@@ -35,12 +36,16 @@ async def refund(claimed: Claimed, desk: Desk) -> Answer:
     opened = await _open(claimed, desk)
     if isinstance(opened, Answer):
         return opened
-    posted = await unless_away(desk.refunds.post(await _ask_for_refund(opened, desk)))
+    posted = await unless_away(_give_back(opened, desk))
     if posted is None:
         await desk.idempotency.release(claimed)
         unknown = replace(opened.standing.refund, certainty=Certainty.UNKNOWN)
         return Answer(CREATED, encode(unknown))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+
+
+async def _give_back(opened: RefundOpened, desk: Desk) -> RefundPosted:
+    return await desk.refunds.post(await _ask_for_refund(opened, desk))
 
 
 async def _open(claimed: Claimed, desk: Desk) -> RefundOpened | Answer:
