@@ -13,6 +13,7 @@ from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
 from gateway.domain.stages import KeyUse, Opened, RefundOpened
 from gateway.flow.desk import Desk
+from gateway.flow.refund import post_refund
 from gateway.ledger.refund_rules import planned_further
 
 
@@ -68,7 +69,7 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
     begun = await desk.refunds.open(use, refund, opened.attempt)
     if not isinstance(begun, RefundOpened):
         return False
-    await desk.refunds.post(await desk.channels.refund(begun))
+    await post_refund(await desk.channels.refund(begun), desk)
     return True
 
 

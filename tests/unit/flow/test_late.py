@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.domain.identity import mint
+from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
-from gateway.domain.stages import KeyUse, Opened, RefundAnswered, RefundOpened
+from gateway.domain.stages import KeyUse, Opened, RefundAnswered, RefundOpened, RefundPosted
 from gateway.flow import late
 from gateway.flow.desk import Desk
 from tests.unit.nouns import ATTEMPT, NOON, STANDING
@@ -59,10 +60,10 @@ class FakeDesk:
         return RefundOpened(self.made[-1])
 
     async def refund(self, opened: RefundOpened) -> RefundAnswered:
-        return cast("RefundAnswered", opened)
+        return RefundAnswered(opened, Outcome(Verdict.FAILED), NOON)
 
-    async def post(self, _answered: RefundAnswered) -> None:
-        return None
+    async def post(self, answered: RefundAnswered) -> RefundPosted:
+        return RefundPosted(answered.opened.standing, b"")
 
     async def by_attempt(self, *_: Any) -> Opened:
         return replace(LATE, lease=None)
