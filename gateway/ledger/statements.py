@@ -11,9 +11,13 @@ the batch: it becomes one hash of the set.
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.domain import limits
 from gateway.domain.posting import JournalKind
 
 Columns = Sequence[tuple[str, str]]
+
+# A close that is under way has its answer by then, or gets none.
+_CLOSE_ENDS: Final = f"interval '{2 * limits.CHANNEL_ANSWER_SECONDS} seconds'"
 
 
 def input_of(columns: Columns) -> str:
@@ -158,7 +162,8 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # Where money came, the waits between questions begin anew: perhaps more has come.
 # An attempt is known by the transaction that was booked, whatever was told before; what comes after
 # that is a further one.  A success may cross a close that gives it back, so one that comes when the
-# attempt was to be closed is asked about once more.  What a reversal leaves is what refunds have:
+# attempt was to be closed is asked about once more: at a time of its own, because whoever holds the
+# lease says what follows on the lease's own end.  What a reversal leaves is what refunds have:
 # one that came in between is weighed first.  The first answer ends the lease under which the money
 # was asked for; a change that a request's key belongs to begins one, because the channel is about
 # to be asked.
@@ -224,12 +229,14 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
            answered_at = coalesce(a.answered_at, m.at),
            first_verdict = coalesce(a.first_verdict, m.attempt_status),
            first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
-           due_at = CASE WHEN a.cancel_wished AND m.due_at IS NOT NULL
-                              AND m.status NOT IN ('canceled', 'expired')
-                         THEN least(a.due_at, m.due_at)
-                         WHEN m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at
+           due_at = CASE WHEN m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at
                                                           AND a.capture_amount IS NULL)
-                         THEN least(m.due_at, a.due_at) ELSE m.due_at END,
+                         THEN least(m.due_at, CASE WHEN a.due_at = a.leased_until
+                                                   THEN m.at + {_CLOSE_ENDS}
+                                                   ELSE a.due_at END)
+                         WHEN a.cancel_wished AND m.due_at IS NOT NULL
+                              AND m.status NOT IN ('canceled', 'expired')
+                         THEN least(a.due_at, m.due_at) ELSE m.due_at END,
            is_check = m.is_check,
            queries = CASE WHEN m.kind IS NULL THEN a.queries ELSE 0 END,
            leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at

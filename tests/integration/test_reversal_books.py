@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
-from gateway.domain.refund import RefundStatus
-from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
-from gateway.flow.desk import Desk as FlowDesk
-from gateway.flow.refund import post_refund
+from gateway.domain.recovery import pace_of
+from gateway.domain.stages import Answered, Opened, RefundOpened
 from gateway.ledger.proofs import prove
-from tests.integration.ledger_desk import DECLINED, Desk, desk_on, new_merchant
+from gateway.ledger.recovery import RecoveryQueue
+from gateway.ledger.recovery_rules import again
+from tests.integration.ledger_desk import Desk, desk_on, new_merchant
 
 TAKEN = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1999, currency="CNY")
 RETURNED = Outcome(Verdict.CLOSED, "tx_1", code="refund", returned=True)
@@ -99,51 +99,6 @@ async def test_a_refund_that_came_in_between_is_weighed_first(desk: Desk) -> Non
     assert await desk.balances() == {}
 
 
-class LooksEarlier:
-    """A worker that looks at the attempt just before it is posted that its money came back."""
-
-    def __init__(self, desk: Desk, before: Opened) -> None:
-        self.refunds = desk.refunds
-        self.ledger = self
-        self._now, self._looks = desk.ledger.by_attempt, [before]
-
-    async def by_attempt(self, *which: Any) -> Opened | None:
-        return self._looks.pop() if self._looks else await self._now(*which)
-
-
-async def test_a_refund_that_fails_as_all_the_money_comes_back_is_done_by_that(desk: Desk) -> None:
-    opened = await desk.opened()
-    read = await hears(desk, opened, TAKEN)
-    refund = await desk.reserve(read, 500)
-    await hears(desk, opened, RETURNED)
-    failed = RefundAnswered(refund, Outcome(Verdict.FAILED, failure=DECLINED), desk.clock.now())
-    posted = await post_refund(failed, cast("FlowDesk", LooksEarlier(desk, read)))
-    assert posted.standing.refund.status is RefundStatus.SUCCEEDED
-    payment = (await desk.standing(opened)).payment
-    assert (payment.amount_captured, payment.amount_refunded) == (500, 500)
-    assert await desk.balances() == {}
-
-
-async def test_a_refund_that_fails_just_before_its_return_is_noted_is_looked_at_again(
-    desk: Desk,
-) -> None:
-    """All of it was reserved, so that the return changes nothing but that it is known."""
-    opened = await desk.opened()
-    read = await hears(desk, opened, TAKEN)
-    refund = await desk.reserve(read, 1999)
-    await hears(desk, opened, RETURNED)
-    assert await desk.refunds.post(
-        RefundAnswered(refund, Outcome(Verdict.FAILED, failure=DECLINED), desk.clock.now())
-    )
-    due = "SELECT due_at, is_check FROM attempt WHERE merchant_id = $1 AND id = $2"
-    (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
-    assert row["due_at"] is not None
-    assert row["is_check"]
-    after = await hears(desk, opened, RETURNED)
-    assert after.standing.payment.status is Status.CANCELED
-    assert await desk.balances() == {}
-
-
 async def test_what_refunds_had_given_back_is_left_as_it_is(desk: Desk) -> None:
     opened = await desk.opened()
     read = await hears(desk, opened, TAKEN)
@@ -183,3 +138,25 @@ async def test_so_is_one_that_comes_after_its_time(desk: Desk) -> None:
     due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
     (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
     assert row["due_at"] is not None
+
+
+async def test_so_is_one_that_crosses_the_close_of_whoever_has_the_lease(desk: Desk) -> None:
+    """The worker that closes says when to ask again, but not over what its own post has set."""
+    opened = await desk.opened()
+    await hears(desk, opened, Outcome(Verdict.PENDING))
+    number, now = (desk.merchant.number, uuid_of(opened.attempt.id)), desk.clock.now()
+    wished = "UPDATE attempt SET cancel_wished = true, due_at = $3, leased_until = NULL"
+    await desk.postgres.write(wished + " WHERE merchant_id = $1 AND id = $2", *number, now)
+    queue = RecoveryQueue(desk.postgres, lambda: {"simulator": pace_of(100)})
+    (due,) = [each for each in await queue.take(now, {}) if each.attempt_id == opened.attempt.id]
+    read = await desk.ledger.by_attempt(due.merchant, due.attempt_id)
+    assert read is not None
+    taken = replace(TAKEN, channel_transaction=f"tx_1 {due.attempt_id}")
+    told = Answered(replace(read, lease=due.lease_ends), taken, now)
+    posted = await desk.ledger.post(told)
+    look = again(told, posted, queries=due.queries, was_check=False, jitter=0)
+    await queue.saw(told, "query", due=due, again=look)
+    due_at = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
+    (row,) = await desk.postgres.read(due_at, *number)
+    assert row["due_at"] is not None
+    assert row["due_at"] < due.lease_ends
