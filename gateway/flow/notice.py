@@ -17,11 +17,11 @@ from gateway.channels.registry import Account
 from gateway.channels.remarks import said
 from gateway.domain.errors import FloodgateError, InDoubt, Problem, Unavailable
 from gateway.domain.identity import PLATFORM, is_id, merchant_number, public, uuid_of
-from gateway.domain.payment import Fact
+from gateway.domain.payment import Fact, Status
 from gateway.domain.refund import RefundStanding
-from gateway.domain.stages import Answer, Answered, Attempt, RefundAnswered, RefundOpened
+from gateway.domain.stages import Answer, Answered, Attempt, Opened, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
-from gateway.flow.refund import post_refund
+from gateway.flow.refund import unless_returned
 from gateway.ledger.rules import fact_of
 
 logger: Final = logging.getLogger(__name__)
@@ -92,13 +92,24 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
     if opened is None or not _is_its(account, opened.attempt):
         return "unmatched"
     answered = Answered(opened, notice.outcome, desk.clock.now())
-    if fact_of(opened.standing, opened.attempt, notice.outcome, answered.at) in _STRANGE:
+    fact = fact_of(opened.standing, opened.attempt, notice.outcome, answered.at)
+    if fact in _STRANGE:
         remark = said("notice_differs", kept.id, notice.outcome, kept.received_at)
         await desk.remarks.note(merchant, opened.standing.payment.id, remark)
+    if fact is Fact.DECLINED and _is_held(opened):
+        # It may be older than the hold: what the channel says when it is asked decides.
+        await desk.recovery.ask_soon(opened.attempt, answered.at)
+        await desk.recovery.saw(replace(answered, at=kept.received_at), "notice")
+        return "asked about"
     posted = await desk.ledger.post(answered)
     desk.routing.learn_end(answered)
     await desk.recovery.saw(replace(answered, at=kept.received_at), "notice")
     return "posted" if posted.standing.version > opened.standing.version else "nothing new"
+
+
+def _is_held(opened: Opened) -> bool:
+    held = opened.standing.payment.status is Status.REQUIRES_CAPTURE
+    return held and not opened.attempt.replaced
 
 
 def _is_its(account: Account, asked: Attempt | RefundStanding) -> bool:
@@ -118,7 +129,7 @@ async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk:
     answered = RefundAnswered(RefundOpened(standing), notice.outcome, desk.clock.now())
     remark = said("refund_notice", standing.refund.id, notice.outcome, kept.received_at)
     await desk.remarks.note(merchant, standing.refund.payment, remark)
-    posted = await post_refund(answered, desk)
+    posted = await desk.refunds.post(await unless_returned(answered, desk))
     return "posted" if posted.standing.version > standing.version else "nothing new"
 
 

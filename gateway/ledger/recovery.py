@@ -185,6 +185,10 @@ class RecoveryQueue:
         attempt = opened.attempt
         await self._postgres.write(sql.RELEASE, attempt.merchant, uuid_of(attempt.id), opened.lease)
 
+    async def ask_soon(self, attempt: Attempt, now: datetime) -> None:
+        """Make an attempt due at once, because what was told of it must be asked."""
+        await self._postgres.write(sql.SOONER, attempt.merchant, uuid_of(attempt.id), now)
+
     async def refund_later(self, standing: RefundStanding, due_at: datetime) -> None:
         """Say when to ask about a refund again; one that is settled meanwhile stays so."""
         await self._postgres.write(

@@ -109,17 +109,17 @@ UPDATE attempt
        is_check = CASE WHEN due_at = $8 THEN $10 ELSE is_check END
  WHERE merchant_id = $1 AND id = $2 AND leased_until = $7
 """
+SOONER: Final = """
+UPDATE attempt SET due_at = least(due_at, $3) WHERE merchant_id = $1 AND id = $2
+"""
 # A payment that had ended has money held at the channel: it is let go as soon as somebody can.
 LET_GO: Final = """
 UPDATE attempt SET due_at = $3, is_check = false, queries = 0
  WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
-# So no word of it that comes late is money, and no refund of it is asked for any more.  It is asked
-# about once more: a refund that failed just then left money in the books that is not there.
+# So no word of it that comes late is money, and no refund of it is asked for any more.
 RETURNED: Final = """
-UPDATE attempt
-   SET returned = true, due_at = coalesce(due_at, $3), is_check = is_check OR due_at IS NULL
- WHERE merchant_id = $1 AND id = $2
+UPDATE attempt SET returned = true WHERE merchant_id = $1 AND id = $2
 """
 REFUND_LATER: Final = """
 UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL

@@ -91,6 +91,22 @@ async def test_a_hold_at_a_channel_that_was_passed_over_is_let_go(
     assert (await balances(shop))["channel receivable"] == 1999
 
 
+async def test_a_notice_that_is_older_than_a_hold_does_not_end_it(
+    system: System, shop: Shop
+) -> None:
+    payment = (await shop.pay(capture="manual")).json
+    assert (payment["status"], payment["channel"]) == ("requires_capture", A)
+    told = report(await number_of(shop, payment["id"]), "declined", code="card_declined")
+    assert (await notify(system, shop, told)).status == 200
+
+    async def asked() -> bool:
+        summaries = {each["summary"] for each in await timeline(shop, payment["id"])}
+        return {"told: failed", "asked again: authorized"} <= summaries
+
+    await until(asked)
+    assert (await act(shop, payment["id"], "capture")).json["status"] == "succeeded"
+
+
 BARCODE = {"type": "alipay", "flow": "barcode", "auth_code": "28" * 9}
 SUCCESS = {"trade_status": "TRADE_SUCCESS"}
 TAKEN_BACK = ["payment.processing", "payment.succeeded", "payment.canceled"]

@@ -1,15 +1,18 @@
 """What a notice changes happens when it is posted, however long it was left before."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from gateway.channels.notices import KeptNotice
 from gateway.channels.port import Notice
 from gateway.channels.registry import Account
 from gateway.domain.identity import PLATFORM, mint
 from gateway.domain.outcome import Outcome, Verdict
-from gateway.domain.stages import Answered, Opened, Posted
+from gateway.domain.payment import Status
+from gateway.domain.stages import Answered, Attempt, Opened, Posted
 from gateway.flow.desk import Desk
 from gateway.flow.notice import serve_left_notices
 from tests.unit.nouns import ATTEMPT, HEX, NOON, STANDING
@@ -22,7 +25,12 @@ LEFT = KeptNotice(
 class FakeDesk:
     """One notice that was left, of the one payment that there is."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, verdict: Verdict = Verdict.SUCCEEDED, status: Status = Status.PROCESSING
+    ) -> None:
+        self.outcome = Outcome(verdict)
+        self.standing = replace(STANDING, payment=replace(STANDING.payment, status=status))
+        self.made_due: list[datetime] = []
         self.posted: list[Answered] = []
         self.seen: list[Answered] = []
         self.filed: list[str] = []
@@ -32,10 +40,10 @@ class FakeDesk:
 
     def read_notice(self, _kept: KeptNotice) -> tuple[Notice, Account]:
         channel: Any = SimpleNamespace(name="simulator", taken=b"")
-        return Notice("n", HEX, None, Outcome(Verdict.SUCCEEDED)), Account(channel)
+        return Notice("n", HEX, None, self.outcome), Account(channel)
 
     async def by_attempt(self, *_: Any) -> Opened:
-        return Opened(STANDING, ATTEMPT)
+        return Opened(self.standing, ATTEMPT)
 
     def now(self) -> Any:
         return NOON
@@ -50,15 +58,37 @@ class FakeDesk:
     async def saw(self, answered: Answered, _source: str) -> None:
         self.seen.append(answered)
 
+    async def ask_soon(self, _attempt: Attempt, now: datetime) -> None:
+        self.made_due.append(now)
+
     async def done(self, _kept: KeptNotice, result: str) -> None:
         self.filed.append(result)
+
+    @property
+    def desk(self) -> Desk:
+        names = ("notices", "channels", "ledger", "routing", "recovery", "clock")
+        return cast("Desk", SimpleNamespace(**dict.fromkeys(names, self)))
 
 
 async def test_what_was_left_is_posted_as_of_now_and_told_as_of_when_it_came() -> None:
     """An event is found by the time in its id, and by that of its change: they lie together."""
     fake = FakeDesk()
-    names = ("notices", "channels", "ledger", "routing", "recovery", "clock")
-    await serve_left_notices(cast("Desk", SimpleNamespace(**dict.fromkeys(names, fake))), 9)
+    await serve_left_notices(fake.desk, 9)
     assert [each.at for each in fake.posted] == [NOON]
     assert [each.at for each in fake.seen] == [LEFT.received_at]
     assert fake.filed == ["nothing new"]
+
+
+async def test_that_a_hold_failed_is_asked_about_before_it_is_believed() -> None:
+    """The notice may be older than the hold; of what is not held it is believed at once."""
+    held = FakeDesk(Verdict.FAILED, Status.REQUIRES_CAPTURE)
+    await serve_left_notices(held.desk, 9)
+    assert (held.posted, held.made_due, held.filed) == ([], [NOON], ["asked about"])
+    assert [each.at for each in held.seen] == [LEFT.received_at]
+    for verdict, status in (
+        (Verdict.FAILED, Status.PROCESSING),
+        (Verdict.CLOSED, Status.REQUIRES_CAPTURE),
+    ):
+        other = FakeDesk(verdict, status)
+        await serve_left_notices(other.desk, 9)
+        assert (len(other.posted), other.made_due) == (1, [])
