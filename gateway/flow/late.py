@@ -13,7 +13,7 @@ from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
 from gateway.domain.stages import KeyUse, Opened, RefundOpened
 from gateway.flow.desk import Desk
-from gateway.flow.refund import post_refund
+from gateway.flow.refund import unless_returned
 from gateway.ledger.refund_rules import planned_further
 
 
@@ -27,8 +27,11 @@ async def settle(opened: Opened, desk: Desk) -> Opened | None:
     """Do with late money as its merchant wants; done twice it has no further effect.
 
     Gives the payment as it then stands, or None when somebody else refunds it just now: then it is
-    due again and looked at then.
+    due again and looked at then.  What its channel is known to have given back is nobody's: the
+    channel is asked next, and its word takes the money out of suspense.
     """
+    if opened.attempt.returned:
+        return opened
     standing = opened.standing
     policy = await desk.reader.late_success_policy(standing.merchant)
     if policy == "adopt":
@@ -69,7 +72,7 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
     begun = await desk.refunds.open(use, refund, opened.attempt)
     if not isinstance(begun, RefundOpened):
         return False
-    await post_refund(await desk.channels.refund(begun), desk)
+    await desk.refunds.post(await unless_returned(await desk.channels.refund(begun), desk))
     return True
 
 

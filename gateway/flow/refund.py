@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.domain.errors import Problem, Unavailable
+from gateway.domain.errors import Problem
 from gateway.domain.identity import is_id, public
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing
@@ -18,7 +18,6 @@ from gateway.domain.stages import (
     ReferenceTaken,
     RefundAnswered,
     RefundOpened,
-    RefundPosted,
 )
 from gateway.flow import query
 from gateway.flow.away import unless_away
@@ -36,16 +35,12 @@ async def refund(claimed: Claimed, desk: Desk) -> Answer:
     opened = await _open(claimed, desk)
     if isinstance(opened, Answer):
         return opened
-    posted = await unless_away(_give_back(opened, desk))
+    posted = await unless_away(desk.refunds.post(await _ask_for_refund(opened, desk)))
     if posted is None:
         await desk.idempotency.release(claimed)
         unknown = replace(opened.standing.refund, certainty=Certainty.UNKNOWN)
         return Answer(CREATED, encode(unknown))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
-
-
-async def _give_back(opened: RefundOpened, desk: Desk) -> RefundPosted:
-    return await post_refund(await desk.channels.refund(opened), desk)
 
 
 async def _open(claimed: Claimed, desk: Desk) -> RefundOpened | Answer:
@@ -118,31 +113,27 @@ async def ask_about_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
     """Ask what became of a refund; one that the channel does not know is asked for again."""
     answered = await unless_returned(await desk.channels.query_refund(opened), desk)
     if answered.outcome.verdict is Verdict.NOT_FOUND:
-        return await desk.channels.refund(opened)
+        return await _ask_for_refund(opened, desk)
     return answered
 
 
-async def post_refund(answered: RefundAnswered, desk: Desk) -> RefundPosted:
-    """Post what the channel said, weighed once more if it returned the money in between."""
-    for _ in range(2):
-        posted = await desk.refunds.post(await unless_returned(answered, desk))
-        if posted is not None:
-            return posted
-    raise Unavailable("a refund's payment changed while its outcome was posted")
+async def _ask_for_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
+    return await unless_returned(await desk.channels.refund(opened), desk)
 
 
 async def unless_returned(answered: RefundAnswered, desk: Desk) -> RefundAnswered:
     """Give what the channel said, unless its own return of all the money has done the refund.
 
     What came back with the rest needs no refund, and there is nothing of which one could be made.
-    What was paid beside the payment did not come back by that.
+    What an attempt had moved is the payment's own money, or, of one that was replaced, all that was
+    paid beside it; what else was paid beside did not come back by that.
     """
     standing = answered.opened.standing
-    if answered.outcome.verdict not in _NOT_DONE or standing.refund.is_further:
+    if answered.outcome.verdict not in _NOT_DONE:
         return answered
     paid = await desk.ledger.by_attempt(standing.merchant, standing.attempt_id)
     assert paid is not None, "an attempt that was opened does not vanish"
-    if not paid.attempt.returned:
+    if not paid.attempt.returned or standing.refund.is_further is not paid.attempt.replaced:
         return answered
     return replace(answered, outcome=Outcome(Verdict.SUCCEEDED, code="returned"))
 

@@ -48,8 +48,10 @@ def is_over(answered: Answered) -> bool:
     """
     attempt, verdict = answered.opened.attempt, answered.outcome.verdict
     payment = answered.opened.standing.payment
+    if attempt.replaced:
+        return verdict in _ALIVE and not attempt.further_transactions
     is_paid = payment.amount_captured > 0 or answered.outcome.is_money
-    if attempt.replaced or (payment.status in ENDED and not is_paid):
+    if payment.status in ENDED and not is_paid:
         return verdict in _ALIVE
     if is_paid or attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
         return False
@@ -66,9 +68,10 @@ def again(
     """Say when to ask next, after what was answered is posted; None when nothing is to be learnt.
 
     Never long after the deadline, at which the attempt is closed.  A hold that should have been let
-    go, and was not, is asked about like an open payment, until it must have lapsed.  Of what is
-    paid more is asked while the channel knows of more money, or did not answer; where it would tell
-    of more that came, it is looked at now and then.  `jitter` lies between -1 and 1.
+    go, and was not, is asked about like an open payment, until it must have lapsed; one that was
+    noticed only then, until every wait was waited once.  Of what is paid more is asked while the
+    channel knows of more money, or did not answer; where it would tell of more that came, it is
+    looked at now and then.  `jitter` lies between -1 and 1.
     """
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
@@ -77,8 +80,10 @@ def again(
     if news_in is not None:
         soon = min(soon, at + timedelta(seconds=news_in))
     is_over = attempt.replaced or payment.status in ENDED
-    if is_over and not was_check and verdict not in _LET_GO:
-        return Again(soon) if at < _gives_up_at(payment) else None
+    is_settled = verdict in _LET_GO or (attempt.replaced and verdict is Verdict.SUCCEEDED)
+    if is_over and not was_check and not is_settled:
+        was_asked = queries >= len(limits.QUERY_WAIT_SECONDS)
+        return None if was_asked and at >= _gives_up_at(payment) else Again(soon)
     if is_over:
         return _look_again(payment, verdict, at, soon) if not attempt.replaced else None
     if payment.amount_captured:

@@ -119,7 +119,8 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
     if outcome.verdict is not Verdict.SUCCEEDED or strange:
         return False
     if attempt.replaced:
-        return _name_of(attempt, outcome) not in attempt.further_transactions
+        is_known = _name_of(attempt, outcome) in attempt.further_transactions
+        return not (is_known or attempt.returned)
     if attempt.channel_transaction is None:
         return False
     known = {None, attempt.channel_transaction, *attempt.further_transactions}
@@ -195,7 +196,7 @@ def consequence(
         journal=booked,
         at=at,
         # Late money is due at once: the worker carries out what the merchant wants done with it.
-        due_at=at if late else _due_at(before, payment, outcome, at),
+        due_at=at if late else _due_at(standing, attempt, payment, outcome),
     )
 
 
@@ -357,18 +358,21 @@ def _certainty(status: Status, fact: Fact) -> Certainty | None:
     return Certainty.UNKNOWN if fact is Fact.UNKNOWN else Certainty.PENDING
 
 
-def _due_at(before: Payment, payment: Payment, outcome: Outcome, at: datetime) -> datetime | None:
+def _due_at(
+    before: Standing, attempt: Attempt, payment: Payment, outcome: Outcome
+) -> datetime | None:
     """Say when somebody must ask again: soon while it is open, and before a hold lapses.
 
     What is frozen for people is closed at its deadline all the same, if it never was paid; what was
-    closed is looked at once more, because money may come all the same.  So is a hold that failed:
-    the word may be older than the hold, which is let go then.
+    closed is looked at once more, because money may come all the same.  So is a hold or a capture
+    that failed: the word may be older than it, and then the hold is let go, or the money is late.
     """
+    at = payment.updated_at
     if payment.status is Status.SUCCEEDED:
         return _more_at(outcome, at)
     soon = next_query_at(at, 0, random.uniform(-1, 1))  # noqa: S311 - jitter
-    hold_failed = before.status is Status.REQUIRES_CAPTURE and payment.status is Status.FAILED
-    if payment.status in OPEN or hold_failed:
+    was_held = before.payment.status is Status.REQUIRES_CAPTURE or attempt.is_capturing
+    if payment.status in OPEN or (was_held and payment.status is Status.FAILED):
         return soon
     if payment.status is Status.REQUIRES_CAPTURE:
         return at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)

@@ -17,6 +17,8 @@ SOON, HOLD_ENDS = timedelta(seconds=2), NOON + timedelta(seconds=limits.AUTHORIZ
 CANCELED = replace(ATTEMPT, cancel_wished=True)
 CAPTURING = replace(ATTEMPT, capture_amount=700)
 REPLACED = replace(ATTEMPT, replaced=True)
+PAID_BESIDE = replace(REPLACED, further_transactions=("tx_1",))
+ASKED_OFTEN = len(limits.QUERY_WAIT_SECONDS)
 FIVE, HOUR, DAY = (timedelta(seconds=wait) for wait in limits.CHECK_WAIT_SECONDS)
 ALIVE = {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED}
 
@@ -37,10 +39,12 @@ def next_look(
     *,
     attempt: Attempt = ATTEMPT,
     was_check: bool = False,
+    queries: int = 1,
 ) -> Again | None:
     """When a payment of this status is asked about again; it ended at noon if it ended."""
     told = answered(status, verdict, at, attempt)
-    return again(told, Posted(told.opened.standing, b""), queries=1, was_check=was_check, jitter=0)
+    posted = Posted(told.opened.standing, b"")
+    return again(told, posted, queries=queries, was_check=was_check, jitter=0)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,7 @@ def next_look(
         (Status.REQUIRES_CAPTURE, Verdict.PENDING, NOON, REPLACED, True),
         (Status.PROCESSING, Verdict.UNKNOWN, EXPIRY, REPLACED, False),
         (Status.SUCCEEDED, Verdict.SUCCEEDED, NOON, REPLACED, False),
+        (Status.SUCCEEDED, Verdict.PENDING, NOON, PAID_BESIDE, False),
     ],
 )
 def test_what_is_closed_now(
@@ -190,8 +195,11 @@ def test_a_hold_that_nobody_wants_is_asked_about_until_it_must_have_lapsed() -> 
             at = NOON + timedelta(days=days)
             assert next_look(status, verdict, at, attempt=attempt) == Again(at + SOON)
         lapsed = NOON + timedelta(seconds=limits.FROZEN_GIVE_UP_SECONDS)
-        assert next_look(status, Verdict.UNKNOWN, lapsed, attempt=attempt) is None
-    assert next_look(Status.SUCCEEDED, Verdict.CLOSED, NOON, attempt=REPLACED) is None
+        for queries in range(1, ASKED_OFTEN + 1):
+            look = next_look(status, Verdict.UNKNOWN, lapsed, attempt=attempt, queries=queries)
+            assert (look is None) == (queries == ASKED_OFTEN), "one noticed late is not given up"
+    for settled in (Verdict.CLOSED, Verdict.SUCCEEDED):
+        assert next_look(Status.SUCCEEDED, settled, NOON, attempt=REPLACED) is None
 
 
 @pytest.mark.parametrize(
