@@ -16,8 +16,8 @@ from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall, watch
 from native._head cimport FIELDS_MAX, headers_of, key_id_of, prefer_of, text_of
 from native._lines cimport make_lines
 from native._post cimport (
-    STANDS, Arrival, Reply, add, drop_ring, fence, load, make_ring, put, ring_bell, store, swap,
-    take,
+    STANDS, Arrival, Reply, add, drop_ring, fence, is_empty, load, make_ring, put, ring_bell, store,
+    swap, take,
 )
 from native._standing cimport (
     ASKS_BYTES_MAX, COUNTS_MAX, FORM_BYTES_MAX, PIECES_MAX, STANDING_MAX, Form, Standing,
@@ -167,6 +167,7 @@ cdef class Front:
     cdef Hall hall
     cdef bytes batch            # held for the hall
     cdef bint has_begun
+    cdef bint is_spent
 
     def __cinit__(self, int listening, bounds: Bounds):
         cdef Hall* hall = &self.hall
@@ -230,8 +231,8 @@ cdef class Front:
 
     @property
     def is_quiet(self):
-        """Whether after `drain` everything that was to be handed over was."""
-        return load(&self.hall.quiet) != 0
+        """Whether after `drain` the last `take` took the last of what was to come."""
+        return self.is_spent
 
     @property
     def connections(self):
@@ -246,19 +247,27 @@ cdef class Front:
         with nogil:
             work(&self.hall)
 
-    def take(self):
-        """Take what came: requests, and connections with the bytes that were read of them."""
+    def take(self, Py_ssize_t most=4096):
+        """Take what came: requests, and connections with the bytes that were read of them.
+
+        No more than `most`, lest their answers do not find room; the bell rings for the others.
+        """
         cdef Hall* hall = &self.hall
         cdef uint64_t count
         cdef Arrival* arrival
         cdef Request request
+        cdef bint is_quiet
         global is_taking
         requests, handed = [], []
         if read(hall.loop_bell, &count, sizeof(count)) < 0:
             pass                # nobody rang; it may be looked all the same
         swap(&hall.rung, 0)
-        arrival = <Arrival*>take(&hall.arrivals)
-        while arrival != NULL:
+        # Asked after that: the thread says first that it is quiet, and then looks whether it rang.
+        is_quiet = load(&hall.quiet) != 0
+        while len(requests) + len(handed) < most:
+            arrival = <Arrival*>take(&hall.arrivals)
+            if arrival == NULL:
+                break
             if arrival.file < 0:
                 is_taking = True
                 request = Request.__new__(Request)
@@ -270,7 +279,9 @@ cdef class Front:
                 data = PyBytes_FromStringAndSize(arrival.data, arrival.size)
                 handed.append((arrival.file, data))
                 free(arrival)
-            arrival = <Arrival*>take(&hall.arrivals)
+        self.is_spent = is_quiet and is_empty(&hall.arrivals)
+        if not is_empty(&hall.arrivals) and not swap(&hall.rung, 1):
+            ring_bell(hall.loop_bell)
         return requests, handed
 
     def answer(self, Request request not None, bytes wire not None, bint closes):

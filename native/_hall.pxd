@@ -27,9 +27,10 @@ cdef extern from "<time.h>" nogil:
     int clock_gettime(int, timespec*)
 
 cdef extern from "<sys/socket.h>" nogil:
-    int MSG_NOSIGNAL
+    int MSG_NOSIGNAL, SHUT_WR
     ssize_t recv(int, void*, size_t, int)
     ssize_t send(int, const void*, size_t, int)
+    int shutdown(int, int)
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -44,6 +45,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     DESK_BYTES = 64 * 1024      # what is read of a connection at once
     PIECE_BYTES = 16 * 1024     # and of one whose request is not whole
+    DROPPED_MAX = 16            # how often is read what nobody will serve
 
 
 cdef enum:                      # what the loop wishes
@@ -107,6 +109,16 @@ cdef inline void ring_for_loop(Hall* hall) noexcept nogil:
 cdef inline void hang_up(Hall* hall, int which) noexcept nogil:
     close(hall.lines.all[which].file)
     end_line(&hall.lines, which)
+
+
+cdef inline void take_leave(Hall* hall, int which) noexcept nogil:
+    """Close behind an answer: with bytes that nobody read the kernel would take it back."""
+    cdef int i, file = hall.lines.all[which].file
+    shutdown(file, SHUT_WR)
+    for i in range(DROPPED_MAX):
+        if recv(file, hall.desk, DESK_BYTES, 0) <= 0:
+            break
+    hang_up(hall, which)
 
 
 cdef inline Arrival* arrival_of(Line* line, int which, const char* data, size_t size) noexcept nogil:
@@ -309,7 +321,7 @@ cdef inline void write_on(Hall* hall, int which) noexcept nogil:
     closes = reply.closes or reply.size == 0 or load(&hall.wish) != SERVE
     drop_reply(line)
     if closes:
-        hang_up(hall, which)
+        take_leave(hall, which)
     else:
         go_on(hall, which)
 

@@ -35,30 +35,33 @@ cdef inline void pause(Hall* hall, double until) noexcept nogil:
     epoll_ctl(hall.poll, EPOLL_CTL_DEL, hall.listening, NULL)
     hall.accept_at = until
     store(&hall.paused, 1)
+    fence()                     # whoever leaves from here on sees it and rings
 
 
 cdef inline bint is_full(Hall* hall) noexcept nogil:
     return hall.lines.count + <int>load(&hall.handed) >= hall.lines.count_max
 
 
-cdef inline void accept_some(Hall* hall) noexcept nogil:
+cdef inline bint accept_some(Hall* hall) noexcept nogil:
+    """Accept who waits; True where there may be more of them."""
     cdef int i, file, which
     cdef uint64_t tag
     for i in range(ACCEPTED_MAX):
         if is_full(hall):
             pause(hall, 0)
-            return
+            return False
         file = accept4(hall.listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if file < 0 and errno in (EINTR, ECONNABORTED):
             continue
         if file < 0:
             if errno != EAGAIN:             # no file or no memory is left for one more
                 pause(hall, now() + 0.1)
-            return
+            return False
         which = begin_line(&hall.lines, file, now())
         tag = <uint64_t>hall.lines.all[which].birth << 32 | <uint32_t>which
         if not watch(hall, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag):
             hang_up(hall, which)
+    return True
 
 
 cdef inline void hear(Hall* hall, uint32_t events, uint64_t tag) noexcept nogil:
@@ -93,8 +96,10 @@ cdef inline void look_at_clock(Hall* hall, double at) noexcept nogil:
         hand_over(hall, which, lines.all[which].unread, lines.all[which].unread_size)
         which = lines.first[HALF]
     if load(&hall.paused) and hall.listening >= 0 and at >= hall.accept_at and not is_full(hall):
-        store(&hall.paused, 0)
-        watch(hall, hall.listening, EPOLLIN, LISTENING)
+        if watch(hall, hall.listening, EPOLLIN, LISTENING):
+            store(&hall.paused, 0)
+        else:
+            hall.accept_at = at + 0.1
 
 
 cdef inline double sooner(double one, double other) noexcept nogil:
@@ -118,14 +123,20 @@ cdef inline int wait_milliseconds(Hall* hall, double at) noexcept nogil:
 
 
 cdef inline void stop_accepting(Hall* hall) noexcept nogil:
-    """Close the door, what idles, and give away what is not whole."""
-    cdef int which
+    """Close the door behind who came, close what idles, and give away what is not whole."""
+    cdef int which, i
     cdef Line* line
     if hall.listening >= 0:
+        for i in range(hall.lines.count_max // ACCEPTED_MAX + 1):
+            if load(&hall.paused) or not accept_some(hall):
+                break
         close(hall.listening)
         hall.listening = -1
+    store(&hall.paused, 0)
     for which in range(hall.lines.count_max):
         line = &hall.lines.all[which]
+        if line.state in (IDLE, PARTIAL):
+            read_on(hall, which)
         if line.state == IDLE:
             hang_up(hall, which)
         elif line.state == PARTIAL:
@@ -157,8 +168,8 @@ cdef inline void heed(Hall* hall) noexcept nogil:
         stop_accepting(hall)
     if wish == STOP and hall.stop_at == 0:
         hall.stop_at = now() + hall.linger_seconds
-        while not is_empty(&hall.replies):      # they end their connections now
-            answer_some(hall)
+        while not is_empty(&hall.replies) or not is_empty(&hall.own):
+            answer_some(hall)                   # they end their connections now
         hang_up_all(hall, False)
 
 

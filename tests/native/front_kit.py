@@ -68,6 +68,8 @@ class Lobby:
         self.echoes = False
         self._clients: list[socket.socket] = []
         self._thread = threading.Thread(target=self.front.run, daemon=True)
+
+    def begin(self) -> None:
         self._thread.start()
 
     def connect(self) -> socket.socket:
@@ -139,16 +141,22 @@ class Lobby:
         self._clients.clear()
         self.handed.clear()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.front.stop()
         self._thread.join(WAIT_SECONDS)
         assert not self._thread.is_alive(), "the front stops"
+
+    def end(self) -> None:
+        self.stop()
         self.forget()
 
 
 @contextmanager
-def lobby_of(**changes: Any) -> Iterator[Lobby]:
+def lobby_of(*, begins: bool = True, **changes: Any) -> Iterator[Lobby]:
+    """A lobby whose thread runs from the start, or from when the test lets it begin."""
     lobby = Lobby(BOUNDS._replace(**changes))
+    if begins:
+        lobby.begin()
     try:
         yield lobby
     finally:

@@ -3,6 +3,7 @@
 import gc
 import resource
 import socket
+import time
 
 import pytest
 from front_kit import (
@@ -157,3 +158,67 @@ def test_a_front_that_cannot_be_made_closes_nothing_of_others() -> None:
     listening.close()
     gc.collect()
     assert files_open() == before
+
+
+def test_whoever_came_before_a_drain_is_served() -> None:
+    with lobby_of(begins=False, connections_max=128) as lobby:
+        clients = [lobby.connect() for _ in range(100)]  # more than are accepted in one round
+        for client in clients[1:]:
+            client.sendall(request_of("/v1/a"))
+        lobby.echoes = True
+        lobby.front.drain()
+        lobby.begin()
+        lobby.until(lambda: lobby.front.is_quiet)
+        assert lobby.is_over(clients[0])
+        assert all(lobby.read(client, 999) == written(b"/v1/a ") for client in clients[1:])
+
+
+def test_what_the_thread_refuses_before_a_stop_is_written() -> None:
+    with lobby_of(begins=False) as lobby:
+        client = lobby.connect()
+        client.sendall(request_of("/v1/a"))
+        terms = (0, time.monotonic() + 60, 0)
+        assert lobby.front.stand(("GET", "/v1/a", None), ([b"going"], [b"last"]), terms)
+        lobby.front.stop()
+        lobby.begin()
+        assert lobby.read(client, 999) == b"going"
+
+
+def test_a_take_takes_so_many_and_rings_for_the_rest() -> None:
+    with lobby_of(begins=False) as lobby:
+        for number in range(3):
+            lobby.connect().sendall(request_of(f"/v1/{number}"))
+        lobby.front.stop()
+        lobby.begin()
+        lobby.stop()
+        assert len(lobby.front.take(2)[0]) == 2
+        assert not lobby.front.is_quiet
+        assert is_readable(0, lobby.front.bell)
+        assert len(lobby.front.take(2)[0]) == 1
+        assert lobby.front.is_quiet
+        assert not is_readable(0, lobby.front.bell)
+
+
+def test_a_drain_while_no_file_is_left_does_not_keep_the_thread_awake() -> None:
+    with lobby_of(begins=False) as lobby:
+        lobby.connect()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            lobby.front.drain()
+            lobby.begin()
+            lobby.until(lambda: lobby.front.is_quiet)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        busy = lobby.busy_seconds()
+        assert not is_readable(0.4, lobby.front.bell)
+        assert lobby.busy_seconds() - busy < 0.15
+
+
+def test_what_nobody_reads_any_more_does_not_take_an_answer_back(lobby: Lobby) -> None:
+    client = lobby.connect()
+    client.sendall(request_of("/v1/a"))
+    request = lobby.next()
+    client.sendall(b"x" * 100_000)
+    lobby.answer(request, b"yes", closes=True)
+    assert lobby.read(client, 999) == written(b"yes")

@@ -107,6 +107,7 @@ class FrontDoor:
             await asyncio.gather(*late, return_exceptions=True)
         self._front.stop()
         await asyncio.to_thread(self._thread.join)
+        self._standing.look()  # what the thread refused at last is counted, too
         self._loop.remove_reader(self._front.bell)
 
     def _run(self) -> None:
@@ -115,15 +116,16 @@ class FrontDoor:
 
     def _look(self) -> None:
         """Take what came."""
-        is_quiet = self._front.is_quiet
         requests, handed = self._front.take()
-        self._standing.look()
-        for file, read in handed:
-            self._begin(self._hand_over(file, read), self._handing)
-        if requests:
-            self._meet(requests)
-        if is_quiet:
-            self._quiet.set()
+        try:
+            for file, read in handed:
+                self._begin(self._hand_over(file, read), self._handing)
+            self._standing.look()
+            if requests:
+                self._meet(requests)
+        finally:
+            if self._front.is_quiet:
+                self._quiet.set()
 
     def _look_again(self) -> None:
         """Look while something stands, also when nobody comes any more."""
@@ -205,10 +207,16 @@ class FrontDoor:
 
     async def _hand_over(self, file: int, read: bytes) -> None:
         """Let aiohttp serve a connection from here on."""
-        make = functools.partial(self._house.take_over, read, self._front.left)
-        connection = socket.socket(fileno=file)
+        left = functools.cache(self._front.left)  # a place is given back once
+        make = functools.partial(self._house.take_over, read, left)
         try:
-            await self._loop.connect_accepted_socket(make, connection)
-        except OSError:  # it ended meanwhile
-            connection.close()
-            self._front.left()
+            connection = socket.socket(fileno=file)
+            try:
+                await self._loop.connect_accepted_socket(make, connection)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException as error:
+            left()
+            if not isinstance(error, OSError):  # it ended meanwhile
+                raise

@@ -28,10 +28,19 @@ class HeadTimer(RequestHandler):
         super().data_received(data)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            if self._cutting is None:
-                self._cutting = self._loop.call_later(self.head_seconds, self.force_close)
+            self.wait_for_head()
         elif self._cutting is not None:
             self._stop_timer()
+
+    def wait_for_head(self) -> None:
+        """Cut off in time, unless the rest of a head that began comes before."""
+        if self._cutting is None:
+            self._cutting = self._loop.call_later(self.head_seconds, self.force_close)
+
+    def idles(self) -> bool:
+        """Tell whether it waits for a request of which nothing has come."""
+        waiter = self._waiter
+        return self._cutting is None and waiter is not None and not waiter.done()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the timer of a connection that is gone."""

@@ -43,6 +43,7 @@ _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
 _OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own version and Python's
 _BODY_SECONDS: Final = 10
+_LOOK_SECONDS: Final = 0.01
 _NOTICES: Final = "/notices/"
 _TIMED: Final = "server-timing"  # the preference (RFC 7240) of who wants to know where time went
 # What a request is counted as: an unknown path or method would be a label that strangers choose.
@@ -70,6 +71,8 @@ class _Protocol(HeadTimer):
         if self.read_before:
             read, self.read_before = self.read_before, b""
             self.data_received(read)
+            if not self._messages:  # nothing waits for them yet, so no timer runs
+                self.wait_for_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell whoever counts connections."""
@@ -117,6 +120,21 @@ class ApiServer(web.Server):
             auto_decompress=False,
             keepalive_timeout=limits.IDLE_SECONDS_MAX,
         )
+
+    def pre_shutdown(self) -> None:
+        """End the connections on which nothing of a request has come."""
+        for made in self.connections:
+            if isinstance(made, _Protocol) and made.idles():
+                made.force_close()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's
+        """Let every request that began come to its end, for so many seconds; then cut off."""
+        seconds = limits.DRAIN_SECONDS if timeout is None else timeout
+        until = self._loop.time() + seconds
+        while self.connections and self._loop.time() < until:
+            self.pre_shutdown()  # who was only just accepted idles from now
+            await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(max(_LOOK_SECONDS, until - self._loop.time()))
 
     def take_over(self, read: bytes, left: Callable[[], None]) -> asyncio.Protocol:
         """Make the protocol of a connection of which these bytes were read already."""

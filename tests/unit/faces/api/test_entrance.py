@@ -50,10 +50,15 @@ async def test_what_comes_is_served_until_the_end(
         await asyncio.open_connection(*address)
 
 
-async def test_half_a_request_is_served_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_front", [True, False])
+@pytest.mark.parametrize("cut", [20, -2], ids=["head", "body"])
+async def test_half_a_request_is_served_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool, cut: int
+) -> None:
     async def enter(received: Received, _desk: object) -> Answer:
         return Answer(201, received.body)
 
+    monkeypatch.setattr(front, "COMPILED", has_front)
     monkeypatch.setattr(server, "enter", enter)
     monkeypatch.setattr(front_door, "_PIECE_SECONDS", 60.0)
     quiet = SimpleNamespace(refusal=lambda *_: None, let_in=lambda: None, came=lambda: None)
@@ -66,7 +71,7 @@ async def test_half_a_request_is_served_to_its_end(monkeypatch: pytest.MonkeyPat
     async with asyncio.timeout(10):
         async with opened(api, listening):
             reader, writer = await asyncio.open_connection(*address)
-            writer.write(wire[:-2])
+            writer.write(wire[:cut])
             after, asking = await asyncio.open_connection(*address)
             asking.write(POST)
             await after.readuntil(b"\r\n\r\n")  # so what came before is read
@@ -74,7 +79,7 @@ async def test_half_a_request_is_served_to_its_end(monkeypatch: pytest.MonkeyPat
             async def end() -> bytes:
                 while not api.draining:  # noqa: ASYNC110 - it is no Event
                     await asyncio.sleep(0)
-                writer.write(b"dy")
+                writer.write(wire[cut:])
                 return await reader.read()
 
             ending = asyncio.create_task(end())

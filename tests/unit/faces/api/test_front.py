@@ -268,6 +268,41 @@ async def test_half_a_request_is_served_to_its_end_when_the_door_closes(
     assert (await reader.read()).endswith(b"\r\nConnection: close\r\n\r\nbody")
 
 
+async def test_half_a_head_that_was_handed_over_is_cut_off(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._Protocol, "head_seconds", 0.01)
+    reader, _ = await street.comes(b"GET /heal")
+    assert await reader.read() == b""
+
+
+async def test_a_front_that_becomes_quiet_while_it_is_looked_at_is_heard(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rings no more then."""
+    quiet = SimpleNamespace(is_quiet=False, refused=tuple)
+
+    def take() -> tuple[list[Any], list[Any]]:
+        quiet.is_quiet = True
+        return [], []
+
+    quiet.take = take
+    with monkeypatch.context() as context:
+        context.setattr(street.door, "_front", quiet)
+        street.door._look()
+    assert street.door._quiet.is_set()
+
+
+async def test_what_cannot_be_handed_over_gives_its_place_back(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    with monkeypatch.context() as context:
+        context.setattr(street.door, "_front", SimpleNamespace(left=lambda: left.append(1)))
+        await street.door._hand_over(1 << 20, b"")
+    assert left == [1]
+
+
 ODD = [
     b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
