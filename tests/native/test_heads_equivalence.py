@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 def as_aiohttp_reads(wire: bytes) -> tuple[RawRequestMessage, Any]:
     async def read() -> Any:
         loop = asyncio.get_running_loop()
-        messages, _, _ = HttpRequestParser(asyncio.Protocol(), loop, 1 << 16).feed_data(wire)
+        messages, _, _ = HttpRequestParser(BaseProtocol(loop), loop, 1 << 16).feed_data(wire)
         assert len(messages) == 1
         return messages[0]
 
