@@ -293,6 +293,40 @@ async def test_a_front_that_becomes_quiet_while_it_is_looked_at_is_heard(
     assert street.door._quiet.is_set()
 
 
+async def test_a_look_that_fails_forgets_nothing_that_came(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> bool:
+        raise ValueError("it cannot be counted")
+
+    left: list[int] = []
+    came = SimpleNamespace(
+        is_quiet=True, take=lambda: ([], [(1 << 20, b"")]), left=lambda: left.append(1)
+    )
+    with monkeypatch.context() as context:
+        context.setattr(street.door, "_front", came)
+        context.setattr(street.door, "_standing", SimpleNamespace(look=look))
+        with pytest.raises(ValueError, match="counted"):
+            street.door._look()
+        await street.door.hand_over()
+    assert left == [1]
+    assert street.door._quiet.is_set()
+
+
+async def test_what_the_thread_refuses_at_last_is_counted(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_running: list[bool] = []
+
+    def look() -> bool:
+        was_running.append(street.door._thread.is_alive())
+        return False
+
+    monkeypatch.setattr(street.door, "_standing", SimpleNamespace(look=look))
+    await street.end()
+    assert not was_running[-1]
+
+
 async def test_what_cannot_be_handed_over_gives_its_place_back(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
