@@ -1,6 +1,6 @@
 """Five times what the house can take, with a small merchant beside the flood: who is served how?
 
-    python -m bench.load.overload [--seconds 60] [--times 5] [--connections 64] [--workers 1]
+    python -m bench.load.overload [--seconds 60] [--times 5] [--connections 192] [--workers 1]
 
 First the capacity (closed loop), then 70 % of it, then the flood, then what comes after it.
 Whoever is refused comes again later with the same key.  Beside the flood a small merchant pays at a
@@ -226,7 +226,7 @@ def main() -> int:
     parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
     parser.add_argument("--times", type=float, default=5.0, help="of the capacity")
-    parser.add_argument("--connections", type=int, default=64, help="when capacity is measured")
+    parser.add_argument("--connections", type=int, default=192, help="when capacity is measured")
     parser.add_argument("--workers", type=int, default=1, help="gateway processes")
     given = parser.parse_args()
     with (

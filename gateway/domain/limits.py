@@ -62,7 +62,7 @@ HANDED_OUT_ITEMS_MAX = 32
 # flush costs beside its items, one statement and one commit, is as much as some ten of them.
 REST_ITEMS_MIN = 8
 LEDGER_REST_ITEM_SECONDS = 0.0005
-LEDGER_REST_SECONDS_MAX = 0.02
+LEDGER_REST_SECONDS_MAX = 0.01
 
 # How long PostgreSQL may use a plan that was made for smaller tables.
 PLAN_KEEP_SECONDS = 1.0

@@ -38,7 +38,8 @@ SELECT c.merchant_id, c.resource_id, $8, $9::text[], 'enabled', $7,
   FROM claimed c LEFT JOIN feed f ON f.merchant_id = c.merchant_id
  WHERE c.merchant_id = $1
 """
-# What could not be signed before is due again, and the endpoint has a new beginning.
+# What could not be signed before is due again, and the endpoint has a new beginning.  It is looked
+# for among what is dead and what is due, each by its own index: what was delivered may be millions.
 _ROTATE: Final = """
 WITH claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
@@ -47,12 +48,20 @@ WITH claimed AS (
     ON CONFLICT (merchant_id, key) DO NOTHING
     RETURNING merchant_id, resource_id
 ), waiting AS (
-    SELECT d.merchant_id, d.endpoint_id, d.sequence
-      FROM claimed c JOIN webhook_delivery d
-           ON d.merchant_id = c.merchant_id AND d.endpoint_id = c.resource_id
-     WHERE d.merchant_id = $1 AND d.status IN ('pending', 'dead')
-       AND d.last_error = $9
-     ORDER BY d.sequence LIMIT $10
+    SELECT s.merchant_id, s.endpoint_id, s.sequence
+      FROM claimed c CROSS JOIN LATERAL (
+           (SELECT d.merchant_id, d.endpoint_id, d.sequence
+              FROM webhook_delivery d
+             WHERE d.merchant_id = $1 AND d.endpoint_id = c.resource_id
+               AND d.status = 'dead' AND d.last_error = $9
+             ORDER BY d.sequence LIMIT $10)
+           UNION ALL
+           (SELECT d.merchant_id, d.endpoint_id, d.sequence
+              FROM webhook_delivery d
+             WHERE d.merchant_id = $1 AND d.endpoint_id = c.resource_id
+               AND d.due_at IS NOT NULL AND d.last_error = $9
+             ORDER BY d.due_at LIMIT $10)) s
+     LIMIT $10
 ), again AS (
     UPDATE webhook_delivery d SET status = 'pending', tries = 0, due_at = $6
       FROM waiting s

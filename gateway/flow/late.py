@@ -13,7 +13,7 @@ from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
 from gateway.domain.stages import KeyUse, Opened, RefundOpened
 from gateway.flow.desk import Desk
-from gateway.flow.refund import unless_returned
+from gateway.flow.refund import post_refund
 from gateway.ledger.refund_rules import planned_further
 
 
@@ -72,7 +72,7 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
     begun = await desk.refunds.open(use, refund, opened.attempt)
     if not isinstance(begun, RefundOpened):
         return False
-    await desk.refunds.post(await unless_returned(await desk.channels.refund(begun), desk))
+    await post_refund(await desk.channels.refund(begun), desk)
     return True
 
 

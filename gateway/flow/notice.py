@@ -21,7 +21,7 @@ from gateway.domain.payment import Fact, Status
 from gateway.domain.refund import RefundStanding
 from gateway.domain.stages import Answer, Answered, Attempt, Opened, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk
-from gateway.flow.refund import unless_returned
+from gateway.flow.refund import post_refund
 from gateway.ledger.rules import fact_of
 
 logger: Final = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ async def _post_refund(notice: Notice, account: Account, kept: KeptNotice, desk:
     answered = RefundAnswered(RefundOpened(standing), notice.outcome, desk.clock.now())
     remark = said("refund_notice", standing.refund.id, notice.outcome, kept.received_at)
     await desk.remarks.note(merchant, standing.refund.payment, remark)
-    posted = await desk.refunds.post(await unless_returned(answered, desk))
+    posted = await post_refund(answered, desk)
     return "posted" if posted.standing.version > standing.version else "nothing new"
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.domain.errors import Problem
+from gateway.domain.errors import Problem, Unavailable
 from gateway.domain.identity import is_id, public
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Certainty, Standing
@@ -18,6 +18,7 @@ from gateway.domain.stages import (
     ReferenceTaken,
     RefundAnswered,
     RefundOpened,
+    RefundPosted,
 )
 from gateway.flow import query
 from gateway.flow.away import unless_away
@@ -35,12 +36,16 @@ async def refund(claimed: Claimed, desk: Desk) -> Answer:
     opened = await _open(claimed, desk)
     if isinstance(opened, Answer):
         return opened
-    posted = await unless_away(desk.refunds.post(await _ask_for_refund(opened, desk)))
+    posted = await unless_away(_give_back(opened, desk))
     if posted is None:
         await desk.idempotency.release(claimed)
         unknown = replace(opened.standing.refund, certainty=Certainty.UNKNOWN)
         return Answer(CREATED, encode(unknown))
     return await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
+
+
+async def _give_back(opened: RefundOpened, desk: Desk) -> RefundPosted:
+    return await post_refund(await desk.channels.refund(opened), desk)
 
 
 async def _open(claimed: Claimed, desk: Desk) -> RefundOpened | Answer:
@@ -113,12 +118,17 @@ async def ask_about_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
     """Ask what became of a refund; one that the channel does not know is asked for again."""
     answered = await unless_returned(await desk.channels.query_refund(opened), desk)
     if answered.outcome.verdict is Verdict.NOT_FOUND:
-        return await _ask_for_refund(opened, desk)
+        return await desk.channels.refund(opened)
     return answered
 
 
-async def _ask_for_refund(opened: RefundOpened, desk: Desk) -> RefundAnswered:
-    return await unless_returned(await desk.channels.refund(opened), desk)
+async def post_refund(answered: RefundAnswered, desk: Desk) -> RefundPosted:
+    """Post what the channel said, weighed once more if it returned the money in between."""
+    for _ in range(2):
+        posted = await desk.refunds.post(await unless_returned(answered, desk))
+        if posted is not None:
+            return posted
+    raise Unavailable("a refund's payment changed while its outcome was posted")
 
 
 async def unless_returned(answered: RefundAnswered, desk: Desk) -> RefundAnswered:

@@ -21,7 +21,7 @@ from gateway.flow.asking import ask_again
 from gateway.flow.desk import Desk
 from gateway.flow.late import settle_further
 from gateway.flow.notice import serve_left_notices
-from gateway.flow.refund import ask_about_refund
+from gateway.flow.refund import ask_about_refund, post_refund
 from gateway.ledger.recovery import Due, DueRefund
 
 logger: Final = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ async def _resume_refund(due: DueRefund, desk: Desk) -> None:
     try:
         standing = await desk.refunds.standing(due.merchant, due.refund_id)
         assert standing is not None, "a refund that was opened does not vanish"
-        posted = await desk.refunds.post(await ask_about_refund(RefundOpened(standing), desk))
+        posted = await post_refund(await ask_about_refund(RefundOpened(standing), desk), desk)
         if posted.standing.refund.status is RefundStatus.PROCESSING:
             jitter = random.uniform(-1, 1)  # noqa: S311 - nothing secret hangs on it
             due_at = next_query_at(desk.clock.now(), due.queries, jitter)

@@ -117,9 +117,12 @@ LET_GO: Final = """
 UPDATE attempt SET due_at = $3, is_check = false, queries = 0
  WHERE merchant_id = $1 AND id = $2 AND (due_at IS NULL OR is_check)
 """
-# So no word of it that comes late is money, and no refund of it is asked for any more.
+# So no word of it that comes late is money, and no refund of it is asked for any more.  It is asked
+# about once more: a refund that failed just then left money in the books that is not there.
 RETURNED: Final = """
-UPDATE attempt SET returned = true WHERE merchant_id = $1 AND id = $2
+UPDATE attempt
+   SET returned = true, due_at = coalesce(due_at, $3), is_check = is_check OR due_at IS NULL
+ WHERE merchant_id = $1 AND id = $2
 """
 REFUND_LATER: Final = """
 UPDATE refund SET due_at = $3 WHERE merchant_id = $1 AND id = $2 AND due_at IS NOT NULL

@@ -99,7 +99,8 @@ SELECT w.refund_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id,
 """
 
 # A change of a refund; when it failed, what it had reserved on the payment, or on what was paid
-# beside it, is free again.
+# beside it, is free again.  Nothing is free of a payment that its channel reversed in between: what
+# was reserved came back with the rest, so that this failure is to be weighed again.
 REFUND_POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("resource_id", "uuid"),
@@ -123,14 +124,23 @@ REFUND_POST_COLUMNS: Final[Columns] = (
     *LEGS,
 )
 REFUND_POST: Final = f"""
-WITH {input_of(REFUND_POST_COLUMNS)}, moved AS (
+WITH {input_of(REFUND_POST_COLUMNS)}, held AS MATERIALIZED (
+    SELECT p.merchant_id, p.id, p.status FROM payment p
+     WHERE (p.merchant_id, p.id) IN (SELECT merchant_id, payment_id FROM input
+                                      WHERE amount_freed > 0 AND further_id IS NULL)
+       AND p.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)})
+     ORDER BY p.merchant_id, p.id FOR NO KEY UPDATE
+), moved AS (
     UPDATE refund r
        SET status = i.status, certainty = i.certainty, reply = i.reply, updated_at = i.at,
            version = i.version,
            channel_transaction = coalesce(i.channel_transaction, r.channel_transaction),
            code = i.code, due_at = i.due_at
       FROM input i
+      LEFT JOIN held h ON h.merchant_id = i.merchant_id AND h.id = i.payment_id
+            AND i.amount_freed > 0 AND i.further_id IS NULL
      WHERE r.merchant_id = i.merchant_id AND r.id = i.resource_id AND r.version = i.version - 1
+       AND h.status IS DISTINCT FROM 'canceled'
        AND r.merchant_id = ANY({merchants_of(REFUND_POST_COLUMNS)})
     RETURNING i.*
 ), freed AS (

@@ -58,8 +58,12 @@ class RefundLedger:
         """Read what was paid beside a payment, oldest first, with what became of it."""
         return await self._refunds.further_of(merchant, payment_id)
 
-    async def post(self, answered: RefundAnswered) -> RefundPosted:
-        """Make durable what an outcome means: state, journal, reservation and event together."""
+    async def post(self, answered: RefundAnswered) -> RefundPosted | None:
+        """Make durable what an outcome means: state, journal, reservation and event together.
+
+        None when a failure would free what the payment has no more: its channel has returned all
+        of it in between, and the outcome is to be weighed beside that.
+        """
         standing = answered.opened.standing
         while True:
             change = consequence(
@@ -75,6 +79,8 @@ class RefundLedger:
                 return posted
             again = await self._refunds.refund(standing.merchant, standing.refund.id)
             assert again is not None, "a refund that was opened does not vanish"
+            if again.version == standing.version:
+                return None
             standing = again
 
     async def standing(self, merchant: int, refund_id: str) -> RefundStanding | None:

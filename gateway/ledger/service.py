@@ -108,7 +108,7 @@ class Ledger:
                 if holds_in_vain(standing, attempt, outcome):
                     await self._books.let_go(attempt, answered.at)
                 if outcome.returned and not attempt.returned:
-                    await self._books.note_returned(attempt)
+                    await self._books.note_returned(attempt, answered.at)
                 return Posted(standing, encode(standing.payment))
             try:
                 posted = await self._posting.submit(change)

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.domain import identity
 from gateway.domain.identity import uuid_of
 from gateway.domain.payment import Standing
-from gateway.domain.recovery import silence_ends_at
+from gateway.domain.recovery import check_at, silence_ends_at
 from gateway.domain.stages import (
     Attempt,
     Claimed,
@@ -162,10 +162,10 @@ class PostgresBooks:
             recovery_statements.LET_GO, attempt.merchant, uuid_of(attempt.id), at
         )
 
-    async def note_returned(self, attempt: Attempt) -> None:
+    async def note_returned(self, attempt: Attempt, at: datetime) -> None:
         """Note down that the channel gave back what was paid, where nothing else changes by it."""
         await self._postgres.write(
-            recovery_statements.RETURNED, attempt.merchant, uuid_of(attempt.id)
+            recovery_statements.RETURNED, attempt.merchant, uuid_of(attempt.id), check_at(at, at)
         )
 
     async def opened(self, merchant: int, attempt_id: str) -> Opened | None:

@@ -144,7 +144,9 @@ class Desk:
     async def answered(self, refund: RefundOpened, verdict: Verdict) -> RefundPosted:
         """Post what the channel says of a refund."""
         answered = RefundAnswered(refund, Outcome(verdict), self.clock.now())
-        return await self.refunds.post(answered)
+        posted = await self.refunds.post(answered)
+        assert posted is not None
+        return posted
 
     async def standing(self, opened: Opened) -> Standing:
         """The payment as it now stands."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -11,11 +11,14 @@ from gateway.domain.identity import uuid_of
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
 from gateway.domain.recovery import pace_of
-from gateway.domain.stages import Answered, Opened, RefundOpened
+from gateway.domain.refund import RefundStatus
+from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
+from gateway.flow.desk import Desk as FlowDesk
+from gateway.flow.refund import post_refund
 from gateway.ledger.proofs import prove
 from gateway.ledger.recovery import RecoveryQueue
 from gateway.ledger.recovery_rules import again
-from tests.integration.ledger_desk import Desk, desk_on, new_merchant
+from tests.integration.ledger_desk import DECLINED, Desk, desk_on, new_merchant
 
 TAKEN = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1999, currency="CNY")
 RETURNED = Outcome(Verdict.CLOSED, "tx_1", code="refund", returned=True)
@@ -96,6 +99,51 @@ async def test_a_refund_that_came_in_between_is_weighed_first(desk: Desk) -> Non
         500,
     )
     await desk.answered(refund, Verdict.SUCCEEDED)
+    assert await desk.balances() == {}
+
+
+class LooksEarlier:
+    """A worker that looks at the attempt just before it is posted that its money came back."""
+
+    def __init__(self, desk: Desk, before: Opened) -> None:
+        self.refunds = desk.refunds
+        self.ledger = self
+        self._now, self._looks = desk.ledger.by_attempt, [before]
+
+    async def by_attempt(self, *which: Any) -> Opened | None:
+        return self._looks.pop() if self._looks else await self._now(*which)
+
+
+async def test_a_refund_that_fails_as_all_the_money_comes_back_is_done_by_that(desk: Desk) -> None:
+    opened = await desk.opened()
+    read = await hears(desk, opened, TAKEN)
+    refund = await desk.reserve(read, 500)
+    await hears(desk, opened, RETURNED)
+    failed = RefundAnswered(refund, Outcome(Verdict.FAILED, failure=DECLINED), desk.clock.now())
+    posted = await post_refund(failed, cast("FlowDesk", LooksEarlier(desk, read)))
+    assert posted.standing.refund.status is RefundStatus.SUCCEEDED
+    payment = (await desk.standing(opened)).payment
+    assert (payment.amount_captured, payment.amount_refunded) == (500, 500)
+    assert await desk.balances() == {}
+
+
+async def test_a_refund_that_fails_just_before_its_return_is_noted_is_looked_at_again(
+    desk: Desk,
+) -> None:
+    """All of it was reserved, so that the return changes nothing but that it is known."""
+    opened = await desk.opened()
+    read = await hears(desk, opened, TAKEN)
+    refund = await desk.reserve(read, 1999)
+    await hears(desk, opened, RETURNED)
+    assert await desk.refunds.post(
+        RefundAnswered(refund, Outcome(Verdict.FAILED, failure=DECLINED), desk.clock.now())
+    )
+    due = "SELECT due_at, is_check FROM attempt WHERE merchant_id = $1 AND id = $2"
+    (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
+    assert row["due_at"] is not None
+    assert row["is_check"]
+    after = await hears(desk, opened, RETURNED)
+    assert after.standing.payment.status is Status.CANCELED
     assert await desk.balances() == {}
 
 

@@ -1,8 +1,10 @@
 """Webhooks on a real PostgreSQL: what is sent once more on demand, and what the lists show."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -12,10 +14,29 @@ from webhook_stage import GUARD, Stage, sequences, stage_on
 from gateway.domain import limits
 from gateway.domain.identity import uuid_of
 from gateway.drivers import sealing, telemetry
+from gateway.drivers.postgres import Postgres
 from gateway.events.rules import signed_headers
 from gateway.events.secret_watch import SecretWatch
-from gateway.events.webhooks import Endpoint, Webhooks
+from gateway.events.webhooks import _ROTATE, Endpoint, Webhooks
 from tests.fakes.receiver import Receiver, receiving, says
+
+# What an endpoint got in a long life, and a few that wait for a secret or are dead for want of one.
+_LONG_LIFE = """
+INSERT INTO webhook_delivery (merchant_id, endpoint_id, sequence, status, tries, due_at, last_error)
+SELECT $1, $2, n, CASE n % 2000 WHEN 1 THEN 'dead' WHEN 2 THEN 'pending' ELSE 'delivered' END, 1,
+       CASE WHEN n % 2000 = 2 THEN $3::timestamptz END,
+       CASE WHEN n % 2000 IN (1, 2) THEN 'secret_unreadable' END
+  FROM generate_series(1, 20000) AS n
+"""
+
+
+def _rows_looked_at(plan: dict[str, Any]) -> int:
+    """Count what a plan read of deliveries, also where it then passed it over."""
+    below = sum(_rows_looked_at(each) for each in plan.get("Plans", ()))
+    if plan.get("Relation Name") != "webhook_delivery":
+        return below
+    found = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return below + round(found * plan["Actual Loops"])
 
 
 @pytest.fixture
@@ -169,3 +190,23 @@ async def test_a_new_secret_gives_nothing_else_a_new_beginning(
     rotated = await stage.webhooks.rotate(rotating, uuid_of(endpoint.id))
     assert isinstance(rotated, Endpoint)
     assert (rotated.health.status, await stage.listed(endpoint)) == ("failing", before)
+
+
+async def test_a_new_secret_looks_at_nothing_that_was_delivered(
+    stage: Stage, database: Database
+) -> None:
+    endpoint = uuid_of((await stage.endpoint("https://shop.example/hooks")).id)
+    now = stage.clock.now()
+    owner = Postgres(database.owner_url, connections=1)
+    await owner.open()
+    await owner.write(_LONG_LIFE, stage.merchant, endpoint, now)
+    await owner.write("ANALYZE webhook_delivery")
+    explain = f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {_ROTATE}"
+    key = (stage.merchant, "k", b"f" * 32, "rotate_endpoint_secret", endpoint, now)
+    most = limits.WEBHOOK_REDELIVERY_ITEMS_MAX
+    (row,) = await owner.write(explain, *key, b"hidden", now, "secret_unreadable", most)
+    await owner.close()
+    (plan,) = json.loads(row[0])
+    assert _rows_looked_at(plan["Plan"]) < 200
+    pending = "SELECT FROM webhook_delivery WHERE merchant_id = $1 AND due_at IS NOT NULL"
+    assert len(await stage.postgres.read(pending, stage.merchant)) == 20

@@ -11,7 +11,14 @@ from gateway.domain.identity import mint
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
 from gateway.domain.refund import Refund, RefundStanding, RefundStatus
-from gateway.domain.stages import Attempt, KeyUse, Opened, RefundAnswered, RefundOpened
+from gateway.domain.stages import (
+    Attempt,
+    KeyUse,
+    Opened,
+    RefundAnswered,
+    RefundOpened,
+    RefundPosted,
+)
 from gateway.flow import late
 from gateway.flow.desk import Desk
 from gateway.flow.refund import unless_returned
@@ -22,7 +29,6 @@ PAID_LATE = replace(
     payment=replace(STANDING.payment, status=Status.REQUIRES_REVIEW, amount_captured=10_000),
 )
 LATE = Opened(PAID_LATE, ATTEMPT, lease=NOON)
-
 
 RETURNED = replace(ATTEMPT, returned=True)
 REPLACED = replace(ATTEMPT, replaced=True)
@@ -84,8 +90,9 @@ class FakeDesk:
     async def refund(self, opened: RefundOpened) -> RefundAnswered:
         return RefundAnswered(opened, Outcome(Verdict.FAILED), NOON)
 
-    async def post(self, answered: RefundAnswered) -> None:
+    async def post(self, answered: RefundAnswered) -> RefundPosted:
         self.posted.append(answered.outcome.verdict)
+        return RefundPosted(answered.opened.standing, b"")
 
     async def by_attempt(self, *_: Any) -> Opened:
         return replace(LATE, attempt=self.attempt, lease=None)
