@@ -134,31 +134,6 @@ async def test_a_hold_that_comes_after_the_end_is_let_go(
     await until(only_looked_at)
 
 
-async def test_a_hold_that_failed_at_the_acquirer_ends_and_what_is_left_of_it_is_let_go(
-    system: System, shop: Shop, witness: Witness
-) -> None:
-    """The word may be older than the hold, as this acquirer has it still when it is asked."""
-    payment = await authorized(shop)
-    number = await number_of(shop, payment["id"])
-    told = report(number, "declined", code="card_declined")
-    assert (await notify(system, shop, told)).status == 200
-    failed = await shop.payment(payment["id"])
-    assert (failed["status"], failed["failure"]["code"]) == ("failed", "card_declined")
-    assert failed["amount_authorized"] == 0
-    assert (await events(shop, payment["id"]))[-1] == "payment.failed"
-
-    async def let_go() -> bool:
-        return at_the_acquirer(witness, number).status == "closed"
-
-    await until(let_go)
-
-    async def nothing_is_due() -> bool:
-        return (await row_of(shop, witness, payment["id"]))["due_at"] is None
-
-    await until(nothing_is_due)
-    assert await shop.payment(payment["id"]) == failed
-
-
 async def told_of(shop: Shop, payment_id: str, times: int) -> None:
     """Wait until money beside the payment's own was told of so often."""
 
