@@ -9,7 +9,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 from posix.unistd cimport close, read
 
 from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall, watch
@@ -21,6 +21,7 @@ from native._post cimport (
 )
 from native._standing cimport (
     ASKS_BYTES_MAX, COUNTS_MAX, FORM_BYTES_MAX, PIECES_MAX, STANDING_MAX, Form, Standing,
+    path_size_of, written,
 )
 from native._watch cimport BELL, EPOLLET, EPOLLIN, LISTENING, work
 
@@ -41,28 +42,6 @@ assert FIELDS_MAX == HEADERS_COUNT_MAX
 
 
 cdef bint is_taking = False     # nobody else makes a request
-
-
-cdef Reply* joined(list pieces, const char* between, size_t between_size):
-    """Write these pieces with the same between them; NULL when there is no memory."""
-    cdef size_t size = between_size * (len(pieces) - 1)
-    cdef bytes piece
-    cdef Reply* reply
-    cdef char* at
-    for piece in pieces:
-        size += PyBytes_GET_SIZE(piece)
-    reply = <Reply*>malloc(sizeof(Reply) + size)
-    if reply == NULL:
-        return NULL
-    reply.size = size
-    at = reply.data
-    for piece in pieces:
-        if at != reply.data:
-            memcpy(at, between, between_size)
-            at += between_size
-        memcpy(at, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-        at += PyBytes_GET_SIZE(piece)
-    return reply
 
 
 cdef bint write_form(Form* form, list pieces):
@@ -127,11 +106,9 @@ cdef class Request:
         """Its method, its target without the query, and the key that it names, not proved."""
         cdef Arrival* arrival = self.arrival
         cdef const char* target = arrival.data + arrival.head.target
-        cdef const char* mark = <const char*>memchr(target, c"?", arrival.head.target_size)
-        cdef Py_ssize_t size = mark - target if mark != NULL else arrival.head.target_size
         return (
             text_of(arrival.data, arrival.head.method_size),
-            text_of(target, size),
+            text_of(target, path_size_of(arrival.data, &arrival.head)),
             key_id_of(arrival.data, &arrival.head),
         )
 
@@ -168,6 +145,7 @@ cdef class Front:
     cdef bytes batch            # held for the hall
     cdef bint has_begun
     cdef bint is_spent
+    cdef uint64_t chance[2]     # the loop's own; the thread has another
 
     def __cinit__(self, int listening, bounds: Bounds):
         cdef Hall* hall = &self.hall
@@ -195,6 +173,7 @@ cdef class Front:
         if not make_ring(&hall.own, 4 * bounds.connections_max):
             raise MemoryError
         memcpy(hall.chance, PyBytes_AS_STRING(urandom(sizeof(hall.chance))), sizeof(hall.chance))
+        memcpy(self.chance, PyBytes_AS_STRING(urandom(sizeof(self.chance))), sizeof(self.chance))
         if min(hall.poll, hall.bell, hall.loop_bell) < 0:
             raise OSError("no file is left for the front")
         if not watch(hall, listening, EPOLLIN, LISTENING):
@@ -291,25 +270,20 @@ cdef class Front:
         if not self.write(request, PyBytes_AS_STRING(wire), PyBytes_GET_SIZE(wire), closes):
             raise MemoryError
 
-    def refuse(self, list requests not None, tuple forms not None, bytes ids not None):
-        """Answer many alike; between the pieces of an answer stands an equal part of `ids` each.
+    def refuse(self, list requests not None, tuple forms not None):
+        """Answer many alike, each with an id of its own between the pieces of its answer.
 
         `forms` are the pieces for whoever goes on, and for whoever wants no further answer.
         """
-        cdef Py_ssize_t i, count = len(requests)
-        cdef Py_ssize_t id_size = PyBytes_GET_SIZE(ids) // count if count else 0
-        cdef list going = forms[0], last = forms[1]
+        cdef Form going, last
         cdef Request request
         cdef Reply* reply
-        for i in range(count):
-            request = requests[i]
+        if not (write_form(&going, forms[0]) and write_form(&last, forms[1])):
+            raise ValueError("the answer is too long")
+        for request in requests:
             if request.is_answered or request.front is not self:
                 raise RuntimeError("a request is answered once, where it came from")
-            reply = joined(
-                last if request.arrival.head.closes else going,
-                PyBytes_AS_STRING(ids) + i * id_size,
-                id_size,
-            )
+            reply = written(&last if request.arrival.head.closes else &going, self.chance)
             if reply == NULL or not self.send(request, reply, request.arrival.head.closes):
                 raise MemoryError
 

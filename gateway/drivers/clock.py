@@ -14,7 +14,7 @@ class Clock:
 
     def mint(self, prefix: str, merchant: int) -> str:
         """Make a new time-ordered id of this merchant."""
-        return identity.mint(prefix, merchant, int(self.now().timestamp() * 1000))
+        return identity.mint(prefix, merchant, self.milliseconds())
 
     def milliseconds(self) -> int:
         """Say what time it is, in milliseconds since 1970."""

@@ -14,14 +14,17 @@ def test_many_are_refused_alike_and_each_has_its_own_id(lobby: Lobby) -> None:
         headers = ["Connection: close"] * closes
         client.sendall(request_of("/v1/a", b"", *headers))
         turned.append(lobby.next())
-    lobby.front.refuse(turned, (going, last), b"111222333")
+    lobby.front.refuse(turned, (going, last))
     lobby.front.wake()
-    assert lobby.read(clients[0], 21) == b"HTTP/1.1 503 111-111!"
-    assert lobby.read(clients[1], 99) == b"last 222."
-    assert lobby.read(clients[2], 21) == b"HTTP/1.1 503 333-333!"
-    lobby.front.refuse([], (going, last), b"")
+    told = [lobby.read(clients[0], 63), lobby.read(clients[1], 99), lobby.read(clients[2], 63)]
+    forms = (rb"HTTP/1.1 503 (\w{24})-\1!", rb"last (\w{24})\.", rb"HTTP/1.1 503 (\w{24})-\1!")
+    found = [re.fullmatch(form, said) for form, said in zip(forms, told, strict=True)]
+    assert len({each[1] for each in found if each is not None}) == 3
+    lobby.front.refuse([], (going, last))
     with pytest.raises(RuntimeError):
-        lobby.front.refuse(turned, (going, last), b"111222333")
+        lobby.front.refuse(turned, (going, last))
+    with pytest.raises(ValueError, match="too long"):
+        lobby.front.refuse([], ([b"x" * 9000], last))
 
 
 FORMS = ([b"HTTP/1.1 503 ", b"-", b"!"], [b"last ", b"."])

@@ -7,6 +7,8 @@ from msgspec import Struct
 from gateway.domain import limits
 
 BATCH: Final = "/v1/payments/batch"
+# A request's method, its target without the query, and the key that it names, not proved.
+Asks = tuple[str, str, str | None]
 
 
 class Asked(Struct, frozen=True):

@@ -16,11 +16,10 @@ from typing import Any, Final, Protocol
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
-from gateway.domain.identity import chance
-from gateway.faces.api.asked import BATCH, Asked
+from gateway.faces.api.asked import BATCH, Asked, Asks
 from gateway.faces.api.refusals import Forms
 from gateway.faces.api.reply import Reply
-from gateway.faces.api.standing import Asks, Standing
+from gateway.faces.api.standing import Standing
 from native.front import Bounds, Front, Request
 
 _PIECE_SECONDS: Final = 0.25
@@ -156,7 +155,7 @@ class FrontDoor:
         for asks, (why, turned) in refused.items():
             self._house.turned_away(asks, why, len(turned))
             forms = self._house.forms(why)
-            self._front.refuse(turned, forms, chance(12 * len(turned)).hex().encode())
+            self._front.refuse(turned, forms)
             self._standing.refuse(asks, why, forms, (len(turned), entered[asks]))
         for asks in entered.keys() - refused.keys():
             if asks in self._standing:

@@ -26,7 +26,7 @@ from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
 from gateway.drivers.stopwatch import start
-from gateway.faces.api.asked import Asked, body_bytes_max
+from gateway.faces.api.asked import Asked, Asks, body_bytes_max
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.faces.api.refusals import Forms, Refusals
@@ -142,7 +142,7 @@ class ApiServer(web.Server):
         made.read_before, made.left = read, left
         return made
 
-    def refusal(self, asks: tuple[str, str, str | None]) -> Refused | None:
+    def refusal(self, asks: Asks) -> Refused | None:
         """Say why there is no room for a request: its method, path and key are all that is read."""
         if self.draining:
             return None
@@ -150,7 +150,7 @@ class ApiServer(web.Server):
         merchant = self._desk.verify.named(key_id) if key_id is not None else None
         return self._desk.admission.refusal(kind_of(method, path), merchant)
 
-    def turned_away(self, asks: tuple[str, str, str | None], refused: Refused, count: int) -> None:
+    def turned_away(self, asks: Asks, refused: Refused, count: int) -> None:
         """Count requests that are refused."""
         method, path, _ = asks
         self._desk.admission.count(kind_of(method, path), refused.reason, count)

@@ -12,12 +12,10 @@ from typing import Final
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
+from gateway.faces.api.asked import Asks
 from gateway.faces.api.refusals import Forms
 from gateway.match.table import OPERATIONS
 from native.front import Front
-
-# A request's method, its target without the query, and the key that it names.
-Asks = tuple[str, str, str | None]
 
 _STANDING_MAX: Final = 8  # of which the thread keeps so many
 _PASSES_MAX: Final = 64

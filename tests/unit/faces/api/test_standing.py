@@ -7,8 +7,9 @@ import pytest
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
+from gateway.faces.api.asked import Asks
 from gateway.faces.api.refusals import Forms
-from gateway.faces.api.standing import Asks, Standing
+from gateway.faces.api.standing import Standing
 
 FULL = Refused("full", 1)
 FORMS: Forms = ([b"a", b"b"], [b"c", b"d"])
