@@ -1,7 +1,4 @@
-"""Times what a refusal costs the loop, which takes it from the front and gives the answer back.
-
-Beside it what the front's thread spends for the two system calls and their event.
-"""
+"""Times what a refusal costs the loop, which takes it from the front and gives the answer back."""
 
 import asyncio
 import json
@@ -43,7 +40,8 @@ def test_refuse(runner: asyncio.Runner, benchmark: Any) -> None:
     clients = [socket.create_connection(address, 10) for _ in wires]
 
     def send() -> None:
-        """Ask, and wait until the thread has read everything."""
+        """Ask once nothing stands any more, and wait until the thread has read everything."""
+        time.sleep(limits.REFUSAL_STANDS_SECONDS + 0.01)
         for client, wire in zip(clients, wires, strict=True):
             client.sendall(wire)
         time.sleep(0.02)

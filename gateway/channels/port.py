@@ -108,7 +108,7 @@ class BillRefused(Exception):
 
 
 class BillLine(msgspec.Struct, frozen=True):
-    """One line of an acquirer's daily bill; `amount` and `fee` in minor units, refunds negative."""
+    """One line of an acquirer's daily bill, in minor units; what goes back is negative."""
 
     kind: str
     number: str

@@ -121,6 +121,8 @@ READINESS_KEEP_SECONDS = 1.0
 
 # The acquirer: how long one answer may take, and how many calls may be under way.
 CHANNEL_ANSWER_SECONDS = 3.0
+# A call that was under way has its answer by then, or gets none.
+SILENCE_SECONDS = 2 * CHANNEL_ANSWER_SECONDS
 CHANNEL_CALLS_MAX = 4096
 # Calls to one channel at once, lane by lane; below that new payments stand back while the channel
 # answers slower than is good.

@@ -45,4 +45,4 @@ def check_at(ended_at: datetime, now: datetime) -> datetime | None:
 
 def silence_ends_at(sent_at: datetime) -> datetime:
     """Say when an attempt that nobody answered for is asked about: its worker must be dead."""
-    return sent_at + timedelta(seconds=2 * limits.CHANNEL_ANSWER_SECONDS)
+    return sent_at + timedelta(seconds=limits.SILENCE_SECONDS)

@@ -49,8 +49,7 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
     payment, merchant = opened.standing.payment, opened.standing.merchant
     left = payment.amount_captured - payment.amount_refunded
     name = f"late-{payment.id}-"
-    made = await desk.refunds.of_payment(merchant, payment.id)
-    refunds = [each for each in made if not each.refund.is_further]
+    refunds = await desk.refunds.of_payment(merchant, payment.id)
     if left == 0 or any(each.refund.reference.startswith(name) for each in refunds):
         return True
     now = desk.clock.now()

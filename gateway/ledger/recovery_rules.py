@@ -13,7 +13,13 @@ from gateway.domain.stages import Answered, Attempt, Posted
 
 # What a channel may say without the matter being settled.
 _NOT_YET: Final = frozenset(
-    {Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.NOT_FOUND, Verdict.UNKNOWN}
+    {
+        Verdict.PENDING,
+        Verdict.REQUIRES_ACTION,
+        Verdict.AUTHORIZED,
+        Verdict.NOT_FOUND,
+        Verdict.UNKNOWN,
+    }
 )
 # What a channel says of an attempt that is alive, although we know its payment to have ended.
 _ALIVE: Final = frozenset({Verdict.PENDING, Verdict.REQUIRES_ACTION, Verdict.AUTHORIZED})
@@ -53,7 +59,7 @@ def is_over(answered: Answered) -> bool:
     is_paid = payment.amount_captured > 0 or answered.outcome.is_money
     if payment.status in ENDED and not is_paid:
         return verdict in _ALIVE
-    if is_paid or attempt.is_capturing or verdict not in _NOT_YET | {Verdict.AUTHORIZED}:
+    if is_paid or attempt.is_capturing or verdict not in _NOT_YET:
         return False
     if attempt.cancel_wished:
         return True
@@ -79,12 +85,12 @@ def again(
     news_in = answered.outcome.news_in_seconds
     if news_in is not None:
         soon = min(soon, at + timedelta(seconds=news_in))
-    is_over = attempt.replaced or payment.status in ENDED
+    has_ended = attempt.replaced or payment.status in ENDED
     is_settled = verdict in _LET_GO or (attempt.replaced and verdict is Verdict.SUCCEEDED)
-    if is_over and not was_check and not is_settled:
+    if has_ended and not was_check and not is_settled:
         was_asked = queries >= len(limits.QUERY_WAIT_SECONDS)
         return None if was_asked and at >= _gives_up_at(payment) else Again(soon)
-    if is_over:
+    if has_ended:
         return _look_again(payment, verdict, at, soon) if not attempt.replaced else None
     if payment.amount_captured:
         return _look_for_more(payment, answered, was_check=was_check, soon=soon)
@@ -134,7 +140,7 @@ def _while_frozen(
     Not later than its deadline, nor than a hold of it ends, for then it is closed; after that ever
     more seldom.  No silence ends it: it stays with people, who may have it asked about any time.
     """
-    if verdict not in _NOT_YET | {Verdict.AUTHORIZED} or at >= _gives_up_at(payment):
+    if verdict not in _NOT_YET or at >= _gives_up_at(payment):
         return None
     later = max(soon, at + (at - payment.updated_at) // limits.FROZEN_WAIT_PART)
     ends = (attempt.expires_at, _hold_ends_at(payment))

@@ -35,8 +35,6 @@ _FACTS: Final[Mapping[Verdict, Fact]] = {
 }
 
 _WITHOUT_MONEY: Final = frozenset({Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED})
-
-
 _CLOSED: Final = frozenset({Status.CANCELED, Status.EXPIRED})
 
 

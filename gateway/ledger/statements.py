@@ -16,8 +16,7 @@ from gateway.domain.posting import JournalKind
 
 Columns = Sequence[tuple[str, str]]
 
-# A close that is under way has its answer by then, or gets none.
-_CLOSE_ENDS: Final = f"interval '{2 * limits.CHANNEL_ANSWER_SECONDS} seconds'"
+_CLOSE_ENDS: Final = f"interval '{limits.SILENCE_SECONDS} seconds'"
 
 
 def input_of(columns: Columns) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ async def b_answers(system: System, session: aiohttp.ClientSession) -> bool:
         async with session.get(f"{system.settings.simulator_b_url}/healthz") as answer:
             return answer.status == 200
     return False
+
+
+@contextlib.asynccontextmanager
+async def shop_of_both(system: System) -> AsyncIterator[Shop]:
+    """A merchant of its own, once both acquirers answer."""
+    await system.ready()
+    async with system.shop() as shop:
+        await until(lambda: b_answers(system, shop.session))
+        yield shop
 
 
 def second(system: System) -> Any:

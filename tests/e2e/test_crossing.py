@@ -33,7 +33,7 @@ from tests.e2e.life_kit import (
     report,
     timeline,
 )
-from tests.e2e.routing_kit import A, B, b_answers, with_two_acquirers
+from tests.e2e.routing_kit import A, B, shop_of_both, with_two_acquirers
 from tests.fakes import alipay_platform
 from tests.fakes.alipay_platform import Alipay, Trade
 
@@ -51,10 +51,7 @@ def system(
 
 @pytest.fixture
 async def shop(system: System) -> AsyncIterator[Shop]:
-    """A merchant of its own, once both acquirers answer."""
-    await system.ready()
-    async with system.shop() as shop:
-        await until(lambda: b_answers(system, shop.session))
+    async with shop_of_both(system) as shop:
         yield shop
 
 

@@ -20,7 +20,6 @@ from tests.e2e.routing_kit import (
     A,
     B,
     attempts,
-    b_answers,
     books_of,
     decisions,
     gauge,
@@ -30,6 +29,7 @@ from tests.e2e.routing_kit import (
     routed,
     second,
     settled,
+    shop_of_both,
     with_two_acquirers,
 )
 
@@ -49,10 +49,7 @@ def system(
 
 @pytest.fixture
 async def shop(system: System) -> AsyncIterator[Shop]:
-    """A merchant of its own, once both acquirers answer."""
-    await system.ready()
-    async with system.shop() as shop:
-        await until(lambda: b_answers(system, shop.session))
+    async with shop_of_both(system) as shop:
         yield shop
 
 

@@ -148,19 +148,21 @@ def test_what_stays_in_pieces_is_handed_over() -> None:
 
 
 def test_what_idles_is_closed() -> None:
-    with lobby_of(idle_seconds=0.05) as lobby:
+    with lobby_of(begins=False, idle_seconds=0.05) as lobby:
         lobby.echoes = True
         client = lobby.connect()
         client.sendall(request_of("/v1/a"))
+        lobby.begin()
         assert lobby.read(client, 999) == written(b"/v1/a ")
         assert lobby.is_over(lobby.connect())
         lobby.until(lambda: lobby.front.connections == 0)
 
 
 def test_a_request_that_is_served_does_not_idle() -> None:
-    with lobby_of(idle_seconds=0.05) as lobby:
+    with lobby_of(begins=False, idle_seconds=0.05) as lobby:
         client, idle = lobby.connect(), lobby.connect()
         client.sendall(request_of("/v1/a"))
+        lobby.begin()
         request = lobby.next()
         assert lobby.is_over(idle)
         lobby.answer(request, b"late")
@@ -182,8 +184,9 @@ def test_a_slow_reader_has_its_whole_answer_and_delays_nobody(lobby: Lobby) -> N
 
 
 def test_who_never_takes_an_answer_is_closed() -> None:
-    with lobby_of(idle_seconds=0.1) as lobby:
+    with lobby_of(begins=False, idle_seconds=0.1) as lobby:
         lobby.connect().sendall(request_of("/v1/a"))
+        lobby.begin()
         lobby.answer(lobby.next(), b"x" * 20_000_000)
         lobby.until(lambda: lobby.front.connections == 0)
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from front_kit import KEY
+from front_kit import SIGNED as SIGNED_LINE
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +15,7 @@ from gateway.domain import limits
 from native import _heads_c, _heads_py
 from native._heads_py import _FIELD, HEAD_BYTES_MAX, Head
 
-KEY = f"key_{'0' * 32}"
-SIGNED = f'Signature-Input: s=("@method" "content-length");created=1;keyid="{KEY}"'.encode()
+SIGNED = SIGNED_LINE.encode()
 LINE = b"POST /v1/payments?a=1 HTTP/1.1\r\n"
 HOST = b"Host: x\r\n"
 HEAD = LINE + HOST + b"Prefer: wait=1\r\nContent-Length: 2\r\n"

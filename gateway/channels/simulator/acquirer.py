@@ -321,7 +321,7 @@ def _is_same(payment: Payment, order: Order, name: str) -> bool:
 def _is_same_refund(refund: Refund, order: RefundOrder) -> bool:
     """Tell whether an order repeats the refund's own."""
     same = (refund.amount, refund.currency) == (order.amount, order.currency)
-    return same and (order.transaction or refund.given_of) in {None, refund.given_of}
+    return same and order.transaction in {None, refund.given_of}
 
 
 def _refund_report(refund: Refund) -> Report:

@@ -1,6 +1,6 @@
 """The daily bill of the simulated acquirer as CSV: how it is written there and read here.
 
-Details under their header names (amounts and fees in minor units, refunds negative), then a second
+Details under their header names (minor units, what goes back is negative), then a second
 header and one summary row per currency, which proves that nothing was cut off or altered.
 """
 

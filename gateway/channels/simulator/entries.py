@@ -51,17 +51,10 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
     def approved(self, transaction: str, now: datetime) -> "Payment":
         """The payment with its money authorized, and taken at once when nobody will capture it."""
-        is_taken = self.capture
-        return replace(
-            self,
-            status=Status.SUCCEEDED if is_taken else Status.AUTHORIZED,
-            transaction=transaction,
-            due=None,
-            code=None,
-            booked=self.amount if is_taken else 0,
-            booked_at=now if is_taken else None,
-            fee=share(self.amount, FEE_BASIS_POINTS) if is_taken else 0,
+        authorized = replace(
+            self, status=Status.AUTHORIZED, transaction=transaction, due=None, code=None
         )
+        return authorized.captured(self.amount, now) if self.capture else authorized
 
     def captured(self, amount: int, now: datetime) -> "Payment":
         """The payment with this much of its money taken; the rest of it is let go."""

@@ -75,7 +75,7 @@ async def test_who_loses_patience_may_ask_again_beside_the_schedule() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        generator = Generator(base_url, repeat(REQUEST), observe=observe, patience_seconds=0.05)
+        generator = Generator(base_url, repeat(REQUEST), observe=observe, patience_seconds=0.5)
         result = await generator.opened(iter([0.0]), connections=1, connections_max=2)
     assert heard == [(REQUEST, 0), (again, 204)]
     assert (result.sent, result.broken, result.statuses) == (2, 1, {204: 1})

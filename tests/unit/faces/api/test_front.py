@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,17 +19,9 @@ from gateway.faces.api import server
 from gateway.faces.api.front import FrontDoor
 from gateway.faces.api.pages import Page
 from gateway.faces.api.server import ApiServer
+from tests.native.front_kit import KEY, SIGNED, request_of
 
-KEY = f"key_{'0' * 32}"
-SIGNED = f'Signature-Input: s=("@method" "content-length");created=1;keyid="{KEY}"'
 CHANCE = re.compile(rb"(?<=req_)[0-9a-f]{24}|(?<=\r\nDate: )[^\r]+")
-
-
-def request_of(path: str, body: bytes = b"", *headers: str) -> bytes:
-    method = "POST" if body else "GET"
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
-    lines += [f"Content-Length: {len(body)}"] if body else []
-    return "\r\n".join((*lines, "", "")).encode() + body
 
 
 class Flow:
@@ -126,19 +118,26 @@ class Street:
 @pytest.fixture
 async def street(api: ApiServer, flow: Flow) -> AsyncIterator[Street]:
     street = Street(api)
+    yield street
+    flow.may_end.set()
+    api.draining = True
+    await street.end()
+    await api.shutdown(1)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
     async with asyncio.timeout(20):
-        yield street
-        flow.may_end.set()
-        api.draining = True
-        await street.end()
-        await api.shutdown(1)
+        while not holds():  # noqa: ASYNC110 - a thread sets no Event
+            await asyncio.sleep(0.001)
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"Content-Length: (\d+)", head)
-    assert length is not None
-    return head + await reader.readexactly(int(length[1]))
+    async with asyncio.timeout(20):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        return head + await reader.readexactly(int(length[1]))
 
 
 async def test_a_request_is_answered_and_the_next_one_is_too(
@@ -181,14 +180,23 @@ async def test_many_that_come_at_once_are_refused_together(
     street: Street, flow: Flow, admission: Admission
 ) -> None:
     admission.full = {Kind.CREATE}
+    loop, door = asyncio.get_running_loop(), street.door
+    loop.remove_reader(door._front.bell)
     wire = request_of("/v1/payments", b"{}", SIGNED)
     callers = await asyncio.gather(*(street.comes(wire) for _ in range(50)))
+    requests: list[Any] = []
+
+    def all_came() -> bool:
+        requests.extend(door._front.take()[0])
+        return len(requests) == 50
+
+    await until(all_came)
+    door._meet(requests)
+    loop.add_reader(door._front.bell, door._look)
     for reader, _ in callers:
         assert (await answer(reader)).startswith(b"HTTP/1.1 503 ")
-    while admission.told[Kind.CREATE, "full"] < 50:  # noqa: ASYNC110 - the thread's are told later
-        await asyncio.sleep(0.01)
     assert admission.told[Kind.CREATE, "full"] == 50
-    assert len(admission.merchants) <= 50
+    assert admission.merchants == [f"merchant of {KEY}"], "it is asked once for all"
     assert not flow.entered
 
 
@@ -204,8 +212,7 @@ async def test_a_flood_on_one_connection_is_answered_in_order_and_counted(
         for _ in range(200):
             assert (await answer(flooded)).startswith(b"HTTP/1.1 503 ")
     assert (await answer(reader)).startswith(b"HTTP/1.1 503 ")
-    while admission.told[Kind.CREATE, "full"] < 801:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(0.01)
+    await until(lambda: admission.told[Kind.CREATE, "full"] >= 801)
     assert admission.told[Kind.CREATE, "full"] == 801
     admission.full = set()
     await asyncio.sleep(0)
@@ -259,8 +266,6 @@ async def test_half_a_request_is_served_to_its_end_when_the_door_closes(
 ) -> None:
     wire = request_of("/v1/payments", b"body")
     reader, writer = await street.comes(wire[:-2])
-    while not street.door._front.connections:  # noqa: ASYNC110 - a thread sets no Event
-        await asyncio.sleep(0)
     api.draining = True
     await street.door.close()
     flow.may_end.set()
