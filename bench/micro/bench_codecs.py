@@ -3,18 +3,18 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.bench_signature import BODY, PAYMENT
 from gateway.domain.payment import CreatePayment, KeyedPayment
 from gateway.ledger.codec import encode
+from gateway.match.quick import QuickDecoder
 from gateway.match.rules import decode_body, decode_item
 from tests.unit.nouns import PAYMENT as ANSWER
 
-DECODER = msgspec.json.Decoder(CreatePayment)
-ITEM_DECODER = msgspec.json.Decoder(KeyedPayment)
+DECODER = QuickDecoder(CreatePayment)
+ITEM_DECODER = QuickDecoder(KeyedPayment)
 ITEM = b'{"idempotency_key":"order-1",' + BODY[1:]
 
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,6 +18,7 @@ from gateway.domain.money import EXPONENTS
 from gateway.domain.payment import CreatePayment, KeyedPayment, WechatMethod
 from native.names import once
 
+_EXPIRY_MAX: Final = timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -29,7 +30,15 @@ _BEGUN: Final = re.compile(rb'[^{}]*\{[^{}]*"([A-Za-z0-9_]+)"[ \t\n\r]*:[^{}\[\]
 _SHOWN: Final = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.\[\]]{1,64}")
 
 
-def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
+class Decoder(Protocol):
+    """Reads one command out of JSON; raises what msgspec raises."""
+
+    def decode(self, body: bytes, /) -> Any:
+        """Read it."""
+        ...
+
+
+def decode_body(body: bytes, decoder: Decoder) -> Struct:
     """Decode one JSON object strictly: no unknown, duplicate or mistyped field, no tail."""
     command = _decode(body, decoder)
     if not once(body):
@@ -37,7 +46,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     return command
 
 
-def decode_batch(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
+def decode_batch(body: bytes, decoder: Decoder) -> Struct:
     """Decode the JSON object around the items of a batch; what they say is not looked at yet."""
     command = _decode(body, decoder)
     if once(body):
@@ -49,9 +58,7 @@ def decode_batch(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
     return command
 
 
-def decode_item(
-    item: bytes, decoder: msgspec.json.Decoder[KeyedPayment]
-) -> tuple[KeyedPayment, bytes]:
+def decode_item(item: bytes, decoder: Decoder) -> tuple[KeyedPayment, bytes]:
     """Decode one item of a batch; gives the body, too, that it would have as a request alone."""
     if len(item) > limits.BODY_BYTES_MAX:
         raise Problem("body_too_large", f"At most {limits.BODY_BYTES_MAX} bytes for one payment.")
@@ -77,7 +84,7 @@ def without_key(item: bytes) -> bytes:
     return item
 
 
-def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Struct:
+def _decode(body: bytes, decoder: Decoder) -> Struct:
     try:
         command: Struct = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -101,19 +108,24 @@ def refuse_unfit(command: Struct, now: datetime) -> None:
     An end in the past is no matter of form: the request may be an old one that is sent again.
     """
     for name in _times_of(type(command)):
-        _refuse_timeless(name, getattr(command, name))
+        moment = getattr(command, name)
+        if moment is not None:
+            _refuse_timeless(name, moment)
     if not isinstance(command, CreatePayment):
         return
     if command.currency not in EXPONENTS:
         raise Problem("field_invalid", "This is no ISO 4217 currency.", param="currency")
-    payer_ip = command.payer.ip if command.payer is not None else None
-    if isinstance(command.method, WechatMethod) and command.method.flow == "h5" and not payer_ip:
+    method = command.method
+    if isinstance(method, WechatMethod) and method.flow == "h5" and not _payer_ip(command):
         raise Problem("field_missing", "WeChat Pay demands it for h5.", param="payer.ip")
-    latest = now + timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
-    if command.expires_at is not None and command.expires_at > latest:
+    if command.expires_at is not None and command.expires_at > now + _EXPIRY_MAX:
         raise Problem(
             "field_invalid", "It must lie in the future, at most seven days.", param="expires_at"
         )
+
+
+def _payer_ip(command: CreatePayment) -> str | None:
+    return command.payer.ip if command.payer is not None else None
 
 
 @functools.cache
@@ -122,13 +134,12 @@ def _times_of(command: type[Struct]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(command) if "datetime" in str(field.type))
 
 
-def _refuse_timeless(name: str, value: object) -> None:
+def _refuse_timeless(name: str, moment: datetime) -> None:
     """Refuse a time whose offset leads out of the calendar: in UTC it has no date."""
-    if isinstance(value, datetime):
-        try:
-            value.astimezone(UTC)
-        except OverflowError:
-            raise Problem("field_invalid", "It lies outside of time.", param=name) from None
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise Problem("field_invalid", "It lies outside of time.", param=name) from None
 
 
 def decode_query(query: str, command: type[Struct]) -> Struct:

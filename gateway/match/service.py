@@ -1,7 +1,7 @@
 """The match step: which operation is asked, with which parameters and which command."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayments, KeyedPayment
 from gateway.domain.stages import Matched, Operation, Verified
+from gateway.match.quick import QuickDecoder
 from gateway.match.rules import (
     decode_batch,
     decode_body,
@@ -22,7 +23,7 @@ from native.routes import COMPILED, RouteTable
 __all__ = ["COMPILED", "Match"]
 
 
-_ITEM: Final = msgspec.json.Decoder(KeyedPayment)
+_ITEM: Final = QuickDecoder(KeyedPayment)
 
 
 class _Call:
@@ -32,7 +33,7 @@ class _Call:
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(operation.command)
+        self.decoder = QuickDecoder(operation.command)
         self.decode = decode_batch if operation.command is CreatePayments else decode_body
 
 
@@ -40,34 +41,41 @@ class Match:
     """The table of operations, compiled."""
 
     def __init__(self) -> None:
+        calls = [_Call(operation) for operation in OPERATIONS]
         self._routes = RouteTable(
-            [(operation.method, operation.path, _Call(operation)) for operation in OPERATIONS]
+            [(call.operation.method, call.operation.path, call) for call in calls]
         )
-        self._fixed: dict[str, tuple[str, ...]] = {}
-        for operation in OPERATIONS:
-            if "{" not in operation.path:
-                methods = {*self._fixed.get(operation.path, ()), operation.method}
-                self._fixed[operation.path] = tuple(sorted(methods))
+        self._fixed: dict[str, dict[str, _Call]] = {}
+        for call in calls:
+            path = call.operation.path
+            if "{" not in path:
+                self._fixed.setdefault(path, {})[call.operation.method] = call
 
     def __call__(self, verified: Verified) -> Matched:
         """Say what is asked; `Problem` 404, 405 or 400 when it cannot be served."""
         received = verified.received
-        path = received.path
-        found = self._routes.match(received.method, path)
         # A path that stands in the table word for word names nothing else: `batch` is no id.
-        if found is None or (found[1] and path in self._fixed):
-            allowed = self._fixed.get(path) or self._routes.allowed(path)
-            if allowed:
-                raise Problem(
-                    "method_not_allowed",
-                    f"This path offers {', '.join(allowed)}.",
-                    extra={"allow": ", ".join(allowed)},
-                )
-            raise Problem("not_found", "There is no such path.")
-        call, parameters = found
+        named = self._fixed.get(received.target)
+        call = named.get(received.method) if named is not None else None
+        parameters: tuple[str, ...] = ()
+        if call is None:
+            call, parameters = self._found(received.method, received.path)
         command = self._command(call, verified)
         refuse_unfit(command, received.at)
         return Matched(verified, call.operation, parameters, command)
+
+    def _found(self, method: str, path: str) -> tuple[_Call, tuple[str, ...]]:
+        found = self._routes.match(method, path)
+        if found is not None and not (found[1] and path in self._fixed):
+            return found
+        allowed = sorted(self._fixed.get(path, ())) or self._routes.allowed(path)
+        if allowed:
+            raise Problem(
+                "method_not_allowed",
+                f"This path offers {', '.join(allowed)}.",
+                extra={"allow": ", ".join(allowed)},
+            )
+        raise Problem("not_found", "There is no such path.")
 
     def item(self, batch: Matched, item: bytes) -> Matched:
         """Read an item of a batch as the `POST /v1/payments` that it stands for; `Problem` 400.
