@@ -7,7 +7,7 @@ and tests are driven from it.  A fact that is not in the table is refused and ch
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -96,9 +96,12 @@ class CryptoMethod(Struct, frozen=True, tag="crypto", tag_field="type", forbid_u
 Method = CardMethod | QrMethod | WechatMethod | AlipayMethod | UnionpayMethod | CryptoMethod
 
 
+_TYPES: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(Method)}
+
+
 def type_of(method: Method) -> str:
     """Name the type of a payment method, as the API spells it."""
-    return str(method.__struct_config__.tag)
+    return _TYPES[type(method)]
 
 
 def words_of(method: Method) -> dict[str, str]:

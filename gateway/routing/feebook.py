@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from gateway.domain import limits
 from gateway.domain.fees import Rate, Terms, usual_terms
@@ -16,7 +18,7 @@ from gateway.routing.ports import PlanStore
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class _Case(NamedTuple):
+class _Case(Struct, frozen=True):
     merchant: Merchant
     method: str
     currency: str
@@ -65,14 +67,20 @@ class FeeBook(Reloading):
 
     def terms(self, merchant: Merchant, method: str, currency: str, channel: str) -> Terms:
         """Give the terms of a payment that is routed now to this channel."""
-        has_ended = self._kept_until is not _NEVER and self._clock.now() >= self._kept_until
-        if has_ended or len(self._kept) > limits.TERMS_KEPT_MAX:
+        self.edition()
+        if len(self._kept) > limits.TERMS_KEPT_MAX:
             self._forget(self._clock.now())
         case = _Case(merchant, method, currency, channel)
         kept = self._kept.get(case)
         if kept is None:
             kept = self._kept[case] = self._work_out(case)
         return kept
+
+    def edition(self) -> object:
+        """Give what stands for all terms in force now: another object once any may have changed."""
+        if self._kept_until is not _NEVER and self._clock.now() >= self._kept_until:
+            self._forget(self._clock.now())
+        return self._kept
 
     def _forget(self, now: datetime) -> None:
         """Forget what was worked out: it holds until the next plan comes into force."""

@@ -116,6 +116,8 @@ def place_of(now: int) -> int:
 
 
 _COLUMN: Final = {name: place for place, name in enumerate(Tally._fields)}
+_MILLISECONDS: Final = _COLUMN["milliseconds"]
+_BAD: Final = frozenset({"error", "unknown"})
 
 
 class Ring:
@@ -130,9 +132,10 @@ class Ring:
 
     def add(self, answer: Answer | End, milliseconds: int, now: int) -> None:
         """Count one answer, or one end."""
-        bucket = self._at(now)
+        place = now // _BUCKET_SECONDS
+        bucket = self._buckets[place % _BUCKETS] if place == self._newest else self._at(now)
         bucket[_COLUMN[answer]] += 1
-        bucket[_COLUMN["milliseconds"]] += milliseconds
+        bucket[_MILLISECONDS] += milliseconds
 
     def put(self, place: int, counts: Sequence[int], now: int) -> Tally:
         """Take in what all workers counted in one bucket; gives what is new in it.
@@ -176,14 +179,15 @@ class Patient:
 
     __slots__ = (
         *("_good_probes", "_known", "_known_at", "_rest", "_rests_until"),
-        *("_usual_answers", "_usual_bad", "ring"),
+        *("_usual_answers", "_usual_bad", "is_well", "ring"),
     )
 
     def __init__(self) -> None:
         self.ring = Ring()
         self._usual_bad = 0  # millionths
         self._usual_answers = _USUAL_ANSWERS_MIN
-        self._rests_until: int | None = None
+        self.is_well = True  # it serves like any other
+        self._rests_until = 0
         self._rest = 0
         self._good_probes = 0
         self._known_at = -1
@@ -196,25 +200,20 @@ class Patient:
         return self._known
 
     @property
-    def is_well(self) -> bool:
-        """Tell whether it serves like any other."""
-        return self._rests_until is None
-
-    @property
     def usual_share(self) -> int:
         """Its usual share of bad answers, in basis points."""
         return self._usual_bad // 100
 
     def is_on_trial(self, now: int) -> bool:
         """Tell whether some payments may try it."""
-        return self._rests_until is not None and now >= self._rests_until
+        return not self.is_well and now >= self._rests_until
 
     def heard(self, answer: Answer, milliseconds: int, now: int, terms: HealthTerms) -> None:
         """Take in one answer; on trial it is weighed at once."""
         self.ring.add(answer, milliseconds, now)
-        is_bad = answer in {"error", "unknown"}
-        if self._rests_until is None:
-            self._learn(answers=1, bad=int(is_bad))
+        is_bad = answer in _BAD
+        if self.is_well:
+            self._learn(1, is_bad)
             if is_bad and self._is_too_bad(now, terms):
                 self._lie_down(now, terms)
             return
@@ -225,7 +224,7 @@ class Patient:
             return
         self._good_probes += 1
         if self._good_probes >= terms.probes:
-            self._rests_until, self._rest = None, 0
+            self.is_well, self._rest = True, 0
             self.ring.clear()
 
     def told(self, place: int, counts: Sequence[int], now: int, terms: HealthTerms) -> None:
@@ -237,14 +236,14 @@ class Patient:
         if more.bad and self._is_too_bad(now, terms):
             self._lie_down(now, terms)
         else:
-            self._learn(answers=more.answers, bad=more.bad)
+            self._learn(more.answers, more.bad)
 
-    def _learn(self, *, answers: int, bad: int) -> None:
+    def _learn(self, answers: int, bad: int) -> None:
         """Move the usual share a little; a whole outage hardly moves it."""
         weight = min(answers, _USUAL_ANSWERS_MAX)
-        self._usual_answers = min(self._usual_answers + weight, _USUAL_ANSWERS_MAX)
+        known = self._usual_answers = min(self._usual_answers + weight, _USUAL_ANSWERS_MAX)
         share = _MILLION * bad // answers
-        self._usual_bad += (share - self._usual_bad) * weight // self._usual_answers
+        self._usual_bad += (share - self._usual_bad) * weight // known
 
     def _is_too_bad(self, now: int, terms: HealthTerms) -> bool:
         for seconds, allowed in ((SHORT_SECONDS, terms.short), (LONG_SECONDS, terms.long)):
@@ -257,6 +256,7 @@ class Patient:
     def _lie_down(self, now: int, terms: HealthTerms) -> None:
         self._rest = min(max(terms.rest_seconds, self._rest * 2), _REST_SECONDS_MAX)
         self._rests_until = now + self._rest
+        self.is_well = False
         self._good_probes = 0
 
 
@@ -274,7 +274,7 @@ class Ward:
         """Take in one answer for the channel and the bank; tell whether one of them turned."""
         turned = False
         for each in _with_all(key):
-            patient = self._patient(each)
+            patient = self._patients.get(each) or self._patient(each)
             before = patient.is_well
             patient.heard(answer, milliseconds, now, terms)
             turned |= before is not patient.is_well
@@ -328,12 +328,12 @@ class Ward:
 
     def _count(self, key: Key, answer: Answer | End, milliseconds: int, now: int) -> None:
         """Remember what the other workers have not heard of yet."""
-        bucket = (place_of(now), key)
+        bucket = now // _BUCKET_SECONDS, key
         counts = self._fresh.get(bucket)
         if counts is None:
             counts = self._fresh[bucket] = [0] * len(Tally._fields)
         counts[_COLUMN[answer]] += 1
-        counts[_COLUMN["milliseconds"]] += milliseconds
+        counts[_MILLISECONDS] += milliseconds
 
     def health(
         self, key: Key, *, draw: int, now: int, terms: HealthTerms

@@ -4,8 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final, NamedTuple
 
+from msgspec import Struct
+
 from gateway.domain import limits
 from gateway.domain.errors import Problem, Unavailable
+from gateway.domain.fees import Terms
+from gateway.domain.identity import mint
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CardMethod, CreatePayment, Method, Payment, Standing, type_of
 from gateway.domain.stages import Answered, Attempt, Claimed, Merchant, Rerouted, Routed
@@ -48,7 +52,7 @@ class Outside(NamedTuple):
     tallies: Tallies | None = None
 
 
-class _Case(NamedTuple):
+class _Case(Struct, frozen=True):
     """Payments that differ in nothing but amount, card and time.
 
     `hold` when their money is to be held, and captured later.
@@ -63,10 +67,12 @@ class _Case(NamedTuple):
 class _Known(NamedTuple):
     """What is worked out once for a case: who may serve, and by which part of the configuration.
 
-    `made` is the decision with its bytes, where it is always the same.
+    `terms` are those of the candidates that were taken.  `made` is the decision with its bytes,
+    where it is always the same.
     """
 
     candidates: dict[str, Candidate]
+    terms: dict[str, Terms]
     seen: tuple[Seen, ...]
     stored: StoredConfig
     made: tuple[Decision, bytes] | None
@@ -98,7 +104,7 @@ class Routing(Reloading):
         self._clock = clock
         self._ward = health.Ward()
         self._known: dict[_Case, _Known] = {}
-        self._known_version = policy.version
+        self._known_by = policy.stored, fees.edition()
 
     async def refresh(self) -> None:
         """Forget what was worked out, count with all other workers, show the channels' health."""
@@ -125,16 +131,20 @@ class Routing(Reloading):
 
     def choose(self, claimed: Claimed) -> Routed:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
-        command, merchant = claimed.matched.command, claimed.merchant
+        command, verified = claimed.matched.command, claimed.matched.verified
+        merchant, at = verified.merchant, verified.received.at
         assert isinstance(command, CreatePayment)
-        payment_id = self._clock.mint("pay", merchant.number)
-        case = _case_of(merchant, command)
-        one = _Try(payment_id, command.amount, claimed.at, _bin_of(command.method))
+        case, born = _case_of(merchant, command), self._clock.milliseconds()
+        payment_id = mint("pay", merchant.number, born)
         known = self._look_up(case)
-        decision, made = self._decided(case, one, known)
+        made = known.made
+        if made is None or self._is_shut(case, made[0]):
+            one = _Try(payment_id, command.amount, at, _bin_of(command.method))
+            made = self._decided(case, one, known)
+        decision, told = made
         channel = decision.chosen
         if channel is None:
-            raise self._refusal(decision, claimed.at)
+            raise self._refusal(decision, at)
         payment = Payment(
             id=payment_id,
             merchant=merchant.id,
@@ -145,9 +155,9 @@ class Routing(Reloading):
             channel=channel,
             metadata=command.metadata,
             description=command.description,
-            created_at=claimed.at,
-            updated_at=claimed.at,
-            expires_at=_expiry(command, claimed.at),
+            created_at=at,
+            updated_at=at,
+            expires_at=_expiry(command, at),
         )
         standing = Standing(
             payment=payment,
@@ -156,8 +166,13 @@ class Routing(Reloading):
             capture=command.capture == "automatic",
             commission_bps=merchant.commission_bps,
         )
-        attempt = self._attempt(case, payment, known.candidates[channel])
-        return Routed(claimed, standing, attempt, command.payer, command.return_url, made)
+        attempt = _attempt(
+            mint("att", merchant.number, born),
+            standing,
+            candidate=known.candidates[channel],
+            terms=known.terms.get(channel) or self._terms(case, known, channel),
+        )
+        return Routed(claimed, standing, attempt, command.payer, command.return_url, told)
 
     def choose_next(
         self, claimed: Claimed, answered: Answered, tried: tuple[str, ...]
@@ -182,7 +197,12 @@ class Routing(Reloading):
         decision, made = self._decided(case, one, known)
         if decision.chosen is None:
             return None
-        attempt = self._attempt(case, payment, known.candidates[decision.chosen])
+        attempt = _attempt(
+            self._clock.mint("att", standing.merchant),
+            standing,
+            candidate=known.candidates[decision.chosen],
+            terms=self._terms(case, known, decision.chosen),
+        )
         return Rerouted(answered, attempt, made, now)
 
     def simulate(self, merchant: Merchant, command: CreatePayment, at: datetime) -> Decision:
@@ -202,7 +222,7 @@ class Routing(Reloading):
             answer,
             milliseconds=milliseconds,
             now=_second(answered.at),
-            terms=self._policy.config.health,
+            terms=self._policy.stored.config.health,
         )
         if turned:
             self._known = {}
@@ -215,15 +235,12 @@ class Routing(Reloading):
             self._ward.ended(self._key(answered), end, _second(answered.at))
 
     def _key(self, answered: Answered) -> health.Key:
-        method = answered.opened.standing.payment.method
-        bank = card_of(self._policy.bins, _bin_of(method)).issuer
-        return answered.opened.attempt.channel, bank
+        opened, bins = answered.opened, self._policy.bins
+        bank = card_of(bins, _bin_of(opened.standing.payment.method)).issuer if bins else None
+        return opened.attempt.channel, bank
 
     def _decided(self, case: _Case, one: _Try, known: _Known) -> tuple[Decision, bytes]:
         """Decide, count it, and give the decision with its bytes."""
-        made = known.made
-        if made is not None and not one.tried and not self._is_shut(case, made[0]):
-            return made
         decision = self._weigh(case, one, known)
         if decision.chosen is not None:
             terms = self._policy.config.channels.get(decision.chosen, _UNBOUND)
@@ -238,10 +255,13 @@ class Routing(Reloading):
         return self._outside.shut(name, case.merchant.number) is not None
 
     def _look_up(self, case: _Case) -> _Known:
-        if self._known_version != self._policy.version or len(self._known) > limits.TERMS_KEPT_MAX:
-            self._known, self._known_version = {}, self._policy.version
+        stored, edition = self._known_by
+        if stored is not self._policy.stored or edition is not self._fees.edition():
+            self._known, self._known_by = {}, (self._policy.stored, self._fees.edition())
         known = self._known.get(case)
         if known is None:
+            if len(self._known) > limits.TERMS_KEPT_MAX:
+                self._known = {}
             known = self._known[case] = self._work_out(case)
         return known
 
@@ -257,7 +277,7 @@ class Routing(Reloading):
         if self._ward.all_well() and is_settled(self._policy.config, seen):
             decision = decide(stored, self._policy.bins, asked, seen)
             made = decision, encode(decision)
-        return _Known(candidates, seen, stored, made)
+        return _Known(candidates, {}, seen, stored, made)
 
     def _weigh(self, case: _Case, one: _Try, known: _Known) -> Decision:
         config = known.stored.config
@@ -296,6 +316,11 @@ class Routing(Reloading):
             latency=tally.milliseconds // max(1, tally.answers),
         )
 
+    def _terms(self, case: _Case, known: _Known, channel: str) -> Terms:
+        terms = self._fees.terms(case.merchant, case.method, case.currency, channel)
+        known.terms[channel] = terms
+        return terms
+
     def _refusal(self, decision: Decision, now: datetime) -> Problem:
         """Refuse: for good when nobody can serve, for now when those who can have their fill."""
         terms = self._policy.config.channels
@@ -310,19 +335,6 @@ class Routing(Reloading):
         reasons = ", ".join(f"{one.channel}: {one.reason}" for one in decision.candidates)
         return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
-    def _attempt(self, case: _Case, payment: Payment, candidate: Candidate) -> Attempt:
-        return Attempt(
-            id=self._clock.mint("att", case.merchant.number),
-            payment_id=payment.id,
-            merchant=case.merchant.number,
-            channel=candidate.name,
-            amount=payment.amount,
-            currency=payment.currency,
-            expires_at=payment.expires_at,
-            account=candidate.account,
-            terms=self._fees.terms(case.merchant, case.method, case.currency, candidate.name),
-        )
-
     def _show_health(self) -> None:
         now = _second(self._clock.now())
         for (channel, bank), patient in self._ward:
@@ -335,6 +347,21 @@ class Routing(Reloading):
                 for kind, count in (("error", tally.error), ("unknown", tally.unknown)):
                     gauge = telemetry.CHANNEL_BAD_SHARE.labels(*named, kind, seconds)
                     gauge.set(count * 10_000 // whole)
+
+
+def _attempt(attempt_id: str, standing: Standing, *, candidate: Candidate, terms: Terms) -> Attempt:
+    payment = standing.payment
+    return Attempt(
+        id=attempt_id,
+        payment_id=payment.id,
+        merchant=standing.merchant,
+        channel=candidate.name,
+        amount=payment.amount,
+        currency=payment.currency,
+        expires_at=payment.expires_at,
+        account=candidate.account,
+        terms=terms,
+    )
 
 
 def _case_of(merchant: Merchant, command: CreatePayment) -> _Case:
