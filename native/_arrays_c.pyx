@@ -114,6 +114,11 @@ cdef char* put_uuid(char* at, object value) except NULL:
                 at[i] = <char>(high << 4 | low)
             return at + 16
         value = _UUID(value)
+    elif PyBytes_Check(value):
+        if PyBytes_GET_SIZE(value) != 16:
+            raise ValueError("a uuid has 16 bytes")
+        memcpy(at, PyBytes_AS_STRING(value), 16)
+        return at + 16
     elif not isinstance(value, _UUID):
         raise TypeError("a uuid was expected")
     memcpy(at, PyBytes_AS_STRING(value.bytes), 16)

@@ -25,14 +25,20 @@ _VARIANT: Final = 2 << 62
 _SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc|crd)_[0-9a-f]{32}")
 # What keeps the ids of two workers apart is no secret, so the system is asked for chance once.
 _chance: Final = random.Random(os.urandom(16))  # noqa: S311 - as said
+_HEX: Final = "0123456789abcdef"
 _counter = itertools.count(int.from_bytes(os.urandom(2)))
 
 
 def mint(prefix: str, merchant: int, milliseconds: int) -> str:
     """Make a new id, for instance `pay_0199…`, of this merchant at this time since 1970."""
-    counted = _VERSION | (next(_counter) & 0xFFF)
-    lower = _VARIANT | (merchant << 32) | (_chance.getrandbits(28) << 4)
-    return f"{prefix}_{milliseconds:012x}{counted:04x}{lower:016x}"
+    return f"{prefix}_{mint_uuid(merchant, milliseconds).hex()}"
+
+
+def mint_uuid(merchant: int, milliseconds: int) -> bytes:
+    """Make a new id as the 16 bytes of a uuid, for what needs no public form yet."""
+    upper = milliseconds << 16 | _VERSION | next(_counter) & 0xFFF
+    lower = _VARIANT | merchant << 32 | _chance.getrandbits(28) << 4
+    return (upper << 64 | lower).to_bytes(16)
 
 
 def chance(count: int) -> bytes:
@@ -84,4 +90,4 @@ def uuid_floor(milliseconds: int) -> str:
 
 def journal_uuid(cause: str, kind: int) -> str:
     """Name the journal of this kind that belongs to a cause: attempt, refund or transaction."""
-    return f"{cause[-32:-1]}{kind:x}"
+    return cause[-32:-1] + _HEX[kind]

@@ -6,10 +6,13 @@ that a second wave after an outage is spread out.
 
 import math
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct
 
 from gateway.domain import limits
+
+_SILENCE: Final = timedelta(seconds=limits.SILENCE_SECONDS)
 
 
 class Pace(Struct, frozen=True):
@@ -45,4 +48,4 @@ def check_at(ended_at: datetime, now: datetime) -> datetime | None:
 
 def silence_ends_at(sent_at: datetime) -> datetime:
     """Say when an attempt that nobody answered for is asked about: its worker must be dead."""
-    return sent_at + timedelta(seconds=limits.SILENCE_SECONDS)
+    return sent_at + _SILENCE

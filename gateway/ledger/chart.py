@@ -118,5 +118,5 @@ def journal(
 
     ValueError for a negative amount: what goes back is debited elsewhere.
     """
-    transfers = [Transfer(*movement) for movement in movements if movement[2] != 0]
+    transfers = [Transfer(*movement) for movement in movements if movement[2]]
     return Journal(kind, cause, currency, tuple(transfers))

@@ -25,8 +25,7 @@ _decode_words: Final[Callable[[bytes], Words]] = msgspec.json.Decoder(Words).dec
 _decode_reply: Final[Callable[[bytes], Reply]] = msgspec.json.Decoder(Reply).decode
 _decode_terms: Final[Callable[[bytes], Terms]] = msgspec.json.Decoder(Terms).decode
 _NO_REPLY: Final = Reply()
-_LEGS_MAX: Final = 3
-_NO_LEG: Final = (None, None, None)
+_NO_LEGS: Final = (None,) * 9  # of three transfers, each with two accounts and an amount
 
 
 def encode(resource: Payment | Refund) -> bytes:
@@ -41,21 +40,24 @@ def columns(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
 
 def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
     """Write one new payment as the row that the OPEN statement takes."""
-    claimed, payment, attempt = routed.claimed, routed.standing.payment, routed.attempt
-    payment_uuid = uuid_of(payment.id)
+    claimed, standing, attempt = routed.claimed, routed.standing, routed.attempt
+    payment = standing.payment
+    payment_uuid, created_at = uuid_of(payment.id), payment.created_at
     words = Words(payment.method, payment.metadata, payment.description, routed.return_url)
     payer = None
     if routed.payer is not None:
         payer = privacy.hide(_encode(routed.payer), payment_uuid.encode())
     return (
-        routed.standing.merchant,
-        *_use_columns(claimed.use),
+        standing.merchant,
+        claimed.key,
+        claimed.fingerprint,
+        claimed.matched.operation.name,
         payment_uuid,
         payment.reference,
         payment.amount,
         payment.currency,
-        routed.standing.commission_bps,
-        routed.standing.capture,
+        standing.commission_bps,
+        standing.capture,
         attempt.channel,
         attempt.account,
         _encode(words),
@@ -63,9 +65,9 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         uuid_of(attempt.id),
         encoded_terms(attempt),
         routed.decision,
-        payment.created_at,
+        created_at,
         payment.expires_at,
-        silence_ends_at(payment.created_at),
+        silence_ends_at(created_at),
     )
 
 
@@ -80,13 +82,14 @@ def _use_columns(use: KeyUse | None) -> tuple[Any, ...]:
 
 def _journal_columns(journal: Journal | None, currency: str) -> tuple[Any, ...]:
     if journal is None:
-        return (None, None, currency, *(_NO_LEG * _LEGS_MAX))
-    legs = [leg for transfer in journal.transfers for leg in msgspec.structs.astuple(transfer)]
-    rest = _NO_LEG * (_LEGS_MAX - len(journal.transfers))
-    return (journal.uuid, int(journal.kind), currency, *legs, *rest)
+        return (None, None, currency, *_NO_LEGS)
+    legs: tuple[int | None, ...] = ()
+    for transfer in journal.transfers:
+        legs += (transfer.debit, transfer.credit, transfer.amount)
+    return (journal.uuid, journal.kind, currency, *legs, *_NO_LEGS[len(legs) :])
 
 
-def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
+def change_row(change: Change, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one change as the row that the POST statement takes."""
     standing, outcome, attempt = change.standing, change.outcome, change.attempt
     payment = standing.payment
@@ -107,7 +110,7 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
         standing.channel_fee,
         reply,
         change.at,
-        uuid_of(event_id),
+        event_id,
         change.event_type,
         body,
         uuid_of(attempt.id),
@@ -126,7 +129,7 @@ def change_row(change: Change, event_id: str, body: bytes) -> tuple[Any, ...]:
     )
 
 
-def switch_row(change: Switch, event_id: str, body: bytes) -> tuple[Any, ...]:
+def switch_row(change: Switch, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one switch as the row that the SWITCH statement takes."""
     rerouted, payment = change.rerouted, change.standing.payment
     ended, outcome, begun = rerouted.answered.opened.attempt, rerouted.answered.outcome, rerouted
@@ -137,7 +140,7 @@ def switch_row(change: Switch, event_id: str, body: bytes) -> tuple[Any, ...]:
         payment_uuid,
         change.standing.version,
         rerouted.at,
-        uuid_of(event_id),
+        event_id,
         f"payment.{payment.status.value}",
         body,
         uuid_of(ended.id),
@@ -205,7 +208,7 @@ def _further_uuid(refund: Refund) -> str | None:
     return uuid_of(further) if further is not msgspec.UNSET else None
 
 
-def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple[Any, ...]:
+def refund_change_row(change: RefundChange, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one change of a refund as the row that the REFUND_POST statement takes."""
     standing, outcome = change.standing, change.outcome
     refund = standing.refund
@@ -219,7 +222,7 @@ def refund_change_row(change: RefundChange, event_id: str, body: bytes) -> tuple
         refund.certainty.value if refund.certainty is not None else None,
         _encode(Reply(failure=refund.failure)) if refund.failure is not None else None,
         change.at,
-        uuid_of(event_id),
+        event_id,
         change.event_type,
         body,
         outcome.channel_transaction,

@@ -3,10 +3,24 @@
 Those of refunds stand with the rules of refunds.
 """
 
+import functools
+
 from gateway.domain.payment import Standing, Status
 from gateway.domain.posting import Journal, JournalKind
 from gateway.domain.stages import Attempt
 from gateway.ledger.chart import FEES, Code, account_number, journal
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_capture(currency: str, channel: str) -> tuple[int, int, int, int, int]:
+    """Number the accounts of a capture: what is owed, to whom, our part, and the channel's two."""
+    return (
+        account_number(Code.CHANNEL_RECEIVABLE, currency, channel),
+        account_number(Code.MERCHANT_PENDING, currency),
+        account_number(Code.COMMISSION_INCOME, currency),
+        account_number(Code.CHANNEL_FEE_COST, currency, channel),
+        account_number(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
+    )
 
 
 def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[int, int, int]:
@@ -22,9 +36,7 @@ def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[int, int, int]:
 def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
     """The channel owes us the amount; the merchant gets it less our commission."""
     payment = standing.payment
-    receivable = account_number(Code.CHANNEL_RECEIVABLE, payment.currency, attempt.channel)
-    pending = account_number(Code.MERCHANT_PENDING, payment.currency)
-    commission = account_number(Code.COMMISSION_INCOME, payment.currency)
+    receivable, pending, commission, cost, kept = _of_capture(payment.currency, attempt.channel)
     return journal(
         JournalKind.CAPTURE,
         attempt.id,
@@ -32,7 +44,7 @@ def capture_journal(standing: Standing, attempt: Attempt) -> Journal:
         (
             (receivable, pending, payment.amount_captured - payment.fee),
             (receivable, commission, payment.fee),
-            _channel_fee(standing, attempt),
+            (cost, kept, standing.channel_fee),
         ),
     )
 

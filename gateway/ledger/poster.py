@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gateway.domain.identity import mint, uuid_of
+from gateway.domain.identity import mint_uuid, uuid_of
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.ledger import statements
@@ -24,7 +24,7 @@ class Poster:
         self,
         statement: str,
         batch: Sequence[Some],
-        row_of: Callable[[Some, str, bytes], tuple[Any, ...]],
+        row_of: Callable[[Some, bytes, bytes], tuple[Any, ...]],
     ) -> list[bytes | None]:
         """Give each change's resource as JSON once it is durable, None where it came too late.
 
@@ -32,27 +32,29 @@ class Poster:
         first one changes.
         """
         first: dict[str, int] = {}
-        for index, change in enumerate(batch):
-            first.setdefault(change.resource.id, index)
+        events: list[bytes] = []
+        bodies: list[bytes | None] = []
+        rows: list[tuple[Any, ...]] = []
         now = self._clock.milliseconds()
-        told = {
-            index: (mint("evt", batch[index].merchant, now), encode(batch[index].resource))
-            for index in first.values()
-        }
-        rows = await self._postgres.write_batch(
-            statement,
-            *columns(row_of(batch[index], event, body) for index, (event, body) in told.items()),
-            sorted({batch[index].merchant for index in told}),
+        for index, change in enumerate(batch):
+            resource = change.resource
+            event, body = mint_uuid(change.merchant, now), None
+            if first.setdefault(resource.id, index) == index:
+                body = encode(resource)
+                rows.append(row_of(change, event, body))
+            events.append(event)
+            bodies.append(body)
+        moved = await self._postgres.write_batch(
+            statement, *columns(rows), sorted({change.merchant for change in batch})
         )
-        bodies = {index: body for index, (_, body) in told.items()}
-        if len(rows) < len(told):
-            moved = {row["resource_id"].hex for row in rows}
-            left = [index for name, index in first.items() if uuid_of(name) not in moved]
-            for index in await self._late(batch, {n: uuid_of(told[n][0]) for n in left}):
-                del bodies[index]
-        return [bodies.get(index) for index in range(len(batch))]
+        if len(moved) < len(rows):
+            there = {row["resource_id"].hex for row in moved}
+            left = [index for name, index in first.items() if uuid_of(name) not in there]
+            for index in await self._late(batch, {n: events[n] for n in left}):
+                bodies[index] = None
+        return bodies
 
-    async def _late(self, batch: Sequence[Some], events: dict[int, str]) -> list[int]:
+    async def _late(self, batch: Sequence[Some], events: dict[int, bytes]) -> list[int]:
         """Find the changes that came too late; a first, unanswered run had committed the others."""
         rows = await self._postgres.learn(
             statements.ALREADY_POSTED,
@@ -61,5 +63,5 @@ class Poster:
                 for index, event in events.items()
             ),
         )
-        found = {row["event_id"].hex for row in rows}
+        found = {row["event_id"].bytes for row in rows}
         return [index for index, event in events.items() if event not in found]

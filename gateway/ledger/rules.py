@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -95,11 +95,7 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
         return Fact.PAID_AGAIN
     if outcome.returned and standing.payment.amount_captured and not attempt.replaced:
         return Fact.REVERSED
-    if (
-        outcome.conflict
-        or outcome.amount not in _amounts_meant(attempt, outcome.verdict)
-        or outcome.currency not in {None, attempt.currency}
-    ):
+    if _is_strange(attempt, outcome) or not _is_amount_meant(attempt, outcome):
         return Fact.CONFLICTED
     early = attempt.cancel_wished or at < standing.payment.expires_at
     if outcome.verdict is Verdict.CLOSED and early:
@@ -113,8 +109,7 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
     It is another transaction than those that are booked or were given back, or a success of an
     attempt that had provably moved nothing when another one took its place.
     """
-    strange = outcome.conflict or outcome.currency not in {None, attempt.currency}
-    if outcome.verdict is not Verdict.SUCCEEDED or strange:
+    if outcome.verdict is not Verdict.SUCCEEDED or _is_strange(attempt, outcome):
         return False
     if attempt.replaced:
         is_known = _name_of(attempt, outcome) in attempt.further_transactions
@@ -131,16 +126,26 @@ def _name_of(attempt: Attempt, outcome: Outcome) -> str:
     return outcome.channel_transaction or identity.uuid_of(attempt.id)
 
 
-def _amounts_meant(attempt: Attempt, verdict: Verdict) -> set[int | None]:
-    """Give the amounts that fit: what was taken is the capture, what is held is the whole.
+def _is_strange(attempt: Attempt, outcome: Outcome) -> bool:
+    """Tell whether what was said cannot be so, or is about another currency."""
+    return outcome.conflict or (
+        outcome.currency is not None and outcome.currency != attempt.currency
+    )
+
+
+def _is_amount_meant(attempt: Attempt, outcome: Outcome) -> bool:
+    """Tell whether the amount fits: what was taken is the capture, what is held is the whole.
 
     Where nothing is taken, a channel speaks of the one or the other.
     """
+    amount, verdict = outcome.amount, outcome.verdict
+    if amount is None:
+        return True
     if verdict is Verdict.SUCCEEDED:
-        return {None, attempt.expected}
-    if verdict is Verdict.AUTHORIZED:
-        return {None, attempt.amount}
-    return {None, attempt.expected, attempt.amount}
+        return amount == attempt.expected
+    return amount == attempt.amount or (
+        verdict is not Verdict.AUTHORIZED and amount == attempt.expected
+    )
 
 
 def consequence(
@@ -165,14 +170,14 @@ def consequence(
     certainty = _certainty(status, fact)
     if standing.version > 0 and (status, certainty) == (before.status, before.certainty):
         return None
-    amounts = _amounts(standing, fact, status, attempt)
+    authorized, captured, fee, channel_fee = _amounts(standing, fact, status, attempt)
     payment = replace(
         before,
         status=status,
         certainty=certainty,
-        amount_authorized=amounts.authorized,
-        amount_captured=amounts.captured,
-        fee=amounts.fee,
+        amount_authorized=authorized,
+        amount_captured=captured,
+        fee=fee,
         next_action=outcome.next_action if status is Status.REQUIRES_ACTION else None,
         failure=outcome.failure if status is Status.FAILED else None,
         updated_at=at,
@@ -181,7 +186,7 @@ def consequence(
         standing,
         payment=payment,
         version=standing.version + 1,
-        channel_fee=amounts.channel_fee,
+        channel_fee=channel_fee,
     )
     booked = None
     if fact is Fact.CAPTURED:
@@ -322,21 +327,17 @@ def adopt(standing: Standing, attempt: Attempt, at: datetime) -> Change | None:
     )
 
 
-class _Amounts(NamedTuple):
-    """What of a payment is authorized and captured, our commission, and what the channel keeps."""
+def _amounts(
+    standing: Standing, fact: Fact, status: Status, attempt: Attempt
+) -> tuple[int, int, int, int]:
+    """Say what is authorized and captured by this fact, our commission, and what the channel keeps.
 
-    authorized: int
-    captured: int
-    fee: int
-    channel_fee: int
-
-
-def _amounts(standing: Standing, fact: Fact, status: Status, attempt: Attempt) -> _Amounts:
-    """Move the amounts as the fact says; late money earns no commission until it is adopted."""
+    Late money earns no commission until it is adopted.
+    """
     payment = standing.payment
     if fact is Fact.CAPTURED:
         terms, captured = terms_of(standing, attempt), attempt.expected
-        return _Amounts(
+        return (
             payment.amount_authorized or payment.amount,
             captured,
             terms.commission_of(captured) if status is Status.SUCCEEDED else 0,
@@ -347,7 +348,7 @@ def _amounts(standing: Standing, fact: Fact, status: Status, attempt: Attempt) -
         authorized = payment.amount
     elif fact in _WITHOUT_MONEY:
         authorized = 0
-    return _Amounts(authorized, payment.amount_captured, payment.fee, standing.channel_fee)
+    return authorized, payment.amount_captured, payment.fee, standing.channel_fee
 
 
 def _certainty(status: Status, fact: Fact) -> Certainty | None:

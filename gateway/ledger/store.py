@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from gateway.domain import identity
 from gateway.domain.identity import uuid_of
@@ -71,17 +72,20 @@ class PostgresBooks:
         rows = await self._postgres.write_batch(
             statements.OPEN, *columns(open_row(routed, self._privacy) for routed in batch)
         )
-        opened = {row["payment_id"].hex for row in rows if row["opened"]}
-        left = [routed for routed in batch if uuid_of(routed.standing.payment.id) not in opened]
-        reasons = await self._why_not_opened(left) if left else {}
+        opened = [row["payment_id"] for row in rows if row["opened"]]
+        reasons = await self._why_not_opened(batch, opened) if len(opened) < len(batch) else {}
         return [
-            reasons.get(routed.standing.payment.id)
+            (reasons and reasons.get(routed.standing.payment.id))
             or Opened(routed.standing, routed.attempt, routed.payer, routed.return_url)
             for routed in batch
         ]
 
-    async def _why_not_opened(self, left: Sequence[Routed]) -> dict[str, OpenResult]:
-        """Find what stood in the way; nothing did where our own first run had committed."""
+    async def _why_not_opened(
+        self, batch: Sequence[Routed], opened: Sequence[UUID]
+    ) -> dict[str, OpenResult]:
+        """Find what stood in the way of the others; nothing did where our first run committed."""
+        done = {uuid.hex for uuid in opened}
+        left = [routed for routed in batch if uuid_of(routed.standing.payment.id) not in done]
         rows = await self._postgres.learn(
             statements.WHY_NOT_OPENED,
             *columns(

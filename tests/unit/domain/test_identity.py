@@ -29,6 +29,10 @@ def test_an_id_carries_merchant_and_time(prefix: str, merchant: int, millisecond
 def test_an_id_is_a_uuid_of_version_7(merchant: int, milliseconds: int) -> None:
     made = uuid.UUID(identity.uuid_of(identity.mint("pay", merchant, milliseconds)))
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    raw = identity.public("evt", identity.mint_uuid(merchant, milliseconds).hex())
+    assert identity.is_id(raw, "evt")
+    assert identity.merchant_number(raw) == merchant
+    assert identity.milliseconds_of(raw) == milliseconds
 
 
 @given(MERCHANTS, MERCHANTS, st.lists(MILLISECONDS, min_size=2, max_size=2, unique=True))
