@@ -36,7 +36,8 @@ class Redis:
     @property
     def is_away(self) -> bool:
         """Tell whether Redis failed a moment ago and is being left alone."""
-        return asyncio.get_running_loop().time() < self._away_until
+        away_until = self._away_until
+        return away_until > 0 and asyncio.get_running_loop().time() < away_until
 
     async def call(
         self, script: str, keys: Sequence[bytes], arguments: Sequence[bytes | int]

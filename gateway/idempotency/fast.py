@@ -8,9 +8,8 @@ One value per key, one script call for everything that gathered meanwhile::
 The hash tag is the whole idempotency key, so a big merchant spreads over a cluster.
 """
 
-import enum
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -21,25 +20,27 @@ from gateway.domain.stages import Answer
 from gateway.drivers.batching import Batcher
 from gateway.drivers.redis import Redis
 
-_LEASE_MS: Final = limits.CLAIM_LEASE_SECONDS * 1000
-_KEEP_MS: Final = limits.ANSWER_KEEP_SECONDS * 1000
+_LIVES_MS: Final = (
+    limits.CLAIM_LEASE_SECONDS * 1000,
+    limits.ANSWER_KEEP_SECONDS * 1000,
+)
 _FINGERPRINT: Final = slice(1, 33)
 
 _SCRIPT: Final = """
-local told, call = {}, redis.call
+local told, call, lease, keep = {}, redis.call, ARGV[1], ARGV[2]
 for i, key in ipairs(KEYS) do
-    local verb, value, life = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    local verb, value = ARGV[2 * i + 1], ARGV[2 * i + 2]
     told[i] = false
     if verb == 'claim' then
-        told[i] = call('SET', key, value, 'NX', 'GET', 'PX', life)
+        told[i] = call('SET', key, value, 'NX', 'GET', 'PX', lease)
     elseif verb == 'finish' then
-        local held = call('SET', key, value, 'GET', 'PX', life) or ''
+        local held = call('SET', key, value, 'GET', 'PX', keep) or ''
         local succeeded = string.sub(held, 1, 1) == 'D' and string.sub(held, 34, 34) == '2'
-        if succeeded then call('SET', key, held, 'PX', life) end
+        if succeeded then call('SET', key, held, 'PX', keep) end
     elseif verb == 'refuse' then
         local claim = string.sub(value, 1, 41)
         if call('GET', key) == claim then
-            call('SET', key, string.sub(value, 42), 'PX', life)
+            call('SET', key, string.sub(value, 42), 'PX', keep)
         end
     elseif call('GET', key) == value then
         call('DEL', key)
@@ -49,22 +50,10 @@ return told
 """
 
 
-class Verb(bytes, enum.Enum):
-    """What one item of the script does."""
-
-    CLAIM = b"claim"
-    FINISH = b"finish"
-    REFUSE = b"refuse"
-    RELEASE = b"release"
-
-
-class Errand(Struct, frozen=True):
-    """One key's part of a script call."""
-
-    verb: Verb
-    key: bytes
-    value: bytes
-    life_ms: int
+# What the script does for one key.
+Verb = Literal[b"claim", b"finish", b"refuse", b"release"]
+# One key's part of a script call: the verb, the key's name and the value.
+Errand = tuple[Verb, bytes, bytes]
 
 
 class Remembered(Struct, frozen=True):
@@ -91,10 +80,12 @@ class FastClaims:
         return self._batcher.waiting()
 
     async def _run(self, errands: Sequence[Errand]) -> Sequence[bytes | None]:
-        arguments: list[bytes | int] = []
-        for errand in errands:
-            arguments += (errand.verb, errand.value, errand.life_ms)
-        return await self._redis.call(_SCRIPT, [errand.key for errand in errands], arguments)
+        keys: list[bytes] = []
+        arguments: list[bytes | int] = [*_LIVES_MS]
+        for verb, key, value in errands:
+            keys.append(key)
+            arguments += (verb, value)
+        return await self._redis.call(_SCRIPT, keys, arguments)
 
     async def claim(
         self, merchant: int, key: str, fingerprint: bytes
@@ -107,9 +98,9 @@ class FastClaims:
         if self._redis.is_away:
             return None, None
         token = chance(8)
-        errand = Errand(Verb.CLAIM, _name(merchant, key), _claimed(fingerprint, token), _LEASE_MS)
+        value = _claimed(fingerprint, token)
         try:
-            found = await self._batcher.submit(errand)
+            found = await self._batcher.submit((b"claim", _name(merchant, key), value))
         except Unavailable:
             return None, None
         return (token, None) if found is None else (None, _read(found))
@@ -122,19 +113,19 @@ class FastClaims:
         The first success stays the answer: another one tells of the same a moment later.
         """
         value = _answered(fingerprint, answer)
-        return self._try(Errand(Verb.FINISH, _name(merchant, key), value, _KEEP_MS))
+        return self._try((b"finish", _name(merchant, key), value))
 
     async def refuse(
         self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer
     ) -> None:
         """Remember a refusal, if the claim is still ours: else another try may have succeeded."""
         value = _claimed(fingerprint, token) + _answered(fingerprint, answer)
-        await self._try(Errand(Verb.REFUSE, _name(merchant, key), value, _KEEP_MS))
+        await self._try((b"refuse", _name(merchant, key), value))
 
     async def release(self, merchant: int, key: str, fingerprint: bytes, token: bytes) -> None:
         """Give the claim back, if it is still ours: nothing was begun under it."""
         value = _claimed(fingerprint, token)
-        await self._try(Errand(Verb.RELEASE, _name(merchant, key), value, 0))
+        await self._try((b"release", _name(merchant, key), value))
 
     async def _try(self, errand: Errand) -> None:
         if self._redis.is_away:

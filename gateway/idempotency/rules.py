@@ -9,6 +9,8 @@ from gateway.domain.errors import Problem
 from gateway.domain.stages import Verified
 
 _VISIBLE: Final = re.compile(rf"[\x21-\x7e]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MAX}}}")
+# As nearly everybody writes it: quoted, with nothing in it that is escaped.
+_PLAIN: Final = re.compile(rf'"([\x21\x23-\x5b\x5d-\x7e]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MAX}}})"')
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
@@ -20,6 +22,9 @@ def key_of(header: str | None) -> str:
     """
     if header is None:
         raise Problem("idempotency_key_missing", "Every POST needs an Idempotency-Key header.")
+    plain = _PLAIN.fullmatch(header)
+    if plain is not None:
+        return plain[1]
     quoted = _QUOTED.fullmatch(header)
     key = quoted[1] if quoted else header
     if quoted and "\\" in key:
@@ -35,7 +40,8 @@ def key_of(header: str | None) -> str:
 def fingerprint_of(verified: Verified) -> bytes:
     """Hash method, path, query and the body's exact bytes (through its verified digest)."""
     received = verified.received
-    named = f"{received.method}\n{received.path}\n{received.query}\n".encode()
+    path, _, query = received.target.partition("?")
+    named = f"{received.method}\n{path}\n{query}\n".encode()
     return hashlib.sha256(named + verified.body_digest).digest()
 
 
