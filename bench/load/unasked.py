@@ -2,13 +2,15 @@
 
     FLOODGATE_…=… python -m bench.load.unasked
 
-The simulated acquirer draws its QR codes itself; here the channel draws them, as it would give the
-address of an invoice.  All else is the worker of `floodgate serve`, and both commits are made.
+The simulated acquirer draws its QR codes itself; here the channel draws them, as others sign a page
+for the payer, and declares so.  All else is the worker of `floodgate serve`, and a payment is one
+commit.
 """
 
 from datetime import datetime
 
 import uvloop
+from msgspec.structs import replace
 
 from gateway import worker
 from gateway.channels.port import Ask, Verb
@@ -29,5 +31,7 @@ def _answer_or_build(channel: SimulatorChannel, ask: Ask, now: datetime) -> Wire
 
 
 if __name__ == "__main__":
+    draws = frozenset({METHOD["type"]})
     SimulatorChannel.build = _answer_or_build  # type: ignore[method-assign,assignment]
+    SimulatorChannel.capabilities = replace(SimulatorChannel.capabilities, draws=draws)  # type: ignore[misc]
     uvloop.run(worker.serve(read_settings()))

@@ -126,7 +126,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     `methods` are the types of payment methods it serves, `currencies` None when it takes every one.
     `authorize`: money can be held and captured later.  `sync_result`: the answer to CREATE can be
     final; otherwise it is told by a notice or a query.  `queries_per_second`: how many queries the
-    acquirer allows, of payments and of refunds each; all workers together stay below it.
+    acquirer allows, of payments and of refunds each; all workers together stay below it.  `draws`
+    are the flows (of a method that has none, its type) for which `build` itself says what the payer
+    has to do, so that such a payment becomes durable together with that.
     """
 
     methods: frozenset[str]
@@ -138,6 +140,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     authorize: bool = True
     sync_result: bool = True
     queries_per_second: int = 50
+    draws: frozenset[str] = frozenset()
 
 
 class Channel(Protocol):
@@ -172,6 +175,7 @@ class Channel(Protocol):
         """Put a question into the acquirer's words, signed.
 
         An `Outcome` where nobody has to be asked: a signed form for the payer, an address of ours.
+        It is shown to nobody before it is durable, and perhaps never.
         """
         ...
 

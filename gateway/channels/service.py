@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,9 +13,10 @@ from gateway.channels.port import CREDENTIAL_REFUSED, Ask, Notice, NoticeRefused
 from gateway.channels.registry import Account, Registry
 from gateway.channels.remarks import Remarks, said
 from gateway.domain.identity import uuid_of
+from gateway.domain.limits import REQUEST_SECONDS_MAX
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import words_of
-from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened, Routed
+from gateway.domain.stages import Answered, Drawn, Opened, RefundAnswered, RefundOpened, Routed
 from gateway.drivers.clock import Clock
 
 # All that a merchant hears of a credential that is missing or wrong.
@@ -22,6 +24,8 @@ _UNAVAILABLE: Final = "channel_unavailable"
 _CANNOT_NOW: Final = Failure(
     _UNAVAILABLE, "The acquirer cannot take money now.", Advice.RETRY_LATER
 )
+# No request is served for longer than that.
+_DURABLE_BY: Final = timedelta(seconds=REQUEST_SECONDS_MAX)
 
 
 class Channels:
@@ -62,6 +66,28 @@ class Channels:
     def place(self, routed: Routed) -> AbstractContextManager[None]:
         """Keep a place at the channel for a new payment; `Problem` 503 when there is none."""
         return self._courier.place(routed)
+
+    def draw(self, routed: Routed) -> Drawn | None:
+        """Say what the payer of a new payment has to do, where its channel knows that by itself.
+
+        None where the acquirer is to be asked, the payment's time may end before it is durable, or
+        the channel says anything else: all that is for `ask`, once the payment is durable.
+        """
+        attempt = routed.attempt
+        account = self._registry.account(attempt.channel, attempt.account)
+        if account is None or not account.channel.capabilities.draws:
+            return None
+        now = self._clock.now()
+        if attempt.expires_at <= now + _DURABLE_BY:
+            return None
+        opened = Opened(routed.standing, attempt, routed.payer, routed.return_url)
+        ask = _ask(opened, Verb.CREATE, now)
+        if ask.method.get("flow", ask.method["type"]) not in account.channel.capabilities.draws:
+            return None
+        drawn = account.channel.build(ask, now)
+        if not isinstance(drawn, Outcome) or not _is_the_payers(drawn):
+            return None
+        return Drawn(routed, Answered(opened, drawn, now))
 
     def ask(self, opened: Opened) -> Awaitable[Answered]:
         """Ask for the money of a new attempt."""
@@ -122,24 +148,8 @@ class Channels:
         await self._remarks.note(attempt.merchant, attempt.payment_id, remark)
 
     async def _answer(self, opened: Opened, verb: Verb) -> Answered:
-        standing, attempt = opened.standing, opened.attempt
-        ask = Ask(
-            verb=verb,
-            number=uuid_of(attempt.id),
-            amount=attempt.expected,
-            currency=attempt.currency,
-            method=words_of(standing.payment.method),
-            capture=standing.capture,
-            expires_at=attempt.expires_at,
-            channel_transaction=attempt.channel_transaction,
-            captured=standing.payment.amount_captured,
-            further_transactions=attempt.further_transactions,
-            description=standing.payment.description,
-            return_url=opened.return_url,
-            payer_ip=opened.payer.ip if opened.payer is not None else None,
-            asked_at=self._clock.now(),
-        )
-        outcome = await self._asked(attempt.channel, attempt.account, ask)
+        ask = _ask(opened, verb, self._clock.now())
+        outcome = await self._asked(opened.attempt.channel, opened.attempt.account, ask)
         return Answered(opened, outcome, self._clock.now())
 
     async def _asked(self, channel: str, name: str | None, ask: Ask) -> Outcome:
@@ -155,3 +165,29 @@ class Channels:
             return outcome
         failure = _CANNOT_NOW if outcome.failure is not None else None
         return replace(outcome, code=_UNAVAILABLE, failure=failure)
+
+
+def _is_the_payers(outcome: Outcome) -> bool:
+    """Tell whether the payer alone has something to do, and no number of the channel is taken."""
+    return outcome.verdict is Verdict.REQUIRES_ACTION and outcome.channel_transaction is None
+
+
+def _ask(opened: Opened, verb: Verb, now: datetime) -> Ask:
+    """Put together all that a channel may want to know of an attempt."""
+    standing, attempt = opened.standing, opened.attempt
+    return Ask(
+        verb=verb,
+        number=uuid_of(attempt.id),
+        amount=attempt.expected,
+        currency=attempt.currency,
+        method=words_of(standing.payment.method),
+        capture=standing.capture,
+        expires_at=attempt.expires_at,
+        channel_transaction=attempt.channel_transaction,
+        captured=standing.payment.amount_captured,
+        further_transactions=attempt.further_transactions,
+        description=standing.payment.description,
+        return_url=opened.return_url,
+        payer_ip=opened.payer.ip if opened.payer is not None else None,
+        asked_at=now,
+    )

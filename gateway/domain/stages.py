@@ -1,6 +1,7 @@
 """What the steps hand on: each step takes the noun of the step before, so none can be left out.
 
 Received → Verified → Matched → Claimed → Routed → Opened → Answered → Posted → Answer
+                                              → Drawn → Posted, where nobody has to be asked
 """
 
 import math
@@ -232,6 +233,16 @@ class Answered(Struct, frozen=True):
     opened: Opened
     outcome: Outcome
     at: datetime
+
+
+class Drawn(Struct, frozen=True):
+    """A new payment with what its channel says of it by itself, because nobody has to be asked.
+
+    `answered` is so only once it is durable together with the payment; nobody hears of it before.
+    """
+
+    routed: Routed
+    answered: Answered
 
 
 class Rerouted(Struct, frozen=True):

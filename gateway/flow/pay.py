@@ -1,4 +1,7 @@
-"""A new payment: through whom, make it durable, ask the channel, post what it said."""
+"""A new payment: through whom, make it durable, ask the channel, post what it said.
+
+Where nobody outside has to be asked, it is made durable with what the payer has to do.
+"""
 
 from datetime import timedelta
 from typing import Final
@@ -30,7 +33,8 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     routed = desk.routing.choose(claimed)
     lap(steps.ROUTE)
     with desk.channels.place(routed):
-        opened = await desk.ledger.open(routed)
+        drawn = desk.channels.draw(routed)
+        opened = await desk.ledger.open(routed if drawn is None else drawn)
         lap(steps.OPEN)
         if isinstance(opened, Heard) and not opened.refused:
             return await query.recall(claimed, opened, desk)
@@ -38,11 +42,17 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
             desk.idempotency.recall(claimed, opened)
         if isinstance(opened, Heard | ReferenceTaken):
             raise _reference_exists(public("pay", opened.resource))
-        posted = await unless_away(_take(claimed, opened, desk))
-    lap(steps.POST)
-    if posted is None:
-        await desk.idempotency.release(claimed)
-        return Answer(CREATED, not_posted_yet(opened))
+        if drawn is not None:
+            desk.routing.learn(drawn.answered, 0)
+        posted: Posted | None
+        if isinstance(opened, Posted):
+            posted = opened
+        else:
+            posted = await unless_away(_take(claimed, opened, desk))
+            lap(steps.POST)
+            if posted is None:
+                await desk.idempotency.release(claimed)
+                return Answer(CREATED, not_posted_yet(opened))
     answer = await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
     lap(steps.SETTLE)
     return answer

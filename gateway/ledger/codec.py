@@ -1,6 +1,7 @@
 """Between nouns and rows: how payments, attempts and changes become columns and come back."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from gateway.domain.recovery import silence_ends_at
 from gateway.domain.refund import FurtherTransaction, Refund, RefundStanding, RefundStatus
 from gateway.domain.stages import Attempt, DueFurther, KeyUse, RefundWish, Routed
 from gateway.drivers.postgres import Row
+from gateway.ledger.drawn_rules import Begun
 from gateway.ledger.ports import Privacy
 from gateway.ledger.refund_rules import RefundChange, accepted_journal
 from gateway.ledger.rules import Change
@@ -38,7 +40,7 @@ def columns(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
     return list(zip(*rows, strict=True))
 
 
-def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
+def open_row(routed: Routed, privacy: Privacy, due_at: datetime | None) -> tuple[Any, ...]:
     """Write one new payment as the row that the OPEN statement takes."""
     claimed, standing, attempt = routed.claimed, routed.standing, routed.attempt
     payment = standing.payment
@@ -67,8 +69,32 @@ def open_row(routed: Routed, privacy: Privacy) -> tuple[Any, ...]:
         routed.decision,
         created_at,
         payment.expires_at,
-        silence_ends_at(created_at),
+        due_at,
     )
+
+
+def begin_row(begun: Begun, event_id: bytes, body: bytes, privacy: Privacy) -> tuple[Any, ...]:
+    """Write one new payment with its first change as the row that the BEGIN statement takes."""
+    change, outcome = begun.change, begun.change.outcome
+    payment = change.standing.payment
+    return (
+        *open_row(begun.routed, privacy, change.due_at),
+        change.standing.version,
+        payment.status.value,
+        _reply(payment),
+        change.at,
+        event_id,
+        change.event_type,
+        body,
+        outcome.verdict.value,
+        outcome.code,
+    )
+
+
+def _reply(payment: Payment) -> bytes | None:
+    if payment.next_action is None and payment.failure is None:
+        return None
+    return _encode(Reply(payment.next_action, payment.failure))
 
 
 def encoded_terms(attempt: Attempt) -> bytes | None:
@@ -93,9 +119,6 @@ def change_row(change: Change, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one change as the row that the POST statement takes."""
     standing, outcome, attempt = change.standing, change.outcome, change.attempt
     payment = standing.payment
-    reply = None
-    if payment.next_action is not None or payment.failure is not None:
-        reply = _encode(Reply(payment.next_action, payment.failure))
     payment_uuid = uuid_of(payment.id)
     return (
         standing.merchant,
@@ -108,7 +131,7 @@ def change_row(change: Change, event_id: bytes, body: bytes) -> tuple[Any, ...]:
         payment.amount_captured,
         payment.fee,
         standing.channel_fee,
-        reply,
+        _reply(payment),
         change.at,
         event_id,
         change.event_type,

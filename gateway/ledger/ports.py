@@ -18,6 +18,7 @@ from gateway.domain.stages import (
     RefundWish,
     Routed,
 )
+from gateway.ledger.drawn_rules import Begun
 from gateway.ledger.refund_rules import RefundChange
 from gateway.ledger.rules import Change
 from gateway.ledger.switch_rules import Switch
@@ -43,13 +44,18 @@ class Posting(Protocol):
 class Books(Protocol):
     """The durable books: a batch is one commit, and each item has its own result.
 
-    `open_batch` gives `Opened`, or why not.  `post_batch` gives `Posted`, or None when the payment
-    is no longer of the version that the change was made for; `switch_batch` likewise.
+    `open_batch` gives `Opened`, or why not; `begin_batch` opens payments with their first change,
+    and gives `Posted` or why not.  `post_batch` gives `Posted`, or None when the payment is no
+    longer of the version that the change was made for; `switch_batch` likewise.
     """
 
     async def open_batch(
         self, batch: Sequence[Routed]
     ) -> Sequence[Opened | Heard | ReferenceTaken]: ...
+
+    async def begin_batch(
+        self, batch: Sequence[Begun]
+    ) -> Sequence[Posted | Heard | ReferenceTaken]: ...
 
     async def post_batch(self, batch: Sequence[Change]) -> Sequence[Posted | None]: ...
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
     Answered,
     Claimed,
+    Drawn,
     Heard,
     Opened,
     Posted,
@@ -24,6 +25,7 @@ from gateway.domain.stages import (
 )
 from gateway.drivers.batching import Batcher
 from gateway.ledger.codec import encode
+from gateway.ledger.drawn_rules import Begun, begun
 from gateway.ledger.ports import Books
 from gateway.ledger.recovery_rules import holds_in_vain
 from gateway.ledger.rules import Change, adopt, begin_capture, consequence
@@ -33,6 +35,9 @@ from gateway.ledger.switch_rules import Switch, switch
 # over nodes adds the number of a shard to their names.
 TAKEN_TRANSACTION: Final = ("attempt_channel_transaction", "further_channel_transaction")
 
+_New = TypeVar("_New")
+_Told = TypeVar("_Told")
+
 
 async def _rest(count: int) -> None:
     """Let payments gather for the next batch while many come, the longer the more there were."""
@@ -40,8 +45,23 @@ async def _rest(count: int) -> None:
     await asyncio.sleep(seconds)
 
 
+async def _unless_late(
+    open_batch: Callable[[Sequence[_New]], Awaitable[Sequence[_Told]]],
+    batch: Sequence[_New],
+    claims: Sequence[Claimed],
+) -> Sequence[_Told | BaseException]:
+    """Open those for which anybody still waits."""
+    now = time.monotonic()
+    late = [claimed.matched.verified.received.is_late(now) for claimed in claims]
+    if not any(late):
+        return await open_batch(batch)
+    fresh = [new for new, is_late in zip(batch, late, strict=True) if not is_late]
+    opened = iter(await open_batch(fresh) if fresh else ())
+    return [Overloaded("it waited for too long") if is_late else next(opened) for is_late in late]
+
+
 class Ledger:
-    """Two queues of batches over the books, and the rules that say what goes into them."""
+    """Queues of batches over the books, and the rules that say what goes into them."""
 
     def __init__(
         self,
@@ -53,6 +73,13 @@ class Ledger:
         self._books = books
         self._opening: Batcher[Routed, Opened | Heard | ReferenceTaken] = Batcher(
             self._open_batch,
+            items_max=limits.LEDGER_BATCH_ITEMS_MAX,
+            queue_items_max=limits.QUEUE_ITEMS_MAX,
+            observe=observe_open,
+            rest=_rest,
+        )
+        self._beginning: Batcher[Begun, Posted | Heard | ReferenceTaken] = Batcher(
+            self._begin_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe_open,
@@ -71,26 +98,26 @@ class Ledger:
             rest=_rest,
         )
 
-    def open(self, routed: Routed) -> Awaitable[Opened | Heard | ReferenceTaken]:
+    def open(self, new: Routed | Drawn) -> Awaitable[Opened | Posted | Heard | ReferenceTaken]:
         """Make a new payment and its attempt durable, or learn why it must not be.
 
+        One that is drawn is posted by the same commit: there is nobody to ask between two.
         `Overloaded` when meanwhile nobody waits for it any more: then nothing was begun.
         """
-        return self._opening.submit(routed)
+        if isinstance(new, Drawn):
+            return self._beginning.submit(begun(new))
+        return self._opening.submit(new)
 
     async def _open_batch(
         self, batch: Sequence[Routed]
     ) -> Sequence[Opened | Heard | ReferenceTaken | BaseException]:
-        """Open those for which anybody still waits."""
-        now = time.monotonic()
-        late = [routed.claimed.matched.verified.received.is_late(now) for routed in batch]
-        if not any(late):
-            return await self._books.open_batch(batch)
-        fresh = [routed for routed, is_late in zip(batch, late, strict=True) if not is_late]
-        opened = iter(await self._books.open_batch(fresh) if fresh else ())
-        return [
-            Overloaded("it waited for too long") if is_late else next(opened) for is_late in late
-        ]
+        return await _unless_late(self._books.open_batch, batch, [new.claimed for new in batch])
+
+    async def _begin_batch(
+        self, batch: Sequence[Begun]
+    ) -> Sequence[Posted | Heard | ReferenceTaken | BaseException]:
+        claims = [new.routed.claimed for new in batch]
+        return await _unless_late(self._books.begin_batch, batch, claims)
 
     async def post(self, answered: Answered) -> Posted:
         """Make durable what an outcome means: state, journal, balances and event together.
@@ -223,10 +250,14 @@ class Ledger:
 
     def queues(self) -> Mapping[str, Callable[[], int]]:
         """Give by queue what says how many items wait there."""
-        return {"open": self._opening.waiting, "post": self._posting.waiting}
+        return {
+            "open": lambda: self._opening.waiting() + self._beginning.waiting(),
+            "post": self._posting.waiting,
+        }
 
     async def drain(self) -> None:
         """Wait until every queued batch is durable."""
         await self._opening.drain()
+        await self._beginning.drain()
         await self._switching.drain()
         await self._posting.drain()

@@ -107,8 +107,12 @@ OPEN_COLUMNS: Final[Columns] = (
     ("expires_at", "timestamptz"),
     ("due_at", "timestamptz"),
 )
-OPEN: Final = f"""
-WITH {input_of(OPEN_COLUMNS)}, claimed AS (
+
+
+def begin(columns: str, values: str) -> str:
+    """Write how a key and its payment begin; the state of that is in these columns as well."""
+    return f"""
+claimed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
     SELECT merchant_id, key, fingerprint, operation, payment_id, created_at
       FROM input ORDER BY merchant_id, key
@@ -116,18 +120,28 @@ WITH {input_of(OPEN_COLUMNS)}, claimed AS (
     RETURNING resource_id
 ), opened AS (
     INSERT INTO payment (merchant_id, id, reference, amount, currency, amount_authorized,
-                         amount_captured, amount_refunded, fee, commission_bps, capture, status,
-                         certainty, channel, words, payer, version, created_at, updated_at,
-                         expires_at)
+                         amount_captured, amount_refunded, fee, commission_bps, capture, channel,
+                         words, payer, created_at, expires_at, {columns})
     SELECT merchant_id, payment_id, reference, amount, currency, 0, 0, 0, 0, commission_bps,
-           capture, 'processing', 'pending', channel, words, payer, 0, created_at, created_at,
-           expires_at
+           capture, channel, words, payer, created_at, expires_at, {values}
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT resource_id FROM claimed) THEN true END
      ORDER BY merchant_id, reference
     ON CONFLICT (merchant_id, reference) DO NOTHING
     RETURNING id
-), tried AS (
+)"""
+
+
+BEGAN: Final = """
+SELECT resource_id AS payment_id,
+       CASE WHEN resource_id IN (SELECT id FROM opened) THEN true ELSE false END AS opened
+  FROM claimed
+"""
+_OPENED: Final = begin(
+    "status, certainty, version, updated_at", "'processing', 'pending', 0, created_at"
+)
+OPEN: Final = f"""
+WITH {input_of(OPEN_COLUMNS)}, {_OPENED}, tried AS (
     INSERT INTO attempt (merchant_id, id, payment_id, channel, account, amount, currency, status,
                          sent_at, expires_at, due_at, leased_until, terms,
                          decision)
@@ -135,10 +149,7 @@ WITH {input_of(OPEN_COLUMNS)}, claimed AS (
            created_at, expires_at, due_at, due_at, terms, decision
       FROM input
      WHERE CASE WHEN payment_id IN (SELECT id FROM opened) THEN true END
-)
-SELECT resource_id AS payment_id,
-       CASE WHEN resource_id IN (SELECT id FROM opened) THEN true ELSE false END AS opened
-  FROM claimed
+) {BEGAN}
 """
 
 # For those that were not opened: what their key was used for, and who has their reference.

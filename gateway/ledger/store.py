@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.domain import identity
-from gateway.domain.identity import uuid_of
+from gateway.domain.identity import mint_uuid, uuid_of
 from gateway.domain.payment import Standing
 from gateway.domain.recovery import check_at, silence_ends_at
 from gateway.domain.stages import (
@@ -22,13 +22,17 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger import recovery_statements, statements, wishes
 from gateway.ledger.codec import (
+    begin_row,
     change_row,
     columns,
+    encode,
     open_row,
     read_attempt,
     read_standing,
     switch_row,
 )
+from gateway.ledger.drawn_rules import Begun
+from gateway.ledger.drawn_statements import BEGIN
 from gateway.ledger.ports import Privacy
 from gateway.ledger.poster import Poster
 from gateway.ledger.rules import Change
@@ -65,12 +69,18 @@ class PostgresBooks:
     def __init__(self, postgres: Postgres, privacy: Privacy, clock: Clock) -> None:
         self._postgres = postgres
         self._privacy = privacy
+        self._clock = clock
         self._poster = Poster(postgres, clock)
 
     async def open_batch(self, batch: Sequence[Routed]) -> Sequence[OpenResult]:
         """Make new payments durable; say for each that was not opened why."""
+        privacy = self._privacy
         rows = await self._postgres.write_batch(
-            statements.OPEN, *columns(open_row(routed, self._privacy) for routed in batch)
+            statements.OPEN,
+            *columns(
+                open_row(routed, privacy, silence_ends_at(routed.standing.payment.created_at))
+                for routed in batch
+            ),
         )
         opened = [row["payment_id"] for row in rows if row["opened"]]
         reasons = await self._why_not_opened(batch, opened) if len(opened) < len(batch) else {}
@@ -80,9 +90,31 @@ class PostgresBooks:
             for routed in batch
         ]
 
+    async def begin_batch(
+        self, batch: Sequence[Begun]
+    ) -> Sequence[Posted | Heard | ReferenceTaken]:
+        """Make new payments durable with what they begin as; say for each other why it is not."""
+        now, privacy = self._clock.milliseconds(), self._privacy
+        bodies = [encode(begun.change.resource) for begun in batch]
+        rows = await self._postgres.write_batch(
+            BEGIN,
+            *columns(
+                begin_row(begun, mint_uuid(begun.change.merchant, now), body, privacy)
+                for begun, body in zip(batch, bodies, strict=True)
+            ),
+        )
+        opened = [row["payment_id"] for row in rows if row["opened"]]
+        reasons: dict[str, Heard | ReferenceTaken] = {}
+        if len(opened) < len(batch):
+            reasons = await self._why_not_opened([begun.routed for begun in batch], opened)
+        return [
+            reasons.get(begun.change.payment_id) or Posted(begun.change.standing, body)
+            for begun, body in zip(batch, bodies, strict=True)
+        ]
+
     async def _why_not_opened(
         self, batch: Sequence[Routed], opened: Sequence[UUID]
-    ) -> dict[str, OpenResult]:
+    ) -> dict[str, Heard | ReferenceTaken]:
         """Find what stood in the way of the others; nothing did where our first run committed."""
         done = {uuid.hex for uuid in opened}
         left = [routed for routed in batch if uuid_of(routed.standing.payment.id) not in done]
@@ -98,7 +130,7 @@ class PostgresBooks:
                 for routed in left
             ),
         )
-        reasons: dict[str, OpenResult] = {}
+        reasons: dict[str, Heard | ReferenceTaken] = {}
         for row in rows:
             payment_id = identity.public("pay", row["payment_id"].hex)
             if row["own_id"] is not None:

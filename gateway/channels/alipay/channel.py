@@ -58,6 +58,7 @@ class AlipayChannel(KeyedAccount[AlipayCredential]):
         bill=True,
         authorize=False,
         sync_result=True,
+        draws=frozenset(flow.value for flow in PRODUCT),
     )
     taken: Final = b"success"
 

@@ -62,6 +62,7 @@ class UnionpayChannel(KeyedAccount[UnionpayCredential]):
         bill=True,
         authorize=False,
         sync_result=False,
+        draws=frozenset({Flow.FRONT.value}),
     )
     taken: Final = b"ok"
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.channels.alipay.channel import AlipayChannel
+from gateway.channels.alipay.messages import Flow
 from gateway.channels.port import CREDENTIAL_REFUSED, Ask, NoticeRefused, Verb
 from gateway.domain.identity import mint, uuid_of
 from gateway.domain.outcome import Outcome, Verdict
@@ -278,3 +279,9 @@ def test_a_credential_that_is_refused_is_told_apart_from_what_a_merchant_did(
     assert (created.verdict, created.code) == (Verdict.FAILED, CREDENTIAL_REFUSED)
     queried = read(channel, asked(Verb.QUERY), refused)
     assert (queried.verdict, queried.code) == (Verdict.UNKNOWN, CREDENTIAL_REFUSED)
+
+
+@pytest.mark.parametrize("flow", [flow.value for flow in Flow])
+def test_exactly_the_flows_that_it_declares_are_drawn(channel: AlipayChannel, flow: str) -> None:
+    drawn = channel.build(replace(BARCODE, method=BARCODE.method | {"flow": flow}), NOW)
+    assert isinstance(drawn, Outcome) == (flow in channel.capabilities.draws)

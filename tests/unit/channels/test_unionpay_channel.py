@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.channels.port import Ask, NoticeRefused, Verb
 from gateway.channels.unionpay.channel import UnionpayChannel
-from gateway.channels.unionpay.messages import pairs_of
+from gateway.channels.unionpay.messages import Flow, pairs_of
 from gateway.channels.unionpay.signing import signature_base
 from gateway.domain.identity import mint, uuid_of
 from gateway.domain.outcome import Outcome, Verdict
@@ -128,6 +128,12 @@ def test_a_front_payment_is_a_form_that_we_sign_and_nobody_is_asked(
     fields = outcome.next_action.fields
     assert fields is not None
     assert (fields["frontUrl"], fields["orderId"]) == ("https://shop.example", NUMBER)
+
+
+@pytest.mark.parametrize("flow", [flow.value for flow in Flow])
+def test_exactly_the_flows_that_it_declares_are_drawn(channel: UnionpayChannel, flow: str) -> None:
+    drawn = channel.build(replace(ASK, method=APP | {"flow": flow}), NOW)
+    assert isinstance(drawn, Outcome) == (flow in channel.capabilities.draws)
 
 
 def test_an_app_is_shown_its_transaction_number(channel: UnionpayChannel) -> None:
