@@ -64,10 +64,10 @@ class Use:
     """What a merchant uses of its quota for one half of the API: reads or writes.
 
     A worker is one of `workers`, so it grants its part of the requests per second; what is under
-    way at once is counted worker by worker.
+    way at once is counted worker by worker.  `quota` is what is granted.
     """
 
-    __slots__ = ("_bucket", "_quota", "_workers", "under_way")
+    __slots__ = ("_bucket", "_workers", "quota", "under_way")
 
     def __init__(self, quota: Quota, *, workers: int, now: float) -> None:
         self.under_way = 0
@@ -76,14 +76,9 @@ class Use:
 
     def renew(self, quota: Quota, now: float) -> None:
         """Go by another quota from now on."""
-        self._quota = quota
+        self.quota = quota
         rate = quota.per_second
         self._bucket = TokenBucket(rate / self._workers, now) if rate is not None else None
-
-    @property
-    def quota(self) -> Quota:
-        """What is granted."""
-        return self._quota
 
     def is_quiet(self, now: float) -> bool:
         """Tell whether nothing is lost when it is forgotten."""
@@ -92,7 +87,7 @@ class Use:
 
     def wait_seconds(self, now: float) -> int:
         """Say after how many seconds (whole, up) one more may come; 0 when it may now."""
-        in_flight = self._quota.in_flight
+        in_flight = self.quota.in_flight
         if in_flight is not None and self.under_way * self._workers >= in_flight:
             return 1
         return math.ceil(self._bucket.wait_seconds(now)) if self._bucket is not None else 0

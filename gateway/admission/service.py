@@ -6,8 +6,9 @@ Quota first (429: the merchant's own), then room (503: ours).  Either means that
 import collections
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextvars import Token
+from types import TracebackType
 from typing import Final, NamedTuple
 
 from gateway.admission.rules import Kind, Use, kind_of
@@ -23,7 +24,6 @@ _SAID: Final = {
     "channels_away": "No channel answers just now; nothing was begun.",
     "late": "This waited for longer than anybody waits for an answer; nothing was begun.",
 }
-_HALVES: Final = ("write", "read")
 
 
 class Refused(NamedTuple):
@@ -36,6 +36,42 @@ class Refused(NamedTuple):
     def status(self) -> int:
         """The HTTP status that says whose fault it is."""
         return 429 if self.reason == "quota" else 503
+
+
+class _Half:
+    """One half of the API, reads or writes: its room, and by number what merchants use of it."""
+
+    __slots__ = ("room", "uses")
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.uses: dict[int, Use] = {}
+
+
+class Admitted:
+    """A seat inside a block, and all that goes with it; `Problem` 429 or 503 when there is none."""
+
+    __slots__ = ("_admission", "_kind", "_seat", "_token", "_use", "_verified")
+
+    _use: Use
+    _seat: Seat
+    _token: Token[Seat | None]
+
+    def __init__(self, admission: "Admission", kind: Kind, verified: Verified) -> None:
+        self._admission, self._kind, self._verified = admission, kind, verified
+
+    def __enter__(self) -> None:
+        self._use, self._seat = self._admission.enter(self._kind, self._verified)
+        self._token = SEAT.set(self._seat)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        SEAT.reset(self._token)
+        self._admission.leave(self._kind, self._use, self._seat)
 
 
 class Admission:
@@ -62,38 +98,28 @@ class Admission:
             fall_share_min=limits.SEATS_FALL_SHARE_MIN,
         )
         self._hands = Hands()
-        self._writes, self._reads = Room(), Room()
-        self._uses: dict[tuple[int, str], Use] = {}
+        self._writes, self._reads = writes, reads = _Half(), _Half()
+        self._halves: Final = {Kind.READ: reads, Kind.CREATE: writes, Kind.FINISH: writes}
         self._coming = 0
-        self._told: collections.Counter[tuple[str, str]] = collections.Counter()
-        self._under_way: collections.Counter[Kind] = collections.Counter()
+        self._told: collections.Counter[tuple[Kind, str]] = collections.Counter()
+        self._under_way = dict.fromkeys(Kind, 0)
 
-    def refusal(
-        self, kind: Kind, merchant: Merchant | None, *, is_kept: bool = False
-    ) -> Refused | None:
+    def refusal(self, kind: Kind, merchant: Merchant | None) -> Refused | None:
         """Say why one more would be refused now; nothing is charged to anybody.
 
-        So it may be asked about a merchant of whom nothing is proved yet.  Where room is kept since
-        that was asked only the quota is looked at: seats that came back meanwhile turn nobody away
-        who has cost more than a refusal by now.
+        So it may be asked about a merchant of whom nothing is proved yet.
         """
-        number, now = None, self._now()
+        now = self._now()
         self._hands.look(self._limit, now)
-        if merchant is not None:
-            number = merchant.number
-            use = self._uses.get((number, _half(kind)))
-            # A quota that has changed since begins with the next request that is admitted.
-            if use is not None and use.quota == merchant.quota:
-                wait = use.wait_seconds(now)
-                if wait > 0:
-                    return Refused("quota", wait)
-        if is_kept:
-            return None
-        room, limit = self._room(kind)
-        if not room.admits(number, limit=limit, coming=self._coming):
-            return Refused("full", _soon())
-        objection = self._no_channel(number) if kind is Kind.CREATE else None
-        return None if objection is None else Refused(objection, _soon())
+        if merchant is None:
+            return self._lack(kind, None)
+        use = self._halves[kind].uses.get(merchant.number)
+        # A quota that has changed since begins with the next request that is admitted.
+        if use is not None and use.quota == merchant.quota:
+            wait = use.wait_seconds(now)
+            if wait:
+                return Refused("quota", wait)
+        return self._lack(kind, merchant.number)
 
     def let_in(self) -> None:
         """Note that a request was let in and has no seat yet: it takes room all the same."""
@@ -105,35 +131,40 @@ class Admission:
 
     def count(self, kind: Kind, outcome: str, requests: int = 1) -> None:
         """Count what became of requests at this step."""
-        self._told[kind.value, outcome] += requests
+        self._told[kind, outcome] += requests
 
-    @contextmanager
-    def admit(self, verified: Verified) -> Iterator[None]:
+    def admit(self, verified: Verified) -> Admitted:
         """Hold a seat inside a block; `Problem` 429 or 503 when there is none."""
-        kind = kind_of(verified.received.method, verified.received.path)
+        received = verified.received
+        return Admitted(self, kind_of(received.method, received.path), verified)
+
+    def enter(self, kind: Kind, verified: Verified) -> tuple[Use, Seat]:
+        """Take a seat, which has to be left; `Problem` 429 or 503 when there is none."""
         merchant, now = verified.merchant, self._now()
         use = self._use_of(merchant, kind, now)
-        refused = self._refusal_of(kind, verified)
+        refused = self._objection(kind, verified, use, now)
         if refused is not None:
             self.count(kind, refused.reason)
             raise problem_of(refused)
-        self.count(kind, "admitted")
-        use.take(now)
-        use.under_way += 1
+        self._told[kind, "admitted"] += 1
         self._under_way[kind] += 1
-        room, _ = self._room(kind)
-        hands = self._hands if kind is Kind.CREATE else None
-        seat = Seat(room, merchant.number, weight=merchant.quota.weight, now=now, hands=hands)
-        token = SEAT.set(seat)
-        try:
-            yield
-        finally:
-            SEAT.reset(token)
-            self._under_way[kind] -= 1
-            use.under_way -= 1
-            now = self._now()
-            seat.give_up(now)
-            self._hands.look(self._limit, now)
+        use.under_way += 1
+        use.take(now)
+        return use, Seat(
+            self._halves[kind].room,
+            merchant.number,
+            weight=merchant.quota.weight,
+            now=now,
+            hands=self._hands if kind is Kind.CREATE else None,
+        )
+
+    def leave(self, kind: Kind, use: Use, seat: Seat) -> None:
+        """Give a seat back."""
+        now = self._now()
+        self._under_way[kind] -= 1
+        use.under_way -= 1
+        seat.give_up(now)
+        self._hands.look(self._limit, now)
 
     def widen(self, merchant: Merchant, payments: int) -> None:
         """Let a request that has its seat carry so many payments, which use up room and quota.
@@ -148,36 +179,55 @@ class Admission:
 
     def tell(self) -> None:
         """Write down for the metrics how things stand, and forget merchants that are quiet."""
-        for (name, outcome), count in self._told.items():
-            telemetry.ADMISSION.labels(name, outcome).inc(count)
+        for (kind, outcome), count in self._told.items():
+            telemetry.ADMISSION.labels(kind.value, outcome).inc(count)
         self._told.clear()
         for kind in Kind:
             telemetry.UNDER_WAY.labels(kind.value).set(self._under_way[kind])
         telemetry.LIMIT.labels("writes").set(self._limit.value)
         telemetry.LIMIT.labels("reads").set(limits.READS_MAX)
-        telemetry.SEATS.labels("writes").set(self._writes.taken)
-        telemetry.SEATS.labels("reads").set(self._reads.taken)
+        telemetry.SEATS.labels("writes").set(self._writes.room.taken)
+        telemetry.SEATS.labels("reads").set(self._reads.room.taken)
         now = self._now()
-        for quiet in [whose for whose, use in self._uses.items() if use.is_quiet(now)]:
-            del self._uses[quiet]
+        for half in (self._writes, self._reads):
+            for quiet in [whose for whose, use in half.uses.items() if use.is_quiet(now)]:
+                del half.uses[quiet]
 
-    def _refusal_of(self, kind: Kind, verified: Verified) -> Refused | None:
-        if verified.received.is_late(self._now()):
+    def _objection(self, kind: Kind, verified: Verified, use: Use, now: float) -> Refused | None:
+        """Say why a verified request is refused.
+
+        Where room is kept since it was asked for from outside only the quota is looked at: seats
+        that came back meanwhile turn nobody away who has cost more than a refusal by now.
+        """
+        received = verified.received
+        if received.is_late(now):
             return Refused("late", _soon())
-        is_kept = verified.received.kept_for == verified.key_id
-        return self.refusal(kind, verified.merchant, is_kept=is_kept)
+        wait = use.wait_seconds(now)
+        if wait:
+            return Refused("quota", wait)
+        if received.kept_for == verified.key_id:
+            return None
+        self._hands.look(self._limit, now)
+        return self._lack(kind, verified.merchant.number)
 
-    def _room(self, kind: Kind) -> tuple[Room, int]:
+    def _lack(self, kind: Kind, merchant: int | None) -> Refused | None:
+        """Say what of the room or the channels is lacking for one more."""
         if kind is Kind.READ:
-            return self._reads, limits.READS_MAX
-        limit = self._limit.value
-        return self._writes, limit + kept(limit) if kind is Kind.FINISH else limit
+            limit = limits.READS_MAX
+        else:
+            limit = self._limit.value
+            if kind is Kind.FINISH:
+                limit += kept(limit)
+        if not self._halves[kind].room.admits(merchant, limit=limit, coming=self._coming):
+            return Refused("full", _soon())
+        objection = self._no_channel(merchant) if kind is Kind.CREATE else None
+        return None if objection is None else Refused(objection, _soon())
 
     def _use_of(self, merchant: Merchant, kind: Kind, now: float) -> Use:
-        name = (merchant.number, _half(kind))
-        use = self._uses.get(name)
+        uses = self._halves[kind].uses
+        use = uses.get(merchant.number)
         if use is None:
-            use = self._uses[name] = Use(merchant.quota, workers=self._workers, now=now)
+            use = uses[merchant.number] = Use(merchant.quota, workers=self._workers, now=now)
         elif use.quota != merchant.quota:
             use.renew(merchant.quota, now)
         return use
@@ -191,10 +241,6 @@ def problem_of(refused: Refused) -> Problem:
     if refused.reason == "channels_away":
         return Problem("unavailable", _SAID[refused.reason], extra=extra)
     return Problem("overloaded", _SAID[refused.reason], extra=extra)
-
-
-def _half(kind: Kind) -> str:
-    return _HALVES[kind is Kind.READ]
 
 
 def _soon() -> int:

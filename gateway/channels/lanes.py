@@ -40,6 +40,8 @@ class _Way:
     `reserved` names the attempts that have a place already, and whether they will be probes.
     """
 
+    __slots__ = ("breaker", "calls_max", "limit", "reserved", "room")
+
     def __init__(self, calls_max: int) -> None:
         self.calls_max = calls_max
         self.room = Room()
@@ -54,8 +56,7 @@ class _Way:
 
     def admits(self, merchant: int | None, now: float) -> bool:
         """Tell whether one more new payment would be well served."""
-        limit = self.limit.value
-        return self.room.admits(merchant, limit=limit) and self.breaker.admits(now)
+        return self.room.admits(merchant, limit=self.limit.value) and self.breaker.admits(now)
 
 
 class Call:
@@ -63,11 +64,13 @@ class Call:
 
     __slots__ = ("_began", "_is_probe", "_is_well", "_merchant", "_now", "_seat", "_way")
 
-    def __init__(self, way: _Way, merchant: int | None, *, is_probe: bool, lanes: "Lanes") -> None:
+    def __init__(
+        self, way: _Way, merchant: int | None, *, is_probe: bool, now: Callable[[], float]
+    ) -> None:
         self._way, self._merchant, self._is_probe = way, merchant, is_probe
-        self._now = lanes.now
+        self._now = now
         self._is_well: bool | None = None
-        self._began = began = self._now()
+        self._began = began = now()
         self._seat = seat = SEAT.get()
         if seat is not None:
             seat.lend(began)
@@ -92,15 +95,15 @@ class Call:
 class Place:
     """A place for a new payment inside a block; whoever begins its call in it takes it over."""
 
-    __slots__ = ("_lanes", "_merchant", "_number", "_way")
+    __slots__ = ("_merchant", "_now", "_number", "_way")
 
-    def __init__(self, lanes: "Lanes", way: _Way, routed: Routed) -> None:
-        self._lanes, self._way = lanes, way
+    def __init__(self, now: Callable[[], float], way: _Way, routed: Routed) -> None:
+        self._now, self._way = now, way
         self._merchant = routed.claimed.merchant
         self._number = uuid_of(routed.attempt.id)
 
     def __enter__(self) -> None:
-        way, merchant, now = self._way, self._merchant, self._lanes.now()
+        way, merchant, now = self._way, self._merchant, self._now()
         if not way.breaker.admits(now):
             wait = max(1, math.ceil(way.breaker.wait_seconds(now)))
             raise Problem(
@@ -121,9 +124,8 @@ class Place:
     ) -> None:
         way = self._way
         way.room.leave(self._merchant.number)
-        is_probe = way.reserved.pop(self._number, False)
-        if is_probe:
-            way.breaker.end(is_probe=is_probe, is_well=None, now=self._lanes.now())
+        if way.reserved.pop(self._number, False):
+            way.breaker.end(is_probe=True, is_well=None, now=self._now())
 
 
 class Lanes:
@@ -173,13 +175,19 @@ class Lanes:
 
     def place(self, routed: Routed) -> Place:
         """Keep a place for a new payment inside a block; `Problem` 503 when there is none."""
-        return Place(self, self._way(routed.attempt.channel, Lane.CREATE), routed)
+        channel = routed.attempt.channel
+        way = self._creating.get(channel)
+        if way is None:
+            way = self._way(channel, Lane.CREATE)
+        return Place(self.now, way, routed)
 
     def begin(self, channel: str, verb: Verb, number: str) -> Call | str:
         """Begin a call about the attempt of this number, or say in one word why it is not made."""
         way = self._way(channel, LANE_OF[verb])
-        if verb is Verb.CREATE and number in way.reserved:
-            return Call(way, None, is_probe=way.reserved.pop(number), lanes=self)
+        if verb is Verb.CREATE:
+            is_probe = way.reserved.pop(number, None)
+            if is_probe is not None:
+                return Call(way, None, is_probe=is_probe, now=self.now)
         now = self.now()
         if not way.breaker.admits(now):
             return "breaker_open"
@@ -187,7 +195,7 @@ class Lanes:
         if not way.room.admits(merchant, limit=way.calls_max):
             return "lane_full"
         way.room.enter(merchant, weight=1, now=now)
-        return Call(way, merchant, is_probe=way.breaker.begin(), lanes=self)
+        return Call(way, merchant, is_probe=way.breaker.begin(), now=self.now)
 
     def health(self) -> dict[tuple[str, str], LaneHealth]:
         """Say how every lane that was used stands, by channel and lane."""

@@ -90,7 +90,11 @@ class Breaker:
         if is_probe:
             self._end_probe(is_well=is_well, now=now)
         elif is_well is not None and not self._opened:
-            self._count(is_well=is_well, now=now)
+            if now - self._began >= limits.BREAKER_WINDOW_SECONDS:
+                self._turn(now)
+            self._calls += 1
+            if not is_well:
+                self._fail(now)
 
     def recent(self) -> tuple[int, int]:
         """Give the calls that are counted, and how many of them failed."""
@@ -108,12 +112,8 @@ class Breaker:
             self._opened = 0
             self._forget(now)
 
-    def _count(self, *, is_well: bool, now: float) -> None:
-        if now - self._began >= limits.BREAKER_WINDOW_SECONDS:
-            self._turn(now)
-        self._calls += 1
-        if is_well:
-            return
+    def _fail(self, now: float) -> None:
+        """Count one that failed among the calls, which may be one too many."""
         self._failed += 1
         calls, failed = self.recent()
         if calls >= limits.BREAKER_CALLS_MIN and failed >= limits.BREAKER_FAILED_SHARE * calls:

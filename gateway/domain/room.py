@@ -20,12 +20,12 @@ class AdaptiveLimit:
     limit falls in proportion, though to no less than a share of itself at once; below it and in
     full use it grows by its square root (the idea of Netflix's Gradient2).  At `floor`, or while
     half of the room is empty, nothing that is slow is slow because of too many: what is measured
-    then is what calm means, and no reason to fall.
+    then is what calm means, and no reason to fall.  `value` is the limit as it stands.
     """
 
     __slots__ = (
         *("_began", "_calm", "_ceiling", "_exact", "_fall_share_min", "_floor", "_good", "_peak"),
-        "_times",
+        *("_times", "value"),
     )
 
     def __init__(
@@ -40,15 +40,11 @@ class AdaptiveLimit:
         self._floor, self._ceiling, self._good = floor, ceiling, good_seconds
         self._fall_share_min = fall_share_min
         self._exact = float(start)
+        self.value = start
         self._calm: float | None = None
         self._began: float | None = None
         self._peak = 0
         self._times: list[float] = []
-
-    @property
-    def value(self) -> int:
-        """The limit as it stands."""
-        return int(self._exact)
 
     @property
     def good_seconds(self) -> float:
@@ -60,14 +56,17 @@ class AdaptiveLimit:
         """Take one time, and how much was under way when it ended; goes by the median of many."""
         if self._began is None:
             self._began = now
-        self._times.append(seconds)
-        self._peak = max(self._peak, under_way)
+        times = self._times
+        times.append(seconds)
+        if under_way > self._peak:  # noqa: PLR1730 - a comparison costs a fifth of a call
+            self._peak = under_way
         age = now - self._began
-        is_full = len(self._times) >= limits.LIMIT_SAMPLES_MIN and age >= limits.LIMIT_STEP_SECONDS
-        if is_full or age >= limits.LIMIT_STEP_SECONDS_MAX:
-            self.step(sorted(self._times)[len(self._times) // 2], peak=self._peak)
+        if age < limits.LIMIT_STEP_SECONDS:
+            return
+        if len(times) >= limits.LIMIT_SAMPLES_MIN or age >= limits.LIMIT_STEP_SECONDS_MAX:
+            self.step(sorted(times)[len(times) // 2], peak=self._peak)
             self._began, self._peak = now, 0
-            self._times.clear()
+            times.clear()
 
     def step(self, usual: float, *, peak: int, learns: bool = True) -> None:
         """Go by what is usual now, in seconds, and by the most that was under way.
@@ -83,6 +82,7 @@ class AdaptiveLimit:
         elif usual <= good and peak >= limits.LIMIT_USED_SHARE * self.value:
             self._exact += max(1.0, self._exact**0.5)
         self._exact = min(max(self._exact, self._floor), self._ceiling)
+        self.value = int(self._exact)
 
     def _learn(self, usual: float, *, is_calm: bool) -> None:
         if self._calm is None:
@@ -118,7 +118,8 @@ class Hands:
             self._begin(now)
         self._count += 1
         self._since += now
-        self._peak = max(self._peak, taken)
+        if taken > self._peak:  # noqa: PLR1730 - as above
+            self._peak = taken
 
     def put(self, since: float, now: float) -> None:
         """Hold it no more, for now or for good."""
@@ -166,8 +167,8 @@ class Hands:
 class _Holder:
     __slots__ = ("seen_at", "taken", "weight")
 
-    def __init__(self, weight: int) -> None:
-        self.weight = weight
+    def __init__(self) -> None:
+        self.weight = 0
         self.taken = 0
         self.seen_at = 0.0
 
@@ -196,7 +197,7 @@ class Room:
         hold no seat yet.
         """
         free = limit - self.taken - coming
-        if free > kept(limit):
+        if free > 1 and free > limit // limits.SEATS_KEPT_PART:  # more than are kept
             return True
         return free > -limit and merchant is not None and self._is_below_share(merchant, limit)
 
@@ -206,9 +207,10 @@ class Room:
             self._sweep(now)
         holder = self._holders.get(merchant)
         if holder is None:
-            holder = self._holders[merchant] = _Holder(0)
-        self._weights += weight - holder.weight
-        holder.weight = weight
+            holder = self._holders[merchant] = _Holder()
+        if weight != holder.weight:
+            self._weights += weight - holder.weight
+            holder.weight = weight
         holder.seen_at = now
         holder.taken += seats
         self.taken += seats

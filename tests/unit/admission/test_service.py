@@ -140,7 +140,7 @@ def test_who_was_let_in_is_seated_although_seats_came_back_meanwhile() -> None:
     with ExitStack() as held:
         seated = flooded(admission, MERCHANT, held)
         with admission.admit(mine):
-            assert admission._writes.taken == seated + 1
+            assert admission._writes.room.taken == seated + 1
         for other in (not_mine, coming):
             assert refused(admission, other).code == "overloaded"
         bounded = replace(MERCHANT, quota=Quota(in_flight=1))
@@ -187,4 +187,4 @@ def test_merchants_that_are_quiet_are_forgotten() -> None:
             pass
     watch.now += 2
     admission.tell()
-    assert admission._uses == {}
+    assert admission._writes.uses == {}
