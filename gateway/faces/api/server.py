@@ -30,7 +30,7 @@ from gateway.faces.api.asked import Asked, Asks, body_bytes_max
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.faces.api.refusals import Forms, Refusals
-from gateway.faces.api.reply import Reply
+from gateway.faces.api.reply import JSON, PROBLEM, SERVER, Reply
 from gateway.flow.desk import Desk
 from gateway.flow.entry import enter
 from gateway.flow.notice import take_notice
@@ -39,9 +39,6 @@ from gateway.match.table import OPERATIONS
 
 logger: Final = logging.getLogger(__name__)
 
-_JSON: Final = "application/json"
-_PROBLEM: Final = "application/problem+json"
-_OURSELVES: Final = {"Server": "Floodgate"}  # aiohttp would tell its own version and Python's
 _BODY_SECONDS: Final = 10
 _LOOK_SECONDS: Final = 0.01
 _NOTICES: Final = "/notices/"
@@ -53,6 +50,7 @@ _COUNTED_AS: Final = {
     for room in [operation.path.split("/")[2]]
 }
 _WAIT: Final = re.compile(r"(?:^|[\s,;])wait\s*=\s*\"?([1-9][0-9]{0,5})")
+_REPLAYED: Final = (("Idempotent-Replayed", "true"),)
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
 
@@ -249,7 +247,7 @@ class ApiServer(web.Server):
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
             reply = _refusal(refusal(error, request_id), request_id)
         if watch.laps is not None:
-            reply = replace(reply, headers={**reply.headers, "Server-Timing": watch.told()})
+            reply = replace(reply, more=(*reply.more, ("Server-Timing", watch.told())))
         telemetry.count_request(operation, reply.status, watch.seconds())
         return reply
 
@@ -262,7 +260,7 @@ class ApiServer(web.Server):
 
 async def _show(page: Callable[[], Awaitable[Page]], request_id: str) -> web.Response:
     shown = await page()
-    headers = {"Content-Type": shown.content_type, "Request-Id": request_id} | _OURSELVES
+    headers = {"Content-Type": shown.content_type, "Request-Id": request_id, "Server": SERVER}
     return web.Response(body=shown.body, status=shown.status, headers=headers)
 
 
@@ -321,22 +319,18 @@ def _answer_by(asked: Asked) -> float:
 
 
 def _refusal(problem: Problem, request_id: str) -> Reply:
-    reply = _reply(answer_of(problem, request_id), request_id)
-    headers = dict(reply.headers)
+    more = []
     if problem.code in _SOON:
-        headers["Retry-After"] = str(problem.extra.get("retry_after", 1))
+        more.append(("Retry-After", str(problem.extra.get("retry_after", 1))))
     if "allow" in problem.extra:
-        headers["Allow"] = str(problem.extra["allow"])
-    return Reply(reply.status, headers, reply.body)
+        more.append(("Allow", str(problem.extra["allow"])))
+    return replace(_reply(answer_of(problem, request_id), request_id), more=tuple(more))
 
 
 def _reply(answer: Answer, request_id: str) -> Reply:
-    refused = answer.status >= HTTPStatus.BAD_REQUEST
-    headers = {"Content-Type": _PROBLEM if refused else _JSON, "Request-Id": request_id}
-    headers |= _OURSELVES
-    if answer.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return Reply(answer.status, headers, answer.body)
+    kind = JSON if answer.status < HTTPStatus.BAD_REQUEST else PROBLEM
+    more = _REPLAYED if answer.replayed else ()
+    return Reply(answer.status, kind, request_id, answer.body, more)
 
 
 def _request_id() -> str:

@@ -7,7 +7,7 @@ import pytest
 from gateway.admission.service import Refused
 from gateway.domain.errors import Problem
 from gateway.faces.api.refusals import Refusals
-from gateway.faces.api.reply import Reply
+from gateway.faces.api.reply import PROBLEM, Reply
 
 
 @pytest.mark.parametrize("closes", [False, True])
@@ -20,8 +20,8 @@ def test_a_refusal_is_written_as_the_ordinary_way_would_write_it(
 
     def make(problem: Problem, request_id: str) -> Reply:
         made.append(problem.code)
-        headers = {"Request-Id": request_id, "Retry-After": str(problem.extra["retry_after"])}
-        return Reply(problem.kind.status, headers, request_id.encode())
+        more = (("Retry-After", str(problem.extra["retry_after"])),)
+        return Reply(problem.kind.status, PROBLEM, request_id, request_id.encode(), more)
 
     refusals = Refusals(make)
     for name in ("req_" + "1" * 24, "req_" + "2" * 24):

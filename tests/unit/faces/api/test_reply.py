@@ -6,14 +6,17 @@ import re
 import pytest
 from aiohttp import web
 
-from gateway.faces.api.reply import Reply
+from gateway.faces.api.reply import JSON, Reply
 from tests.fakes.transport import Wire
 
 
 @pytest.mark.parametrize("closes", [False, True])
 @pytest.mark.parametrize("status", [200, 201, 404, 422, 503])
-async def test_our_bytes_are_those_that_aiohttp_would_write(status: int, *, closes: bool) -> None:
-    reply = Reply(status, {"Content-Type": "application/json", "Server": "Floodgate"}, b"{}")
+@pytest.mark.parametrize("more", [(), (("Retry-After", "2"), ("Allow", "GET, HEAD"))])
+async def test_our_bytes_are_those_that_aiohttp_would_write(
+    status: int, more: tuple[tuple[str, str], ...], *, closes: bool
+) -> None:
+    reply = Reply(status, JSON, "req_1", b"{}", more)
 
     async def serve(_request: web.BaseRequest) -> web.Response:
         response = reply.as_response()
