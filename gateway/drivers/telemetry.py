@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import re
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.domain import limits
+from native.laps import Buckets
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PROCESS: Final = re.compile(r"_(\d+)\.db\Z")
@@ -132,34 +132,27 @@ BREAKER: Final = Gauge(
 )
 
 
-class Tally:
-    """Observations of one histogram in plain integers, until they are handed over."""
+class Tally(Buckets):
+    """Observations of one histogram in plain numbers, until they are handed over."""
 
-    __slots__ = ("bounds", "counts", "histogram", "total")
+    __slots__ = ("_histogram",)
 
-    def __init__(self, histogram: Histogram) -> None:
-        self.histogram = histogram
-        self.bounds = histogram._upper_bounds  # noqa: SLF001 - it has no other name
-        self.counts = [0] * len(self.bounds)
-        self.total = 0.0
+    def __init__(self, name: str, histogram: Histogram) -> None:
+        super().__init__(name, histogram._upper_bounds)  # noqa: SLF001 - it has no other name
+        self._histogram = histogram
         _tallies.append(self)
 
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def hand_over(self) -> None:
-        """Add what was counted since the last time to the histogram, which takes one at a time."""
-        if not any(self.counts):
-            return
-        buckets = self.histogram._buckets  # noqa: SLF001 - as above
-        for bucket, count in zip(buckets, self.counts, strict=True):
-            if count:
-                bucket.inc(count)
-        self.histogram._sum.inc(self.total)  # noqa: SLF001 - as above
-        self.counts = [0] * len(self.counts)
-        self.total = 0.0
+    def hand_over(self) -> int:
+        """Add what was counted since the last time to the histogram; gives how many those are."""
+        counts, total = self.taken()
+        observed = sum(counts)
+        if observed:
+            buckets = self._histogram._buckets  # noqa: SLF001 - as above
+            for bucket, count in zip(buckets, counts, strict=True):
+                if count:
+                    bucket.inc(count)
+            self._histogram._sum.inc(total)  # noqa: SLF001 - as above
+        return observed
 
 
 class _Served(Tally):
@@ -168,13 +161,14 @@ class _Served(Tally):
     __slots__ = ("_requests",)
 
     def __init__(self, operation: str, status: int) -> None:
-        super().__init__(REQUEST_SECONDS.labels(operation))
+        super().__init__(operation, REQUEST_SECONDS.labels(operation))
         self._requests = REQUESTS.labels(operation, status)
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> int:
         """Count the requests as well."""
-        self._requests.inc(sum(self.counts))
-        super().hand_over()
+        observed = super().hand_over()
+        self._requests.inc(observed)
+        return observed
 
 
 class _TurnedAway:
@@ -216,7 +210,7 @@ def count_turned_away(operation: str, status: int, count: int) -> None:
 
 def batch_items(queue: str) -> Callable[[int], None]:
     """Give what a queue tells the size of each flush."""
-    return Tally(BATCH_ITEMS.labels(queue)).observe
+    return Tally(queue, BATCH_ITEMS.labels(queue)).observe
 
 
 def hand_over() -> None:

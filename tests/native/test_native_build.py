@@ -21,6 +21,7 @@ from native import (
     _exchange_c,
     _front_c,
     _heads_c,
+    _laps_c,
     _names_c,
     _routes_c,
     _signature_c,
@@ -28,17 +29,20 @@ from native import (
     envelope,
     exchange,
     front,
+    laps,
     names,
 )
 from native.envelope import SignatureProblem
 
 NOW, SOME_ID = datetime.now(UTC), uuid.uuid4()
 ROOT = Path(__file__).parents[2]
-TWINS = ("arrays", "exchange", "names", "signature", "routes")
+TWINS = ("arrays", "exchange", "laps", "names", "signature", "routes")
 CHOSEN = """
-from native import arrays, exchange, names, routes, signature
-print(arrays.COMPILED, exchange.COMPILED, names.COMPILED, signature.COMPILED, routes.COMPILED)
-print(arrays.encode.__module__, exchange.read.__module__, names.once.__module__)
+from native import arrays, exchange, laps, names, routes, signature
+print(arrays.COMPILED, exchange.COMPILED, laps.COMPILED)
+print(names.COMPILED, signature.COMPILED, routes.COMPILED)
+print(arrays.encode.__module__, exchange.read.__module__, laps.lap.__module__)
+print(names.once.__module__)
 print(signature.read.__module__, routes.RouteTable.__module__)
 """
 BROKEN = """
@@ -62,7 +66,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "module",
-    [_arrays_c, _exchange_c, _front_c, _heads_c, _names_c, _signature_c, _routes_c],
+    [_arrays_c, _exchange_c, _front_c, _heads_c, _laps_c, _names_c, _signature_c, _routes_c],
 )
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
@@ -70,12 +74,12 @@ def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
 
 def test_the_compiled_twins_are_chosen() -> None:
     answer = run(CHOSEN)
-    assert answer.stdout.split() == [*["True"] * 5, *(f"native._{name}_c" for name in TWINS)]
+    assert answer.stdout.split() == [*["True"] * 6, *(f"native._{name}_c" for name in TWINS)]
 
 
 def test_the_pure_twins_are_chosen_on_demand() -> None:
     answer = run(CHOSEN, FLOODGATE_PURE="1")
-    assert answer.stdout.split() == [*["False"] * 5, *(f"native._{name}_py" for name in TWINS)]
+    assert answer.stdout.split() == [*["False"] * 6, *(f"native._{name}_py" for name in TWINS)]
 
 
 def test_the_front_is_there_but_where_nothing_compiled_is_wanted() -> None:
@@ -100,7 +104,7 @@ def test_the_bounds_are_those_of_the_house() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["_arrays", "_exchange", "_front", "_heads", "_names", "_signature", "_routes"],
+    ["_arrays", "_exchange", "_front", "_heads", "_laps", "_names", "_signature", "_routes"],
 )
 def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
     answer = subprocess.run(
@@ -181,8 +185,19 @@ def exchange_words() -> None:
         exchange.read_request(data.replace(b"HTTP/1.1 200 OK", b"POST /a HTTP/1.1"))
 
 
+def tell_laps() -> None:
+    tally = laps.Buckets("seconds", [0.1, float("inf")])
+    for keeps_laps in (False, True):
+        laps.start(keeps_laps=keeps_laps)
+        laps.lap(tally)
+    tally.taken()
+    with pytest.raises(ValueError, match="infinite"):
+        laps.Buckets("seconds", [0.1])
+
+
 @pytest.mark.parametrize(
-    "work", [read_and_verify, match_routes, write_arrays, look_for_names, exchange_words]
+    "work",
+    [read_and_verify, match_routes, write_arrays, look_for_names, exchange_words, tell_laps],
 )
 def test_the_compiled_code_keeps_no_memory(work: Callable[[], None]) -> None:
     for _ in range(20):

@@ -25,7 +25,7 @@ from gateway.domain.identity import chance
 from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
-from gateway.drivers.stopwatch import start
+from gateway.drivers.stopwatch import start, told
 from gateway.faces.api.asked import Asked, Asks, body_bytes_max
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
@@ -247,7 +247,7 @@ class ApiServer(web.Server):
         except Exception as error:  # noqa: BLE001 - nothing internal may show, whatever it is
             reply = _refusal(refusal(error, request_id), request_id)
         if watch.laps is not None:
-            reply = replace(reply, more=(*reply.more, ("Server-Timing", watch.told())))
+            reply = replace(reply, more=(*reply.more, ("Server-Timing", told(watch))))
         telemetry.count_request(operation, reply.status, watch.seconds())
         return reply
 

@@ -4,14 +4,14 @@ import asyncio
 import re
 
 from gateway.drivers import stopwatch
-from gateway.drivers.stopwatch import Step, lap
+from gateway.drivers.stopwatch import Step, lap, told
 
 FIRST, SECOND = Step("first"), Step("second")
 
 
-def laps_of(told: str) -> list[tuple[str, float]]:
-    found = re.findall(r"(\w+);dur=([0-9.]+)", told)
-    assert ", ".join(f"{name};dur={value}" for name, value in found) == told
+def laps_of(header: str) -> list[tuple[str, float]]:
+    found = re.findall(r"(\w+);dur=([0-9.]+)", header)
+    assert ", ".join(f"{name};dur={value}" for name, value in found) == header
     return [(name, float(value)) for name, value in found]
 
 
@@ -20,7 +20,7 @@ async def test_laps_stand_in_order_and_add_up() -> None:
     await asyncio.sleep(0.002)
     lap(FIRST)
     lap(SECOND)
-    (first, took), (second, _), (total, whole) = laps_of(watch.told())
+    (first, took), (second, _), (total, whole) = laps_of(told(watch))
     assert (first, second, total) == ("first", "second", "total")
     assert took >= 2
     assert whole >= took
@@ -31,15 +31,15 @@ async def test_what_is_served_beside_it_has_its_own() -> None:
         watch = stopwatch.start(keeps_laps=True)
         await asyncio.sleep(0)
         lap(step)
-        return watch.told()
+        return told(watch)
 
     outer = stopwatch.start(keeps_laps=True)
-    told = await asyncio.gather(served(FIRST), served(SECOND))
-    assert [laps_of(each)[0][0] for each in told] == ["first", "second"]
-    assert [name for name, _ in laps_of(outer.told())] == ["total"]
+    both = await asyncio.gather(served(FIRST), served(SECOND))
+    assert [laps_of(each)[0][0] for each in both] == ["first", "second"]
+    assert [name for name, _ in laps_of(told(outer))] == ["total"]
 
 
 def test_nobody_asked_so_nothing_is_kept() -> None:
     watch = stopwatch.start()
     lap(FIRST)
-    assert laps_of(watch.told())[0][0] == "total"
+    assert laps_of(told(watch))[0][0] == "total"
