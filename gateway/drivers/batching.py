@@ -48,6 +48,7 @@ class Batcher(Generic[Item, Result]):
         self._items: list[Item] = []
         self._futures: list[asyncio.Future[Result]] = []  # of these items, in the same order
         self._flight: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._answered: collections.deque[tuple[asyncio.Future[Result], Result | BaseException]] = (
             collections.deque()
         )
@@ -56,11 +57,13 @@ class Batcher(Generic[Item, Result]):
         """Queue one item; the future resolves to its own result."""
         if len(self._items) >= self._queue_items_max:
             raise Overloaded("a queue is full")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._flight is None:
+            # It stays the loop for as long as the flight: to ask for it costs as much as the rest.
+            self._loop = asyncio.get_running_loop()
+            self._flight = self._loop.create_task(self._fly())
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._items.append(item)
         self._futures.append(future)
-        if self._flight is None:
-            self._flight = asyncio.ensure_future(self._fly())
         return future
 
     def waiting(self) -> int:
@@ -124,4 +127,4 @@ class Batcher(Generic[Item, Result]):
             else:
                 future.set_result(result)
         if self._answered:
-            asyncio.get_running_loop().call_soon(self._hand_out)
+            self._loop.call_soon(self._hand_out)
