@@ -5,7 +5,6 @@ SIGTERM drains: nothing new is accepted, what began is finished and made durable
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -15,24 +14,13 @@ from typing import Any, Final
 from gateway import assembly
 from gateway.channels.simulator import server as simulator
 from gateway.channels.simulator.server import SimulatorConfig
-from gateway.drivers import telemetry
+from gateway.drivers import interpreter, telemetry
 from gateway.drivers.reloading import kept_fresh
 from gateway.faces.api import entrance
 from gateway.flow.resume import keep_resuming
 from gateway.settings import Settings
 
 logger: Final = logging.getLogger(__name__)
-
-# Under load thousands of requests are alive at once, and nearly everything dies by its reference
-# count: looking for cycles after each 700 new objects only looks at the living again and again.
-_YOUNG_OBJECTS_MAX: Final = 50_000
-
-
-def _look_for_cycles_seldom() -> None:
-    """Leave alone what lives as long as the process, and the rest until there is much of it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS_MAX, 20, 20)
 
 
 @contextlib.asynccontextmanager
@@ -64,7 +52,7 @@ async def serve(settings: Settings) -> None:
         telemetry.kept_told(home.telling),
         entrance.opened(assembly.server_of(home), _listening_socket(settings)),
     ):
-        _look_for_cycles_seldom()
+        interpreter.settle()
         await stop.wait()
 
 
@@ -96,5 +84,5 @@ async def _until(stop: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> Non
 async def simulate(config: SimulatorConfig) -> None:
     """Run the simulated acquirer until told to stop."""
     async with until_told_to_stop() as stop, simulator.running(config):
-        _look_for_cycles_seldom()
+        interpreter.settle()
         await stop.wait()

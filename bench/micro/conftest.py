@@ -12,6 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.budget import BUDGET_US, PIPELINE_US, calibration
 from bench.micro.stage import Urls, servers
+from gateway.drivers import interpreter
 
 Timed = Callable[..., None]
 
@@ -24,7 +25,8 @@ def urls() -> Iterator[Urls]:
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    """The loop of a module; what it awaits, it awaits on uvloop as the workers do."""
+    """The loop of a module; what it awaits, it awaits as the workers do."""
+    interpreter.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner
 
