@@ -177,6 +177,12 @@ class Admission:
             part = max(1, self._limit.value // limits.BATCH_SEATS_PART)
             seat.widen(min(payments, part), now)
 
+    def made(self) -> None:
+        """Let the time of a payment count for which no channel is called: it is finished, too."""
+        seat = SEAT.get()
+        if seat is not None:
+            seat.keep()
+
     def tell(self) -> None:
         """Write down for the metrics how things stand, and forget merchants that are quiet."""
         for (kind, outcome), count in self._told.items():

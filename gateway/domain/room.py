@@ -245,7 +245,7 @@ class Seat:
 
     So a slow channel holds no room of ours.  A request that carries many payments holds several,
     and says nothing of how long one takes.  `own_seconds` is how long it was really held, and
-    `calls` how often it was lent; `hands` hear of both.
+    `calls` how often it was lent, or might have been; `hands` hear of both.
     """
 
     __slots__ = (
@@ -277,6 +277,10 @@ class Seat:
         self._away -= 1
         if self._away == 0 and not self._is_over:
             self._sit(now)
+
+    def keep(self) -> None:
+        """Keep it where others lend theirs: whatever was begun needs no call."""
+        self.calls += 1
 
     def widen(self, seats: int, now: float) -> None:
         """Hold so many seats from now on."""

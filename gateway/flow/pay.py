@@ -43,6 +43,7 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         if isinstance(opened, Heard | ReferenceTaken):
             raise _reference_exists(public("pay", opened.resource))
         if drawn is not None:
+            desk.admission.made()
             desk.routing.learn(drawn.answered, 0)
         posted: Posted | None
         if isinstance(opened, Posted):

@@ -155,6 +155,27 @@ def test_a_request_that_fails_gives_its_seat_back() -> None:
     assert SEAT.get() is None
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_payments_without_a_call_are_no_standstill_where_that_is_told(*, is_told: bool) -> None:
+    """Each is here for 40 ms, and as many leave as come."""
+    watch = Watch()
+    admission = Admission(now=watch)
+    inside: list[ExitStack] = []
+    for _ in range(60):
+        with ExitStack() as coming:
+            for _ in range(80):
+                if admission.refusal(Kind.CREATE, MERCHANT) is None:
+                    coming.enter_context(admission.admit(of(MERCHANT)))
+                    if is_told:
+                        admission.made()
+            inside.append(coming.pop_all())
+        watch.now += 0.02
+        if len(inside) == 2:
+            inside.pop(0).close()
+    assert (admission._limit.value >= limits.SEATS_START) == is_told
+    inside.pop().close()
+
+
 def test_a_house_that_stands_still_takes_less_before_anybody_has_left() -> None:
     watch = Watch()
     admission = Admission(now=watch)
