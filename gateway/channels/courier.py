@@ -17,6 +17,10 @@ _log: Final = logging.getLogger(__name__)
 
 UNREADABLE: Final = "unreadable"
 
+# Looked up for every call, here without the way through their classes.
+_CREATE: Final = Verb.CREATE
+_QUERY: Final = Verb.QUERY
+_SUCCEEDED: Final = Verdict.SUCCEEDED
 # The statuses under which a channel speaks of our request; all others speak of its own trouble.
 _SPOKEN: Final = {*range(200, 300), *range(400, 500)} - {408, 425, 429}
 
@@ -79,22 +83,21 @@ class Courier:
 
 
 def _heard(channel: Channel, ask: Ask, answer: WireAnswer) -> tuple[Outcome, bool]:
-    """Say what an answer means, and whether it is that of a channel that is well."""
+    """Say what an answer means, and whether it is that of a channel that is well.
+
+    What the channel trips over is UNKNOWN, like a sick acquirer.
+    """
     if answer.status not in _SPOKEN:
         return Outcome(code=f"http_{answer.status}"), False
-    outcome = _read(channel, ask, answer)
-    return _agreed(ask, outcome), outcome.code != UNREADABLE
-
-
-def _read(channel: Channel, ask: Ask, answer: WireAnswer) -> Outcome:
-    """Let the channel read the answer; what it trips over is UNKNOWN, like a sick acquirer."""
     try:
         outcome = channel.read(ask, answer)
     except Exception as error:  # noqa: BLE001 -- money may have moved whatever went wrong in here
         # The message and the body stay out of the log: they may hold the payer's data.
         _log.error("%s %s: %s in the answer", channel.name, ask.verb.value, type(error).__name__)
-        return Outcome(code=UNREADABLE)
-    return outcome if outcome.is_clean else Outcome(code=UNREADABLE)
+        return Outcome(code=UNREADABLE), False
+    if not outcome.is_clean:
+        return Outcome(code=UNREADABLE), False
+    return _agreed(ask, outcome), outcome.code != UNREADABLE
 
 
 def _agreed(ask: Ask, outcome: Outcome) -> Outcome:
@@ -104,12 +107,15 @@ def _agreed(ask: Ask, outcome: Outcome) -> Outcome:
     is asked, which the ledger knows.  Nor is another transaction beside the one that is booked: it
     has an amount of its own, and the ledger books it apart.
     """
-    number = ask.number if ask.refund_number is None else ask.refund_number
-    if outcome.number not in {None, number}:
-        return ANOTHER_NUMBER
-    if outcome.verdict is not Verdict.SUCCEEDED and ask.verb is not Verb.CREATE:
+    number = outcome.number
+    if number is not None:
+        asked = ask.number if ask.refund_number is None else ask.refund_number
+        if number != asked:
+            return ANOTHER_NUMBER
+    verb = ask.verb
+    if verb is not _CREATE and outcome.verdict is not _SUCCEEDED:
         return outcome
-    if ask.verb is Verb.QUERY and _is_beside(ask, outcome):
+    if verb is _QUERY and _is_beside(ask, outcome):
         return outcome
     return checked(outcome, amount=ask.amount, currency=ask.currency)
 

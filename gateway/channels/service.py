@@ -26,6 +26,9 @@ _CANNOT_NOW: Final = Failure(
 )
 # No request is served for longer than that.
 _DURABLE_BY: Final = timedelta(seconds=REQUEST_SECONDS_MAX)
+# There is no such account any more: whatever is asked of it was asked of nobody.
+_NO_ACCOUNT: Final = Outcome(code=_UNAVAILABLE, sent=False)
+_UNKNOWN: Final = Verdict.UNKNOWN  # without the way through its class, for every call
 
 
 class Channels:
@@ -136,7 +139,10 @@ class Channels:
             captured=standing.captured,
             is_further=standing.refund.is_further,
         )
-        outcome = await self._asked(standing.channel, standing.account, ask)
+        outcome = _NO_ACCOUNT
+        account = self._registry.account(standing.channel, standing.account)
+        if account is not None:
+            outcome = self._heard(account, await self._courier.ask(account.channel, ask))
         answered = RefundAnswered(opened, outcome, self._clock.now())
         remark = said(verb.value, standing.refund.id, outcome, answered.at)
         await self._remarks.note(standing.merchant, standing.refund.payment, remark)
@@ -148,18 +154,18 @@ class Channels:
         await self._remarks.note(attempt.merchant, attempt.payment_id, remark)
 
     async def _answer(self, opened: Opened, verb: Verb) -> Answered:
+        attempt = opened.attempt
+        account = self._registry.account(attempt.channel, attempt.account)
+        if account is None:
+            return Answered(opened, _NO_ACCOUNT, self._clock.now())
         ask = _ask(opened, verb, self._clock.now())
-        outcome = await self._asked(opened.attempt.channel, opened.attempt.account, ask)
+        outcome = self._heard(account, await self._courier.ask(account.channel, ask))
         return Answered(opened, outcome, self._clock.now())
 
-    async def _asked(self, channel: str, name: str | None, ask: Ask) -> Outcome:
-        """Ask at the account of the attempt, whatever other accounts there are by now."""
-        account = self._registry.account(channel, name)
-        if account is None:
-            return Outcome(code=_UNAVAILABLE, sent=False)
-        outcome = await self._courier.ask(account.channel, ask)
+    def _heard(self, account: Account, outcome: Outcome) -> Outcome:
+        """Note down whether the account's credential was refused; merchants hear nothing of it."""
         refused = outcome.code == CREDENTIAL_REFUSED
-        if refused or outcome.verdict is not Verdict.UNKNOWN:
+        if refused or outcome.verdict is not _UNKNOWN:
             self._registry.heard(account, refused=refused)
         if not refused:
             return outcome
@@ -174,20 +180,21 @@ def _is_the_payers(outcome: Outcome) -> bool:
 
 def _ask(opened: Opened, verb: Verb, now: datetime) -> Ask:
     """Put together all that a channel may want to know of an attempt."""
-    standing, attempt = opened.standing, opened.attempt
+    standing, attempt, payer = opened.standing, opened.attempt, opened.payer
+    payment = standing.payment
     return Ask(
         verb=verb,
         number=uuid_of(attempt.id),
         amount=attempt.expected,
         currency=attempt.currency,
-        method=words_of(standing.payment.method),
+        method=words_of(payment.method),
         capture=standing.capture,
         expires_at=attempt.expires_at,
         channel_transaction=attempt.channel_transaction,
-        captured=standing.payment.amount_captured,
+        captured=payment.amount_captured,
         further_transactions=attempt.further_transactions,
-        description=standing.payment.description,
+        description=payment.description,
         return_url=opened.return_url,
-        payer_ip=opened.payer.ip if opened.payer is not None else None,
+        payer_ip=payer.ip if payer is not None else None,
         asked_at=now,
     )

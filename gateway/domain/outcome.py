@@ -14,6 +14,8 @@ import msgspec
 from gateway.domain import limits
 from gateway.domain.words import Word
 
+_CHARS_MAX: Final = limits.CHANNEL_WORD_CHARS_MAX
+
 
 class Verdict(Word):
     """The channel's word on one attempt or refund, in our vocabulary."""
@@ -95,11 +97,10 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def is_clean(self) -> bool:
         """Tell whether the channel's own words can be kept: short and printable."""
-        return _is_clean(self.channel_transaction) and _is_clean(self.code)
-
-
-def _is_clean(word: str | None) -> bool:
-    return word is None or (len(word) <= limits.CHANNEL_WORD_CHARS_MAX and word.isprintable())
+        for word in (self.channel_transaction, self.code):
+            if word is not None and not (len(word) <= _CHARS_MAX and word.isprintable()):
+                return False
+        return True
 
 
 # A channel's word about another number than we asked about: none of it is kept.
@@ -111,7 +112,8 @@ def checked(outcome: Outcome, *, amount: int, currency: str) -> Outcome:
 
     A right signature under a wrong amount proves nothing: such a payment is frozen for people.
     """
-    if outcome.amount in {None, amount} and outcome.currency in {None, currency}:
+    told, of = outcome.amount, outcome.currency
+    if (told is None or told == amount) and (of is None or of == currency):
         return outcome
     return Outcome(
         channel_transaction=outcome.channel_transaction,

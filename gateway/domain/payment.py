@@ -109,7 +109,9 @@ def words_of(method: Method) -> dict[str, str]:
 
     What was not said is left out.
     """
-    said: dict[str, str | None] = msgspec.to_builtins(method)
+    said: dict[str, str] = msgspec.to_builtins(method)
+    if None not in said.values():
+        return said
     return {name: value for name, value in said.items() if value is not None}
 
 

@@ -75,7 +75,7 @@ class _Connection(asyncio.Protocol):
         self._transport: Any = None  # uvloop's transports are none of asyncio's
         self._answer: asyncio.Future[WireAnswer] | None = None
         self._tick = 0
-        self._served = 0
+        self._has_served = False
         self._forget()
         self.idle_since = 0.0
 
@@ -103,8 +103,7 @@ class _Connection(asyncio.Protocol):
 
     def ask(self, wire: bytes, deadline: float) -> "asyncio.Future[WireAnswer]":
         """Send one request; the future has its whole answer, at the latest at this loop time."""
-        answer: asyncio.Future[WireAnswer] = self._loop.create_future()
-        self._answer = answer
+        self._answer = answer = self._loop.create_future()
         self._tick = self._wheel.put(self, deadline)
         self._transport.write(wire)
         return answer
@@ -196,7 +195,7 @@ class _Connection(asyncio.Protocol):
             return
         if not answer.done():
             answer.set_result(whole)
-        self._served += 1
+        self._has_served = True
         if reusable and self.is_open:
             self.idle_since = self._loop.time()
             self._pool.put(self)
@@ -212,7 +211,7 @@ class _Connection(asyncio.Protocol):
             answer = WireAnswer(status, self._headers, b"".join(self._body))
             self._finish(answer, reusable=False)
         else:
-            stale = self._served and not self._bytes
+            stale = self._has_served and not self._bytes
             self._fail(type(error).__name__, _Stale if stale else NoAnswer)
         self._pool.lost(self)
 
@@ -365,8 +364,9 @@ class Outbound:
         except _Stale:
             if request.method != "GET":
                 raise
-        finally:
+        except asyncio.CancelledError:
             connection.leave(answer)
+            raise
         return await self._send_again(pool, wire, now + seconds)
 
     async def _send_again(self, pool: _Pool, wire: bytes, deadline: float) -> WireAnswer:
@@ -377,8 +377,9 @@ class Outbound:
         answer = connection.ask(wire, deadline)
         try:
             return await answer
-        finally:
+        except asyncio.CancelledError:
             connection.leave(answer)
+            raise
 
     def _pool(self, place: Place) -> _Pool:
         pool = self._pools[place.host, place.port, place.is_tls] = _Pool(

@@ -36,12 +36,8 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         drawn = desk.channels.draw(routed)
         opened = await desk.ledger.open(routed if drawn is None else drawn)
         lap(steps.OPEN)
-        if isinstance(opened, Heard) and not opened.refused:
-            return await query.recall(claimed, opened, desk)
-        if isinstance(opened, Heard):
-            desk.idempotency.recall(claimed, opened)
-        if isinstance(opened, Heard | ReferenceTaken):
-            raise _reference_exists(public("pay", opened.resource))
+        if isinstance(opened, (Heard, ReferenceTaken)):
+            return await _made_before(claimed, opened, desk)
         if drawn is not None:
             desk.admission.made()
             desk.routing.learn(drawn.answered, 0)
@@ -57,6 +53,15 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
     answer = await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
     lap(steps.SETTLE)
     return answer
+
+
+async def _made_before(claimed: Claimed, known: Heard | ReferenceTaken, desk: Desk) -> Answer:
+    """Show the payment that this request made before; `Problem` when the reference is another's."""
+    if isinstance(known, Heard):
+        if not known.refused:
+            return await query.recall(claimed, known, desk)
+        desk.idempotency.recall(claimed, known)
+    raise _reference_exists(public("pay", known.resource))
 
 
 async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:

@@ -181,10 +181,11 @@ class Routing(Reloading):
 
         It is safe only when the attempt provably moved no money and never will.
         """
-        config, outcome = self._policy.config, answered.outcome
+        outcome = answered.outcome
         failure = outcome.failure
-        if outcome.verdict is not Verdict.FAILED or failure is None:
+        if failure is None or outcome.verdict is not Verdict.FAILED:
             return None
+        config = self._policy.config
         standing, now = answered.opened.standing, self._clock.now()
         payment = standing.payment
         again = retries(config, sent=outcome.sent, code=failure.code, advice=failure.advice)

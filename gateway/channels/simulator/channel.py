@@ -51,6 +51,13 @@ _REFUND_VERDICTS: Final = MappingProxyType(
 # How soon it is asked again where it had more to tell than goes into one answer.
 _NEWS_SECONDS: Final = 1
 _OF_MONEY: Final = frozenset({Verdict.SUCCEEDED, Verdict.AUTHORIZED})
+# What is looked up for every payment, here without the way through its class.
+_CREATE: Final = Verb.CREATE
+_QUERY: Final = Verb.QUERY
+_SUCCEEDED: Final = Verdict.SUCCEEDED
+_FAILED: Final = Verdict.FAILED
+_UNKNOWN: Final = Verdict.UNKNOWN
+_OK: Final = int(HTTPStatus.OK)
 
 # Refusals that prove something.  Any other word, `number_used` (the number holds other parameters)
 # and `signature` among them, proves nothing about the money: a query has to tell.
@@ -104,18 +111,20 @@ class SimulatorChannel:
         method, path, order = self._worded(ask)
         body = _encode(order) if order is not None else b""
         timestamp = str(int(now.timestamp()))
+        signature = sign(self._secret, f"{method} {path}", timestamp=timestamp, body=body)
         headers = {
             "content-type": "application/json",
             TIMESTAMP: timestamp,
-            SIGNATURE: sign(self._secret, f"{method} {path}", timestamp=timestamp, body=body),
+            SIGNATURE: signature,
         }
         return WireRequest(method, path, headers, body)
 
     def _worded(self, ask: Ask) -> tuple[str, str, msgspec.Struct | None]:
+        verb = ask.verb
+        if verb is _CREATE:
+            return "POST", "/v1/payments", self._order(ask)
         payment = f"/v1/payments/{ask.number}"
-        match ask.verb:
-            case Verb.CREATE:
-                return "POST", "/v1/payments", self._order(ask)
+        match verb:
             case Verb.QUERY:
                 return "GET", payment, None
             case Verb.CLOSE:
@@ -124,30 +133,30 @@ class SimulatorChannel:
                 return "POST", f"{payment}/capture", CaptureOrder(ask.amount, ask.currency)
         if ask.refund_number is None:
             raise ValueError("a refund needs its number")
-        if ask.verb is Verb.QUERY_REFUND:
+        if verb is Verb.QUERY_REFUND:
             return "GET", f"{payment}/refunds/{ask.refund_number}", None
         order = RefundOrder(ask.refund_number, ask.amount, ask.currency, ask.channel_transaction)
         return "POST", f"{payment}/refunds", order
 
     def _order(self, ask: Ask) -> Order:
         return Order(
-            number=ask.number,
-            amount=ask.amount,
-            currency=ask.currency,
-            method=ask.method,
-            notify_url=self._notify_url,
-            capture=ask.capture,
-            expires_at=ask.expires_at,
+            ask.number,
+            ask.amount,
+            ask.currency,
+            ask.method,
+            self._notify_url,
+            ask.capture,
+            ask.expires_at,
         )
 
     def read(self, ask: Ask, answer: WireAnswer) -> Outcome:
         """Put the answer into our words; raises msgspec's DecodeError when it is not one."""
-        if answer.status != HTTPStatus.OK:
+        if answer.status != _OK:
             return _refused(ask, _read_refusal(answer.body).error)
         report = _read_report(answer.body)
-        if (report.number, report.refund_number) != (ask.number, ask.refund_number):
+        if report.number != ask.number or report.refund_number != ask.refund_number:
             return ANOTHER_NUMBER
-        return _queried(ask, report) if ask.verb is Verb.QUERY else _outcome(report)
+        return _queried(ask, report) if ask.verb is _QUERY else _outcome(report)
 
     def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
         """Verify and read a notice; raises `NoticeRefused` (forged, stale, unreadable)."""
@@ -177,20 +186,21 @@ class SecondSimulator(SimulatorChannel):
 def _outcome(report: Report) -> Outcome:
     """Say in our words how a payment or refund stands; an unknown word is UNKNOWN."""
     verdicts = _PAYMENT_VERDICTS if report.refund_number is None else _REFUND_VERDICTS
-    verdict = verdicts.get(report.status, Verdict.UNKNOWN)
-    if verdict in _OF_MONEY and None in {report.transaction, report.amount, report.currency}:
+    verdict, code = verdicts.get(report.status, _UNKNOWN), report.code
+    transaction, amount, currency = report.transaction, report.amount, report.currency
+    if verdict in _OF_MONEY and (transaction is None or amount is None or currency is None):
         return Outcome(code="incomplete")
     return Outcome(
-        verdict=verdict,
-        channel_transaction=report.transaction,
-        amount=report.amount,
-        currency=report.currency,
-        code=report.code or report.status,
-        failure=_failure(report.code) if verdict is Verdict.FAILED else None,
+        verdict,
+        transaction,
+        amount,
+        currency,
+        code or report.status,
+        failure=_failure(code) if verdict is _FAILED else None,
         next_action=NextAction("qr", qr=report.qr) if report.qr is not None else None,
         paid_at=report.booked_at,
-        returned=verdict is Verdict.CLOSED and report.code == RETURNED,
-        tells_more=verdict is Verdict.SUCCEEDED and report.again is not None,
+        returned=code == RETURNED and verdict is Verdict.CLOSED,
+        tells_more=report.again is not None and verdict is _SUCCEEDED,
     )
 
 

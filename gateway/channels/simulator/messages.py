@@ -102,7 +102,7 @@ class Message(Struct, frozen=True):
 
 def sign(secret: bytes, subject: str, *, timestamp: str, body: bytes) -> str:
     """Sign one request or notice."""
-    base = f"{subject}\n{timestamp}\n".encode(errors="surrogateescape") + body
+    base = f"{subject}\n{timestamp}\n".encode("utf-8", "surrogateescape") + body
     return _key_of(secret).sign(base).hex()
 
 
