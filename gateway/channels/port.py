@@ -32,7 +32,7 @@ class Verb(Word):
     QUERY_REFUND = "query_refund"
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One question to a channel.
 
     `number` is our number of the attempt (32 hex digits) and the channel's idempotency key;

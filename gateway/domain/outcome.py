@@ -60,7 +60,7 @@ class NextAction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fields: Mapping[str, str] | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """One answer of a channel; amounts are minor units, `None` where the channel did not say.
 
     `channel_transaction` is the channel's number of the money, the same in every answer and notice:

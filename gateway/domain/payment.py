@@ -191,7 +191,7 @@ class Certainty(Word):
     UNKNOWN = "unknown"
 
 
-class Payment(Struct, frozen=True, kw_only=True):
+class Payment(Struct, frozen=True, kw_only=True, gc=False):
     """The payment as the API shows it; events carry the same object."""
 
     object: Literal["payment"] = "payment"
@@ -217,7 +217,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class Standing(Struct, frozen=True, kw_only=True, gc=False):
     """A payment with what only we know of it.
 
     `version` counts the changes since creation, one event each; `capture` is False when the money

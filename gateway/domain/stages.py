@@ -2,6 +2,9 @@
 
 Received → Verified → Matched → Claimed → Routed → Opened → Answered → Posted → Answer
                                               → Drawn → Posted, where nobody has to be asked
+
+What is made for every payment is hidden from the garbage collector: it holds only what was there
+before it and cannot be changed, so it is in no cycle.
 """
 
 import math
@@ -16,7 +19,7 @@ from gateway.domain.payment import Payer, Standing
 from gateway.domain.refund import RefundStanding
 
 
-class Received(Struct, frozen=True):
+class Received(Struct, frozen=True, gc=False):
     """An HTTP request as it came: raw target, raw headers, the body's exact bytes.
 
     After `answer_by`, in seconds of the monotonic clock, nobody waits for its answer any more.
@@ -72,7 +75,7 @@ class Merchant(Struct, frozen=True):
     quota: Quota = Quota()
 
 
-class Verified(Struct, frozen=True):
+class Verified(Struct, frozen=True, gc=False):
     """A request of which we know whose words it is; `body_digest` is the SHA-256 of the body."""
 
     received: Received
@@ -99,7 +102,7 @@ class Operation(Struct, frozen=True):
         return self.method == "POST"
 
 
-class Matched(Struct, frozen=True):
+class Matched(Struct, frozen=True, gc=False):
     """A request of which we know what it asks: operation, path parameters, decoded command."""
 
     verified: Verified
@@ -108,7 +111,7 @@ class Matched(Struct, frozen=True):
     command: Struct
 
 
-class KeyUse(Struct, frozen=True):
+class KeyUse(Struct, frozen=True, gc=False):
     """How an idempotency key was used: for which operation, with which fingerprint."""
 
     key: str
@@ -116,7 +119,7 @@ class KeyUse(Struct, frozen=True):
     operation: str
 
 
-class Claimed(Struct, frozen=True):
+class Claimed(Struct, frozen=True, gc=False):
     """A request that nobody else is serving, as far as Redis knows; PostgreSQL decides.
 
     `token` names our claim in Redis and is None when Redis could not be asked.
@@ -143,7 +146,7 @@ class Claimed(Struct, frozen=True):
         return KeyUse(self.key, self.fingerprint, self.matched.operation.name)
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     """One try at one channel; `id` without its prefix is the number that the channel hears.
 
     `terms` were fixed when the channel was chosen; attempts older than fee plans have none.  One
@@ -180,7 +183,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return self.capture_amount is not None
 
 
-class Routed(Struct, frozen=True):
+class Routed(Struct, frozen=True, gc=False):
     """A new payment with the channel that was chosen and the attempt that will be made.
 
     `decision` says in JSON why it was this channel.
@@ -213,7 +216,7 @@ class ReferenceTaken(Struct, frozen=True):
     resource: str
 
 
-class Opened(Struct, frozen=True):
+class Opened(Struct, frozen=True, gc=False):
     """A payment and its attempt that are durable: now the outside world may hear of it.
 
     `payer` and `return_url` are there only while the request that brought them is served.  Until
@@ -227,7 +230,7 @@ class Opened(Struct, frozen=True):
     lease: datetime | None = None
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """A payment with what the channel said; UNKNOWN when it said nothing."""
 
     opened: Opened
@@ -254,7 +257,7 @@ class Rerouted(Struct, frozen=True):
     at: datetime
 
 
-class Posted(Struct, frozen=True):
+class Posted(Struct, frozen=True, gc=False):
     """A payment of which state, journal and event are durable together.
 
     `body` is the payment as JSON, encoded once for the answer and the event.
@@ -312,7 +315,7 @@ class RefundPosted(Struct, frozen=True):
     body: bytes
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """What the caller gets: HTTP status, the body's exact bytes, and whether it was said before."""
 
     status: int

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 
-class WireRequest(Struct, frozen=True):
+class WireRequest(Struct, frozen=True, gc=False):
     """An HTTP request to send; `path` is relative to a base URL and already percent-encoded."""
 
     method: str
@@ -14,7 +14,7 @@ class WireRequest(Struct, frozen=True):
     body: bytes
 
 
-class WireAnswer(Struct, frozen=True):
+class WireAnswer(Struct, frozen=True, gc=False):
     """An HTTP answer as it came; header names in lower case."""
 
     status: int

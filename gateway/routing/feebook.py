@@ -18,7 +18,7 @@ from gateway.routing.ports import PlanStore
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class _Case(Struct, frozen=True):
+class _Case(Struct, frozen=True, gc=False):
     merchant: Merchant
     method: str
     currency: str

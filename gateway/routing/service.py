@@ -52,7 +52,7 @@ class Outside(NamedTuple):
     tallies: Tallies | None = None
 
 
-class _Case(Struct, frozen=True):
+class _Case(Struct, frozen=True, gc=False):
     """Payments that differ in nothing but amount, card and time.
 
     `hold` when their money is to be held, and captured later.
