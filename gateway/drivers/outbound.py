@@ -47,17 +47,6 @@ _FINAL_STATUS: Final = 200
 _SWITCHED: Final = 101
 
 
-def _written(place: Place, request: WireRequest) -> bytes:
-    """Write a request as it goes over the wire; `NeverSent` for words that would break out."""
-    target = place.path + request.path or "/"
-    wire = exchange.write(
-        request.method, target, host=place.authority, fields=request.headers, body=request.body
-    )
-    if wire is None:
-        raise NeverSent("the request breaks its lines or is no text")
-    return wire
-
-
 class _Connection(asyncio.Protocol):
     """One keep-alive connection; a request is under way while `_answer` waits.
 
@@ -190,13 +179,15 @@ class _Connection(asyncio.Protocol):
             self._finish(whole, reusable=self._parser.should_keep_alive())
 
     def _finish(self, whole: WireAnswer, *, reusable: bool) -> None:
-        answer = self._settle()
+        answer, self._answer = self._answer, None
         if answer is None:
             return
+        self._wheel.take(self, self._tick)
         if not answer.done():
             answer.set_result(whole)
         self._has_served = True
-        if reusable and self.is_open:
+        transport = self._transport
+        if reusable and transport is not None and not transport.is_closing():
             self.idle_since = self._loop.time()
             self._pool.put(self)
         else:
@@ -354,7 +345,15 @@ class Outbound:
             place = place_of(base_url)
         except ValueError:
             raise NeverSent("InvalidURL") from None
-        wire = _written(place, request)
+        wire = exchange.write(
+            request.method,
+            place.path + request.path or "/",
+            host=place.authority,
+            fields=request.headers,
+            body=request.body,
+        )
+        if wire is None:
+            raise NeverSent("the request breaks its lines or is no text")
         pool = self._pools.get((place.host, place.port, place.is_tls)) or self._pool(place)
         now = pool.loop.time()
         connection = pool.take(now) or await pool.connect(now + seconds / 2)

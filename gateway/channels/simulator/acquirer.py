@@ -16,6 +16,15 @@ from gateway.channels.simulator.scripts import Letter, Script, Told, Truth
 from gateway.drivers.clock import Clock
 
 _QR_PREFIX: Final = "qr_"
+_WAITING: Final = frozenset({Truth.LATER, Truth.NEVER})
+_FIRST: Final = {Truth.WHEN_PAID: Status.REQUIRES_ACTION, Truth.DECLINED: Status.DECLINED}
+# Members that are asked for every payment, here without the way through their classes.
+_AT_ONCE: Final = Truth.AT_ONCE
+_LOST: Final = Truth.LOST
+_WHEN_PAID: Final = Truth.WHEN_PAID
+_TRUTH: Final = Told.TRUTH
+_PENDING: Final = Status.PENDING
+_REQUIRES_ACTION: Final = Status.REQUIRES_ACTION
 
 
 class Refused(Exception):
@@ -62,10 +71,12 @@ class Acquirer:
         payment = self._books.payment(order.number)
         if self._books.is_closed(order.number):
             raise Refused(409, "closed")
-        if payment is None and script.truth is not Truth.LOST:
+        if payment is None and script.truth is not _LOST:
             payment = self._open(order, name, script)
         elif payment is not None and not _is_same(payment, order, name):
             raise Refused(409, "number_used")
+        if payment is not None and script.told is _TRUTH:
+            return self._report(payment)
         if script.told is Told.SILENCE:
             return None
         if script.told is Told.ERROR:
@@ -166,13 +177,13 @@ class Acquirer:
         return payment
 
     def _report(self, payment: Payment) -> Report:
-        waits_for_payer = payment.status is Status.REQUIRES_ACTION
+        waits_for_payer = payment.status is _REQUIRES_ACTION
         again = None
-        if payment.again or _script(payment).truth is Truth.WHEN_PAID:
+        if payment.again or _script(payment).truth is _WHEN_PAID:
             again = tuple(self._books.taken(payment)[1:])
         return Report(
-            number=payment.number,
-            status=payment.status,
+            payment.number,
+            payment.status,
             amount=payment.booked or payment.amount,
             currency=payment.currency,
             transaction=payment.transaction,
@@ -185,8 +196,9 @@ class Acquirer:
     def _open(self, order: Order, name: str, script: Script) -> Payment:
         if not (self._notify_anywhere or is_loopback(order.notify_url)):
             raise Refused(400, "invalid_request")
-        waits = script.truth in (Truth.LATER, Truth.NEVER)
-        delay_ms = self._delay_ms if script.delay_ms is None else script.delay_ms
+        due = None
+        if script.truth in _WAITING:
+            due = self._after(self._delay_ms if script.delay_ms is None else script.delay_ms)
         # A million payments share a handful of these words.
         payment = Payment(
             number=order.number,
@@ -195,12 +207,12 @@ class Acquirer:
             script=sys.intern(name),
             capture=order.capture,
             notify_url=sys.intern(order.notify_url),
-            status=_first_status(script.truth),
+            status=_FIRST.get(script.truth, _PENDING),
             expires_at=order.expires_at,
-            due=self._after(delay_ms) if waits else None,
+            due=due,
             code=script.decline,
         )
-        if script.truth is Truth.AT_ONCE:
+        if script.truth is _AT_ONCE:
             payment = self._approve(payment)
         else:
             payment = self._books.record(payment)
@@ -211,10 +223,11 @@ class Acquirer:
     def _approve(self, payment: Payment, *, silently: bool = False) -> Payment:
         transaction = self._books.identify(payment.number)
         payment = payment.approved(transaction, self._clock.now())
-        if payment.status is Status.SUCCEEDED:
+        script = _script(payment)
+        if script.again and payment.status is Status.SUCCEEDED:
             payment = self._planned_again(payment)
         payment = self._books.record(payment)
-        if not silently:
+        if script.notices and not silently:
             self._notify(payment, transaction)
         return payment
 
@@ -281,8 +294,6 @@ class Acquirer:
         One that never comes about is told as a success all the same.
         """
         letters = _script(payment).notices
-        if not letters:
-            return
         report = replace(self._report(payment), transaction=transaction)
         if payment.transaction is None:
             report = replace(report, status=Status.SUCCEEDED)
@@ -296,12 +307,6 @@ class Acquirer:
 
 def _nth(payment: Payment) -> list[str]:
     return [str(payment.again)] if payment.again else []
-
-
-def _first_status(truth: Truth) -> Status:
-    if truth is Truth.WHEN_PAID:
-        return Status.REQUIRES_ACTION
-    return Status.DECLINED if truth is Truth.DECLINED else Status.PENDING
 
 
 def _script(payment: Payment) -> Script:

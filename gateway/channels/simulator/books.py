@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import blake2b
 from itertools import islice
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,6 +15,8 @@ from gateway.channels.simulator.journal import Journal
 from gateway.channels.simulator.messages import RETURNED
 from gateway.domain.money import cumulative_share
 
+_SUCCEEDED: Final = Status.SUCCEEDED  # without the way through its class, for every payment
+
 
 class Books:
     """Payments by number, refunds by number and refund number, bookings in order.
@@ -22,7 +25,7 @@ class Books:
     """
 
     def __init__(self, seed: int, journal: Journal | None = None) -> None:
-        self._seed = seed
+        self._seed = str(seed)
         self._journal = journal
         self._payments: dict[str, Payment] = {}
         self._refunds: dict[tuple[str, str], Refund] = {}
@@ -53,7 +56,7 @@ class Books:
 
     def identify(self, *parts: str) -> str:
         """Make the id of a transaction or notice: the same seed and parts give the same id."""
-        text = ":".join((str(self._seed), *parts))
+        text = ":".join((self._seed, *parts))
         return "sim_" + blake2b(text.encode(), digest_size=12).hexdigest()
 
     def payment(self, number: str) -> Payment | None:
@@ -93,10 +96,8 @@ class Books:
 
     def record(self, payment: Payment) -> Payment:
         """Record how a payment stands now, and book its money when it was just taken."""
-        before = self._payments.get(payment.number)
-        was_taken = before is not None and before.status is Status.SUCCEEDED
         booking = None
-        if payment.status is Status.SUCCEEDED and not was_taken:
+        if payment.status is _SUCCEEDED and not self._is_taken(payment.number):
             assert payment.transaction is not None
             assert payment.booked_at is not None
             booking = Booking(
@@ -112,6 +113,10 @@ class Books:
             )
         self._commit(Entry(payment=payment, booking=booking))
         return payment
+
+    def _is_taken(self, number: str) -> bool:
+        payment = self._payments.get(number)
+        return payment is not None and payment.status is _SUCCEEDED
 
     def book_again(self, payment: Payment, transaction: str, now: datetime) -> Payment:
         """Book the money of a payment once more, under another transaction."""

@@ -36,7 +36,7 @@ Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
-class Order(Struct, frozen=True):
+class Order(Struct, frozen=True, gc=False):
     """Take this money, or only authorize it (`capture` false); `number` makes it happen once."""
 
     number: Number
@@ -68,7 +68,7 @@ class RefundOrder(Struct, frozen=True, omit_defaults=True):
     transaction: str | None = None
 
 
-class Report(Struct, frozen=True, omit_defaults=True):
+class Report(Struct, frozen=True, gc=False, omit_defaults=True):
     """How a payment stands, or one refund of it when `refund_number` is there.
 
     `again` are the transactions by which it was taken once more; it is not there where none was and
@@ -109,8 +109,8 @@ def sign(secret: bytes, subject: str, *, timestamp: str, body: bytes) -> str:
 def is_signed(secret: bytes, subject: str, *, headers: Mapping[str, str], body: bytes) -> bool:
     """Tell, in constant time, whether the signature in the headers fits; `is_fresh` goes first."""
     expected = sign(secret, subject, timestamp=headers[TIMESTAMP], body=body)
-    given = headers.get(SIGNATURE, "").encode(errors="surrogateescape")
-    return hmac.compare_digest(expected.encode(), given)
+    given = headers.get(SIGNATURE, "")
+    return given.isascii() and hmac.compare_digest(expected, given)
 
 
 @lru_cache(maxsize=64)

@@ -14,10 +14,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from gateway.domain.words import Word
+
 LATENCY_MS_MAX: Final = 60_000
 
 
-class Truth(enum.Enum):
+class Truth(Word):
     """When the acquirer takes the money."""
 
     AT_ONCE = enum.auto()
@@ -29,7 +31,7 @@ class Truth(enum.Enum):
     LOST = enum.auto()
 
 
-class Told(enum.Enum):
+class Told(Word):
     """What the caller hears: the truth, the truth once it has come about, nothing, or a 500."""
 
     TRUTH = enum.auto()

@@ -41,6 +41,7 @@ from gateway.drivers.clock import Clock
 from gateway.drivers.outbound import Outbound
 
 _LINES_PER_CHUNK: Final = 1000
+_CREATE: Final = "/v1/payments"
 
 _T = TypeVar("_T")
 _order: Final = msgspec.json.Decoder(Order).decode
@@ -119,6 +120,10 @@ class _Door:
     def answer(self, asked: Asked, reply: Reply) -> None:
         """Answer one request, now or when its script lets us."""
         try:
+            if asked.target == _CREATE and asked.method == "POST":
+                self._verify(asked)
+                self._create(asked, reply)
+                return
             parts = asked.path.split("/")[1:]
             if parts[:1] == ["v1"]:
                 self._signed(asked, parts, reply)
@@ -131,22 +136,31 @@ class _Door:
 
     def _signed(self, asked: Asked, parts: list[str], reply: Reply) -> None:
         self._verify(asked)
-        report = self._report(asked, parts)
-        is_new = parts[1:] == ["payments"]
-        if report is None:
-            # Silence: the caller waits until it leaves or the time is up, then we hang up on it.
-            asyncio.get_running_loop().call_later(self._config.hold_ms / 1000, reply, None)
-        elif is_new and (ripening := self._acquirer.ripening(report.number)) is not None:
-            # The caller may leave while it waits; what ripens does so all the same.
-            ripening.add_done_callback(lambda _: reply(_json(self._acquirer.query(report.number))))
+        if asked.method == "POST" and parts[1:] == ["payments"]:
+            self._create(asked, reply)
         else:
+            self._tell(self._report(asked, parts), reply)
+
+    def _create(self, asked: Asked, reply: Reply) -> None:
+        report = self._acquirer.create(_order(asked.body))
+        ripening = self._acquirer.ripening(report.number) if report is not None else None
+        if report is None or ripening is None:
+            self._tell(report, reply)
+            return
+        # The caller may leave while it waits; what ripens does so all the same.
+        number = report.number
+        ripening.add_done_callback(lambda _: reply(_json(self._acquirer.query(number))))
+
+    def _tell(self, report: Report | None, reply: Reply) -> None:
+        if report is not None:
             reply(_json(report))
+            return
+        # Silence: the caller waits until it leaves or the time is up, then we hang up on it.
+        asyncio.get_running_loop().call_later(self._config.hold_ms / 1000, reply, None)
 
     def _report(self, asked: Asked, parts: list[str]) -> Report | None:
         acquirer = self._acquirer
         match asked.method, parts[1:]:
-            case "POST", ["payments"]:
-                return acquirer.create(_order(asked.body))
             case "GET", ["payments", number]:
                 return acquirer.query(number)
             case "POST", ["payments", number, "close"]:

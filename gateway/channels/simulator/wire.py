@@ -8,6 +8,7 @@ request became whole.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -18,12 +19,10 @@ from msgspec import Struct
 from gateway.domain.limits import BODY_BYTES_MAX, CHANNEL_ANSWER_HEAD_BYTES_MAX
 from native import exchange
 
-_STAYS: Final = ""
-_GOES: Final = "Connection: close\r\n"
 _REASONS: Final = {int(status): status.phrase for status in HTTPStatus}
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """A whole request; header names in lower case, and what is no UTF-8 as lone surrogates."""
 
     method: str
@@ -42,12 +41,21 @@ class Asked(Struct, frozen=True):
         return self.target.partition("?")[2]
 
 
-class Told(Struct, frozen=True):
+class Told(Struct, frozen=True, gc=False):
     """An answer; a body in parts is sent as it is read, no faster than the caller takes it."""
 
     body: bytes | Iterable[bytes]
     status: int = 200
     content_type: str = "application/json"
+
+
+@lru_cache(maxsize=64)
+def _head(status: int, content_type: str, *, stays: bool) -> bytes:
+    """Write the lines before those that tell how long a body is."""
+    goes = "" if stays else "Connection: close\r\n"
+    return (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{goes}"
+    ).encode()
 
 
 # What may come before a request is whole: a head, a body and what the loop reads beyond them.
@@ -180,18 +188,12 @@ class Connection(asyncio.Protocol):
         if told is None:
             self.close()
             return
-        head = (
-            f"HTTP/1.1 {told.status} {_REASONS[told.status]}\r\n"
-            f"Content-Type: {told.content_type}\r\n{_STAYS if self._stays else _GOES}"
-        )
-        body = told.body
+        head, body = _head(told.status, told.content_type, stays=self._stays), told.body
         if isinstance(body, bytes):
-            self._transport.write(
-                b"%bContent-Length: %d\r\n\r\n%b" % (head.encode(), len(body), body)
-            )
+            self._transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
             self._go_on()
         else:
-            self._transport.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+            self._transport.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
             self._parts = iter(body)
             self._write_parts()
 
