@@ -14,6 +14,7 @@ setup(
             Extension("native._names_c", ["native/_names_c.pyx"]),
             Extension("native._exchange_c", ["native/_exchange_c.pyx"]),
             Extension("native._laps_c", ["native/_laps_c.pyx"]),
+            Extension("native._times_c", ["native/_times_c.pyx"]),
             Extension("native._heads_c", ["native/_heads_c.pyx"]),
             # It asks Linux for what happens on its sockets; elsewhere aiohttp serves everything.
             *[Extension("native._front_c", ["native/_front_c.pyx"])][: sys.platform == "linux"],

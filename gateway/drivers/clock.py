@@ -1,8 +1,9 @@
 """The one place that reads the wall clock and mints ids from it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from gateway.domain import identity
+from native import times
 
 
 class Clock:
@@ -10,12 +11,12 @@ class Clock:
 
     def now(self) -> datetime:
         """Say what time it is."""
-        return datetime.now(UTC)
+        return times.now()
 
     def mint(self, prefix: str, merchant: int) -> str:
         """Make a new time-ordered id of this merchant."""
-        return identity.mint(prefix, merchant, self.milliseconds())
+        return identity.mint(prefix, merchant, times.milliseconds(self.now()))
 
     def milliseconds(self) -> int:
         """Say what time it is, in milliseconds since 1970."""
-        return int(self.now().timestamp() * 1000)
+        return times.milliseconds(self.now())

@@ -1,5 +1,6 @@
 """The compiled modules are there, are chosen, keep their types, and keep no memory."""
 
+import contextlib
 import gc
 import subprocess
 import sys
@@ -25,25 +26,27 @@ from native import (
     _names_c,
     _routes_c,
     _signature_c,
+    _times_c,
     arrays,
     envelope,
     exchange,
     front,
     laps,
     names,
+    times,
 )
 from native.envelope import SignatureProblem
 
 NOW, SOME_ID = datetime.now(UTC), uuid.uuid4()
 ROOT = Path(__file__).parents[2]
-TWINS = ("arrays", "exchange", "laps", "names", "signature", "routes")
+TWINS = ("arrays", "exchange", "laps", "names", "signature", "routes", "times")
 CHOSEN = """
-from native import arrays, exchange, laps, names, routes, signature
+from native import arrays, exchange, laps, names, routes, signature, times
 print(arrays.COMPILED, exchange.COMPILED, laps.COMPILED)
-print(names.COMPILED, signature.COMPILED, routes.COMPILED)
+print(names.COMPILED, signature.COMPILED, routes.COMPILED, times.COMPILED)
 print(arrays.encode.__module__, exchange.read.__module__, laps.lap.__module__)
 print(names.once.__module__)
-print(signature.read.__module__, routes.RouteTable.__module__)
+print(signature.read.__module__, routes.RouteTable.__module__, times.now.__module__)
 """
 BROKEN = """
 import sys
@@ -66,7 +69,17 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "module",
-    [_arrays_c, _exchange_c, _front_c, _heads_c, _laps_c, _names_c, _signature_c, _routes_c],
+    [
+        _arrays_c,
+        _exchange_c,
+        _front_c,
+        _heads_c,
+        _laps_c,
+        _names_c,
+        _signature_c,
+        _routes_c,
+        _times_c,
+    ],
 )
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
@@ -74,12 +87,12 @@ def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
 
 def test_the_compiled_twins_are_chosen() -> None:
     answer = run(CHOSEN)
-    assert answer.stdout.split() == [*["True"] * 6, *(f"native._{name}_c" for name in TWINS)]
+    assert answer.stdout.split() == [*["True"] * 7, *(f"native._{name}_c" for name in TWINS)]
 
 
 def test_the_pure_twins_are_chosen_on_demand() -> None:
     answer = run(CHOSEN, FLOODGATE_PURE="1")
-    assert answer.stdout.split() == [*["False"] * 6, *(f"native._{name}_py" for name in TWINS)]
+    assert answer.stdout.split() == [*["False"] * 7, *(f"native._{name}_py" for name in TWINS)]
 
 
 def test_the_front_is_there_but_where_nothing_compiled_is_wanted() -> None:
@@ -104,7 +117,17 @@ def test_the_bounds_are_those_of_the_house() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["_arrays", "_exchange", "_front", "_heads", "_laps", "_names", "_signature", "_routes"],
+    [
+        "_arrays",
+        "_exchange",
+        "_front",
+        "_heads",
+        "_laps",
+        "_names",
+        "_signature",
+        "_routes",
+        "_times",
+    ],
 )
 def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
     answer = subprocess.run(
@@ -195,9 +218,19 @@ def tell_laps() -> None:
         laps.Buckets("seconds", [0.1])
 
 
+def tell_times() -> None:
+    # No other zone: each of its offsets leaves a name in Python's own cache of methods.
+    for at in (times.now(), NOW, NOW.replace(year=2000), None):
+        with contextlib.suppress(TypeError):
+            times.milliseconds(at)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "work",
-    [read_and_verify, match_routes, write_arrays, look_for_names, exchange_words, tell_laps],
+    [
+        *(read_and_verify, match_routes, write_arrays, look_for_names, exchange_words),
+        *(tell_laps, tell_times),
+    ],
 )
 def test_the_compiled_code_keeps_no_memory(work: Callable[[], None]) -> None:
     for _ in range(20):
