@@ -6,6 +6,7 @@ each costs more than all else that is done about it.
 
 import asyncio
 from collections.abc import Hashable
+from threading import get_ident
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -25,8 +26,17 @@ class Wheel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._thread = get_ident()
         self._due: dict[int, set[Bell]] = {}
         self._next: int | None = None
+
+    def is_here(self) -> bool:
+        """Tell whether its loop is the one that runs here.
+
+        Nothing else may run in its thread while it does; asyncio would ask the system each time
+        whether the process is still the same.
+        """
+        return self.loop.is_running() and self._thread == get_ident()
 
     def put(self, bell: Bell, when: float) -> int:
         """Have it rung at this time of the loop, or a little later; gives the tick to `take` it."""
@@ -66,9 +76,8 @@ class Wheel:
 def wheel() -> Wheel:
     """Give the wheel of the running loop."""
     global _wheel  # noqa: PLW0603 - a process has one loop; tests have one after the other
-    loop = asyncio.get_running_loop()
-    if _wheel is None or _wheel.loop is not loop:
-        _wheel = Wheel(loop)
+    if _wheel is None or not _wheel.is_here():
+        _wheel = Wheel(asyncio.get_running_loop())
     return _wheel
 
 

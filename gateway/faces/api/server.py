@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ _COUNTED_AS: Final = {
     for room in [operation.path.split("/")[2]]
 }
 _WAIT: Final = re.compile(r"(?:^|[\s,;])wait\s*=\s*\"?([1-9][0-9]{0,5})")
+_REFUSED_FROM: Final = HTTPStatus.BAD_REQUEST.value
 _REPLAYED: Final = (("Idempotent-Replayed", "true"),)
 _SOON: Final = frozenset({"request_in_progress", "rate_limited", "overloaded", "unavailable"})
 
@@ -167,9 +168,9 @@ class ApiServer(web.Server):
         """Give that room back: the request has its seat now, or never will."""
         self._desk.admission.came()
 
-    async def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: Asked) -> Coroutine[Any, Any, Reply]:
         """Serve a request that came whole."""
-        return await self._signed(asked)
+        return self._signed(asked)
 
     def _request(
         self,
@@ -252,10 +253,11 @@ class ApiServer(web.Server):
         return reply
 
     def _refuse_elsewhere(self, path: str) -> None:
+        if path.startswith("/v1/"):
+            return
         if self._pages.find(path) is not None:
             raise Problem("method_not_allowed", "Only for reading.", extra={"allow": "GET, HEAD"})
-        if not path.startswith("/v1/"):
-            raise Problem("not_found", "There is no such path.")
+        raise Problem("not_found", "There is no such path.")
 
 
 async def _show(page: Callable[[], Awaitable[Page]], request_id: str) -> web.Response:
@@ -273,6 +275,8 @@ def _lowered(headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, str]:
 
 
 def _refuse_long(target: str) -> None:
+    if 4 * len(target) <= limits.TARGET_BYTES_MAX:
+        return  # for no letter is longer than four bytes
     if len(target.encode(errors="surrogateescape")) > limits.TARGET_BYTES_MAX:
         raise Problem("request_malformed", f"At most {limits.TARGET_BYTES_MAX} bytes of target.")
 
@@ -328,7 +332,7 @@ def _refusal(problem: Problem, request_id: str) -> Reply:
 
 
 def _reply(answer: Answer, request_id: str) -> Reply:
-    kind = JSON if answer.status < HTTPStatus.BAD_REQUEST else PROBLEM
+    kind = JSON if answer.status < _REFUSED_FROM else PROBLEM
     more = _REPLAYED if answer.replayed else ()
     return Reply(answer.status, kind, request_id, answer.body, more)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.drivers.deadlines import wheel, within
+from gateway.drivers.deadlines import Wheel, wheel, within
 
 
 class Bell:
@@ -93,3 +93,14 @@ async def test_who_is_cancelled_and_late_at_once_stays_cancelled() -> None:
     block.ring()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_loop_has_its_own_wheel_whether_it_runs_beside_another_or_after_it() -> None:
+    async def own() -> tuple[Wheel, asyncio.AbstractEventLoop]:
+        assert wheel() is wheel()
+        return wheel(), asyncio.get_running_loop()
+
+    for _ in range(2):
+        for turning, loop in (await own(), await asyncio.to_thread(asyncio.run, own())):
+            assert turning.loop is loop
+    assert not loop.is_running()
