@@ -146,6 +146,7 @@ cdef class Front:
     cdef bint has_begun
     cdef bint is_spent
     cdef uint64_t chance[2]     # the loop's own; the thread has another
+    cdef unsigned seen[STANDING_MAX]    # how many came by leave of what stands in each place
 
     def __cinit__(self, int listening, bounds: Bounds):
         cdef Hall* hall = &self.hall
@@ -196,7 +197,7 @@ cdef class Front:
         drop_ring(&hall.replies)
         drop_ring(&hall.own)
         for file in range(STANDING_MAX):
-            free(hall.standing[file])
+            free(hall.standings.all[file])
         free(hall.lines.all)
         free(hall.desk)
         for file in (hall.poll, hall.bell, hall.loop_bell, hall.listening):
@@ -248,6 +249,8 @@ cdef class Front:
             if arrival == NULL:
                 break
             if arrival.file < 0:
+                if arrival.leave >= 0:
+                    self.seen[arrival.leave] += 1
                 is_taking = True
                 request = Request.__new__(Request)
                 is_taking = False
@@ -290,8 +293,9 @@ cdef class Front:
     def stand(self, tuple asks not None, tuple forms not None, tuple terms not None):
         """Have requests that ask for this refused by the thread; False where they are too long.
 
-        `terms` are how many go to the loop all the same, until when it holds in seconds of the
-        monotonic clock, and what is counted by `refused` for each.
+        `terms` are the place where it stands instead of what stood there, until when it holds in
+        seconds of the monotonic clock, and what is counted by `refused` for each.  Those that
+        `grant` lets through go to the loop all the same.
         """
         cdef Reply* reply = <Reply*>malloc(sizeof(Reply) + sizeof(Standing))
         cdef Standing* standing
@@ -300,9 +304,10 @@ cdef class Front:
         reply.line = STANDS
         standing = <Standing*>reply.data
         try:
-            standing.passes, standing.until, standing.counted_as = terms
+            standing.place, standing.until, standing.counted_as = terms
             if not (
-                standing.counted_as < COUNTS_MAX
+                0 <= standing.place < STANDING_MAX
+                and standing.counted_as < COUNTS_MAX
                 and write_asks(standing, asks)
                 and write_form(&standing.going, forms[0])
                 and write_form(&standing.last, forms[1])
@@ -313,6 +318,21 @@ cdef class Front:
             return True
         finally:
             free(reply)
+
+    def grant(self, int place, unsigned requests):
+        """Let so many more through that ask for what stands there, and none beyond.
+
+        Those are counted in that were let through before and were not taken yet.
+        """
+        if not 0 <= place < STANDING_MAX:
+            raise ValueError("nothing stands there")
+        store(&self.hall.standings.granted[place], self.seen[place] + requests)
+
+    def was_needed(self, int place):
+        """Tell whether the thread has refused any by what stands there since this was asked."""
+        if not 0 <= place < STANDING_MAX:
+            raise ValueError("nothing stands there")
+        return swap(&self.hall.standings.needed[place], 0) != 0
 
     def refused(self):
         """Give how many the thread has refused since this was asked, by what they are counted as."""

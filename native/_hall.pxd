@@ -14,7 +14,9 @@ from native._lines cimport (
     FREE, HALF, IDLE, PARTIAL, QUIET, SERVED, WRITING, Line, Lines, begin_line, drop_reply,
     drop_unread, end_line, enter_queue, have_room, keep_unread, leave_queue,
 )
-from native._standing cimport COUNTS_MAX, STANDING_MAX, Standing, against, stand, written
+from native._standing cimport (
+    COUNTS_MAX, Standing, Standings, against, may_pass, stand, written,
+)
 from native._post cimport (
     STANDS, Arrival, Reply, Ring, add, fence, is_empty, load, put, ring_bell, store, swap, take,
 )
@@ -62,7 +64,7 @@ cdef struct Hall:
     Ring arrivals
     Ring replies
     Ring own                    # replies that the thread makes itself
-    Standing* standing[STANDING_MAX]
+    Standings standings
     uint64_t chance[2]
     unsigned refused[COUNTS_MAX]    # how many were refused here, by what they are counted as
     unsigned asleep             # the thread may sleep
@@ -128,7 +130,7 @@ cdef inline Arrival* arrival_of(Line* line, int which, const char* data, size_t 
         return NULL
     arrival.line = which
     arrival.turn = line.turn
-    arrival.file = -1
+    arrival.file = arrival.leave = -1
     arrival.came_at = line.came_at
     arrival.size = size
     memcpy(arrival.data, data, size)
@@ -153,9 +155,10 @@ cdef inline void hand_over(Hall* hall, int which, const char* data, size_t size)
     end_line(&hall.lines, which)
 
 
-cdef inline void turn_away(Hall* hall, int which, const Standing* standing, bint closes) noexcept nogil:
-    """Refuse a request here; it is answered once everything was read."""
+cdef inline void turn_away(Hall* hall, int which, int place, bint closes) noexcept nogil:
+    """Refuse a request here by what stands; it is answered once everything was read."""
     cdef Line* line = &hall.lines.all[which]
+    cdef const Standing* standing = hall.standings.all[place]
     cdef Reply* reply = written(&standing.last if closes else &standing.going, hall.chance)
     if reply == NULL:
         hang_up(hall, which)
@@ -168,6 +171,7 @@ cdef inline void turn_away(Hall* hall, int which, const Standing* standing, bint
         hang_up(hall, which)
         return
     add(&hall.refused[standing.counted_as], 1)
+    store(&hall.standings.needed[place], 1)
     line.state = SERVED
     leave_queue(&hall.lines, which)
 
@@ -184,11 +188,11 @@ cdef inline void let_serve(Hall* hall, int which, const char* data, size_t size,
     """Give a whole request to the loop, or refuse it here, and keep what follows it."""
     cdef Line* line = &hall.lines.all[which]
     cdef size_t whole = head.size + head.body_bytes
-    cdef const Standing* standing = against(hall.standing, data, head, now())
+    cdef int place = against(&hall.standings, data, head, now())
     cdef Arrival* arrival
-    if standing != NULL:
+    if place >= 0 and not may_pass(&hall.standings, place):
         if keep_rest(line, data + whole, size - whole):
-            turn_away(hall, which, standing, head.closes)
+            turn_away(hall, which, place, head.closes)
         else:
             hang_up(hall, which)
         return
@@ -197,6 +201,7 @@ cdef inline void let_serve(Hall* hall, int which, const char* data, size_t size,
         hang_up(hall, which)
         return
     arrival.head = head[0]
+    arrival.leave = place
     if not keep_rest(line, data + whole, size - whole):
         free(arrival)
         hang_up(hall, which)
@@ -205,6 +210,8 @@ cdef inline void let_serve(Hall* hall, int which, const char* data, size_t size,
         free(arrival)
         hang_up(hall, which)
         return
+    if place >= 0:
+        hall.standings.used[place] += 1
     hall.has_put = True
     line.state = SERVED
     leave_queue(&hall.lines, which)
@@ -330,7 +337,7 @@ cdef inline void answer(Hall* hall, Reply* reply) noexcept nogil:
     """Answer the request that a reply was made for; whose caller is gone, it is for nobody."""
     cdef Line* line
     if reply.line == STANDS:
-        stand(hall.standing, <const Standing*>reply.data)
+        stand(&hall.standings, <const Standing*>reply.data)
         free(reply)
         return
     line = &hall.lines.all[reply.line]

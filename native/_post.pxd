@@ -38,6 +38,7 @@ cdef struct Arrival:            # to the loop: a whole plain request, or a conne
     uint32_t line               # whose it is
     uint32_t turn               # and which of its requests
     int file                    # of a connection that is handed over; -1: a request
+    int leave                   # the place of what stands, by whose leave it came; -1: of none
     double came_at              # when its last bytes came, in seconds of the monotonic clock
     size_t size
     Head head                   # of a request

@@ -1,7 +1,8 @@
 """Refusals that stand: what the loop has just refused, the front's thread refuses alike for a while.
 
-The loop says how many may come to it all the same before it looks again, so that it learns at once
-when there is room, and for how long its word holds.
+The loop says how many may come to it all the same: as many as it has room for.  Both count those
+that came by its leave on and on, so nobody is let through twice for one seat, and whoever is let
+through finds it unless it was lost on the way.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -9,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from native._head cimport KEY_ID_BYTES, Head
-from native._post cimport Reply
+from native._post cimport Reply, load
 
 
 cdef enum:
@@ -29,7 +30,7 @@ cdef struct Form:               # an answer, but for its id, which stands betwee
 
 
 cdef struct Standing:
-    unsigned passes             # so many go to the loop yet
+    int place                   # where it is kept
     double until                # seconds of the monotonic clock
     unsigned counted_as         # which count grows by each that is refused
     size_t method_size
@@ -60,49 +61,43 @@ cdef inline bint is_meant(const Standing* standing, const char* data, const Head
     )
 
 
-cdef inline bint is_alike(const Standing* one, const Standing* other) noexcept nogil:
-    return (
-        one.method_size == other.method_size
-        and one.path_size == other.path_size
-        and one.key_size == other.key_size
-        and memcmp(one.asks, other.asks, one.method_size + one.path_size + one.key_size) == 0
-    )
+cdef struct Standings:          # all that stands, each in the place that the loop gave it
+    int count                   # places that something has stood in
+    Standing* all[STANDING_MAX]
+    unsigned used[STANDING_MAX]     # how many came by leave, for ever; the thread's own
+    unsigned granted[STANDING_MAX]  # up to which of them may come; the loop's word
+    unsigned needed[STANDING_MAX]   # whether one was refused since the loop asked
 
 
-cdef inline void stand(Standing** all, const Standing* new) noexcept nogil:
-    """Keep what stands from now in the place of its like, or of the one that ends first."""
-    cdef int i, place = 0
-    for i in range(STANDING_MAX):
-        if all[i] == NULL:
-            place = i
-            all[i] = <Standing*>malloc(sizeof(Standing))
-            if all[i] == NULL:
-                return
-            break
-        if is_alike(all[i], new):
-            place = i
-            break
-        if all[i].until < all[place].until:
-            place = i
-    all[place][0] = new[0]
+cdef inline void stand(Standings* standings, const Standing* new) noexcept nogil:
+    """Let this stand from now, in the place of what stood there."""
+    cdef int place = new.place
+    if standings.all[place] == NULL:
+        standings.all[place] = <Standing*>malloc(sizeof(Standing))
+        if standings.all[place] == NULL:
+            return
+    standings.all[place][0] = new[0]
+    standings.count = max(standings.count, place + 1)
 
 
-cdef inline Standing* against(Standing** all, const char* data, const Head* head, double at) noexcept nogil:
-    """Find what stands against such a request; NULL where it goes to the loop."""
+cdef inline int against(const Standings* standings, const char* data, const Head* head, double at) noexcept nogil:
+    """Find what stands against such a request, and give its place; -1: nothing does."""
     cdef int i
     cdef size_t path_size
-    if all[0] == NULL:
-        return NULL
+    cdef const Standing* standing
+    if standings.count == 0:
+        return -1
     path_size = path_size_of(data, head)
-    for i in range(STANDING_MAX):
-        if all[i] == NULL:
-            return NULL
-        if all[i].until > at and is_meant(all[i], data, head, path_size):
-            if all[i].passes:
-                all[i].passes -= 1
-                return NULL
-            return all[i]
-    return NULL
+    for i in range(standings.count):
+        standing = standings.all[i]
+        if standing != NULL and standing.until > at and is_meant(standing, data, head, path_size):
+            return i
+    return -1
+
+
+cdef inline bint may_pass(const Standings* standings, int place) noexcept nogil:
+    """Tell whether one more may go to the loop; both counts begin anew after the last number."""
+    return <int>(load(&standings.granted[place]) - standings.used[place]) > 0
 
 
 cdef inline uint64_t chance(uint64_t* state) noexcept nogil:

@@ -47,6 +47,10 @@ class TokenBucket:
         missing = 1.0 - self._filled(now)
         return 0.0 if missing <= 0 else missing / self._per_second
 
+    def whole(self, now: float) -> int:
+        """Say how many there are that may be taken at once."""
+        return int(self._filled(now))
+
     def is_full(self, now: float) -> bool:
         """Tell whether it holds all it can."""
         return self._filled(now) >= self._burst
@@ -91,6 +95,12 @@ class Use:
         if in_flight is not None and self.under_way * self._workers >= in_flight:
             return 1
         return math.ceil(self._bucket.wait_seconds(now)) if self._bucket is not None else 0
+
+    def spare(self, now: float) -> float:
+        """Say how many more may come at once; without a quota there is no end of them."""
+        in_flight = self.quota.in_flight
+        left = math.inf if in_flight is None else in_flight / self._workers - self.under_way
+        return left if self._bucket is None else min(left, self._bucket.whole(now))
 
     def take(self, now: float, count: int = 1) -> None:
         """Use up some of the requests per second."""

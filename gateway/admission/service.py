@@ -121,6 +121,15 @@ class Admission:
                 return Refused("quota", wait)
         return self._lack(kind, merchant.number)
 
+    def spare(self, kind: Kind, merchant: Merchant | None) -> int:
+        """Say how many more would be let in now: one at least where one would."""
+        if self.refusal(kind, merchant) is not None:
+            return 0
+        half, limit = self._halves[kind], self._limit_of(kind)
+        spare = limit - kept(limit) - half.room.taken - self._coming
+        use = half.uses.get(merchant.number) if merchant is not None else None
+        return max(1, spare if use is None else int(min(spare, use.spare(self._now()))))
+
     def let_in(self) -> None:
         """Note that a request was let in and has no seat yet: it takes room all the same."""
         self._coming += 1
@@ -218,16 +227,17 @@ class Admission:
 
     def _lack(self, kind: Kind, merchant: int | None) -> Refused | None:
         """Say what of the room or the channels is lacking for one more."""
-        if kind is Kind.READ:
-            limit = limits.READS_MAX
-        else:
-            limit = self._limit.value
-            if kind is Kind.FINISH:
-                limit += kept(limit)
+        limit = self._limit_of(kind)
         if not self._halves[kind].room.admits(merchant, limit=limit, coming=self._coming):
             return Refused("full", _soon())
         objection = self._no_channel(merchant) if kind is Kind.CREATE else None
         return None if objection is None else Refused(objection, _soon())
+
+    def _limit_of(self, kind: Kind) -> int:
+        if kind is Kind.READ:
+            return limits.READS_MAX
+        limit = self._limit.value
+        return limit + kept(limit) if kind is Kind.FINISH else limit
 
     def _use_of(self, merchant: Merchant, kind: Kind, now: float) -> Use:
         uses = self._halves[kind].uses

@@ -110,8 +110,8 @@ CALM_LEARNED_SHARE = 0.1
 # Clients wait no longer than this, or as long as they say; what waited longer is not begun.
 PATIENCE_SECONDS = 5.0
 RETRY_AFTER_SECONDS_MAX = 2
-# What was just refused is refused alike without being looked at for so long.
-REFUSAL_STANDS_SECONDS = 0.05
+# The front refuses what was refused without asking the loop, while that gave its word within this.
+REFUSAL_STANDS_SECONDS = 1.0
 # Gauges that nobody moves by himself are written down this often.
 TELLING_SECONDS = 0.5
 

@@ -10,39 +10,26 @@ import functools
 import signal
 import socket
 import threading
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from gateway.admission.service import Refused
 from gateway.domain import limits
+from gateway.faces.api import standing
 from gateway.faces.api.asked import BATCH, Asked, Asks
-from gateway.faces.api.refusals import Forms
 from gateway.faces.api.reply import Reply
 from gateway.faces.api.standing import Standing
 from native.front import Bounds, Front, Request
 
 _PIECE_SECONDS: Final = 0.25
 _LINGER_SECONDS: Final = 2.0
-_LOOK_SECONDS: Final = 0.1
+_TEND_SECONDS: Final = 0.002
 
 
-class House(Protocol):
+class House(standing.House, Protocol):
     """What stands behind the front."""
 
     draining: bool
-
-    def refusal(self, asks: Asks) -> Refused | None:
-        """Say why there is no room for such a request; None when there is."""
-        ...
-
-    def turned_away(self, asks: Asks, refused: Refused, count: int) -> None:
-        """Count requests that are refused."""
-        ...
-
-    def forms(self, refused: Refused) -> Forms:
-        """Write a refusal, but for the letters of its id."""
-        ...
 
     def let_in(self) -> None:
         """Hear that a request was let in and has no seat yet."""
@@ -78,10 +65,10 @@ class FrontDoor:
         self._house = house
         self._loop = asyncio.get_running_loop()
         self._front = Front(listening.detach(), bounds)
-        self._standing = Standing(self._front, house.turned_away)
+        self._standing = Standing(self._front, house)
         self._tasks: set[asyncio.Task[None]] = set()
         self._handing: set[asyncio.Task[None]] = set()
-        self._will_wake = self._will_look = False
+        self._will_wake = self._will_tend = False
         self._quiet = asyncio.Event()
         self._loop.add_reader(self._front.bell, self._look)
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
@@ -106,7 +93,7 @@ class FrontDoor:
             await asyncio.gather(*late, return_exceptions=True)
         self._front.stop()
         await asyncio.to_thread(self._thread.join)
-        self._standing.look()  # what the thread refused at last is counted, too
+        self._standing.count()  # what the thread refused at last is counted, too
         self._loop.remove_reader(self._front.bell)
 
     def _run(self) -> None:
@@ -119,18 +106,17 @@ class FrontDoor:
         try:
             for file, read in handed:
                 self._begin(self._hand_over(file, read), self._handing)
-            self._standing.look()
             if requests:
                 self._meet(requests)
         finally:
             if self._front.is_quiet:
                 self._quiet.set()
 
-    def _look_again(self) -> None:
-        """Look while something stands, also when nobody comes any more."""
-        self._will_look = self._standing.look()
-        if self._will_look:
-            self._loop.call_later(_LOOK_SECONDS, self._look_again)
+    def _tend(self) -> None:
+        """Tell the thread of free seats while something stands, also when nobody comes."""
+        self._will_tend = self._standing.tend()
+        if self._will_tend:
+            self._loop.call_later(_TEND_SECONDS, self._tend)
 
     def _meet(self, requests: list[Request]) -> None:
         """Refuse those for which there is no room, and serve the others.
@@ -138,7 +124,6 @@ class FrontDoor:
         Nothing comes back meanwhile: where one was refused, all that ask for the same are.
         """
         refused: dict[Asks, tuple[Refused, list[Request]]] = {}
-        entered: Counter[Asks] = Counter()
         for request in requests:
             asks = request.asks
             alike = refused.get(asks)
@@ -147,7 +132,6 @@ class FrontDoor:
                 continue
             why = self._house.refusal(asks)
             if why is None:
-                entered[asks] += 1
                 self._house.let_in()
                 self._begin(self._serve(request, asks[2]), self._tasks)
             else:
@@ -156,15 +140,12 @@ class FrontDoor:
             self._house.turned_away(asks, why, len(turned))
             forms = self._house.forms(why)
             self._front.refuse(turned, forms)
-            self._standing.refuse(asks, why, forms, (len(turned), entered[asks]))
-        for asks in entered.keys() - refused.keys():
-            if asks in self._standing:
-                self._standing.pass_more(asks, self._house.forms, entered[asks])
+            self._standing.refuse(asks, why, forms, len(turned))
+        self._standing.grant()
         if refused:
             self._front.wake()
-            if not self._will_look:
-                self._will_look = True
-                self._loop.call_later(_LOOK_SECONDS, self._look_again)
+        if self._standing and not self._will_tend:
+            self._tend()
 
     def _begin(self, doing: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = self._loop.create_task(doing)

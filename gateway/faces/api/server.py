@@ -149,6 +149,14 @@ class ApiServer(web.Server):
         merchant = self._desk.verify.named(key_id) if key_id is not None else None
         return self._desk.admission.refusal(kind_of(method, path), merchant)
 
+    def spare(self, asks: Asks) -> int:
+        """Say for how many requests there is room of which no more is read than that."""
+        if self.draining:
+            return limits.CONNECTIONS_MAX
+        method, path, key_id = asks
+        merchant = self._desk.verify.named(key_id) if key_id is not None else None
+        return self._desk.admission.spare(kind_of(method, path), merchant)
+
     def turned_away(self, asks: Asks, refused: Refused, count: int) -> None:
         """Count requests that are refused."""
         method, path, _ = asks

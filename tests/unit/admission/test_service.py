@@ -56,6 +56,32 @@ def test_a_flood_leaves_the_kept_seats_to_the_others() -> None:
     assert admission.refusal(Kind.CREATE, MERCHANT) is None
 
 
+def test_as_many_are_spared_as_would_be_let_in() -> None:
+    watch = Watch()
+    admission, free = Admission(now=watch), limits.SEATS_START - kept(limits.SEATS_START)
+    quota = replace(SMALL, quota=Quota(per_second=10, in_flight=4))
+    with ExitStack() as held:
+        for merchant in (None, MERCHANT, quota):
+            assert admission.spare(Kind.CREATE, merchant) == free
+        admission.let_in()
+        held.enter_context(admission.admit(of(MERCHANT)))
+        assert admission.spare(Kind.CREATE, MERCHANT) == free - 2
+        admission.came()
+        held.enter_context(admission.admit(of(quota)))
+        assert admission.spare(Kind.CREATE, quota) == 3
+        for _ in range(6):
+            with admission.admit(of(quota)):
+                pass
+        assert admission.spare(Kind.CREATE, quota) == 3
+        with admission.admit(of(quota)):
+            pass
+        assert admission.spare(Kind.CREATE, quota) == 2
+        flooded(admission, MERCHANT, held)
+        assert admission.spare(Kind.CREATE, MERCHANT) == 0
+        assert admission.spare(Kind.CREATE, quota) == 1, "who is below its share has one at least"
+    assert admission.spare(Kind.CREATE, MERCHANT) == free
+
+
 def test_what_finishes_a_payment_goes_before_new_ones_and_reads_have_their_own_room() -> None:
     admission = Admission(now=Watch())
     with ExitStack() as held:
