@@ -238,7 +238,7 @@ class Answered(Struct, frozen=True, gc=False):
     at: datetime
 
 
-class Drawn(Struct, frozen=True):
+class Drawn(Struct, frozen=True, gc=False):
     """A new payment with what its channel says of it by itself, because nobody has to be asked.
 
     `answered` is so only once it is durable together with the payment; nobody hears of it before.

@@ -6,7 +6,7 @@ from gateway.domain.stages import Drawn, Routed
 from gateway.ledger.rules import Change, consequence
 
 
-class Begun(Struct, frozen=True):
+class Begun(Struct, frozen=True, gc=False):
     """A new payment with the first change that is durable together with it; it moves no money."""
 
     routed: Routed
