@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain import limits
 from gateway.domain.errors import Unavailable
-from gateway.drivers.redis_line import Line, Lines, Refusal, Reply
+from gateway.drivers.redis_line import Command, Line, Lines, Refusal, Reply
 
 logger: Final = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _TURNS: Final = 4
 
 
 class Redis:
-    """One Redis, or a Redis that is away: `call` raises `Unavailable` quickly then."""
+    """One Redis, or a Redis that is away: whatever asks it raises `Unavailable` quickly then."""
 
     def __init__(self, url: str, *, budget_seconds: float, pause_seconds: float) -> None:
         self._budget = budget_seconds
@@ -43,42 +43,58 @@ class Redis:
         self, script: str, keys: Sequence[bytes], arguments: Sequence[bytes | int]
     ) -> Sequence[bytes | None]:
         """Run a Lua script over these keys in one round trip; a list of values or None."""
-        if self.is_away:
-            raise Unavailable("Redis is being left alone")
-        try:
-            return await self._run(script, [len(keys), *keys, *arguments])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._away_until = asyncio.get_running_loop().time() + self._pause
-            logger.warning("Redis did not answer in time: %s", type(error).__name__)
-            raise Unavailable("Redis does not answer") from error
-
-    async def _run(self, script: str, words: list[bytes | int]) -> Sequence[bytes | None]:
-        """Run a script by its name; one that Redis does not know is sent with its text."""
+        words = (len(keys), *keys, *arguments)
         name = self._names.get(script)
         if name is None:
             digest = hashlib.sha1(script.encode(), usedforsecurity=False)  # so Redis names them
             name = self._names[script] = digest.hexdigest()
-        reply = await self._in_time(self._ask("EVALSHA", name, *words))
+        (reply,) = await self._told([("EVALSHA", name, *words)])
         if isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT"):
-            reply = await self._in_time(self._ask("EVAL", script, *words))
-        if isinstance(reply, Refusal):
-            raise RedisError(str(reply).partition(" ")[0])
+            (reply,) = await self._told([("EVAL", script, *words)])
+        self._mind([reply])
         answer: Sequence[bytes | None] = reply
         return answer
 
-    def _ask(self, *words: bytes | str | int) -> asyncio.Future[Reply]:
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Run commands, at least one, in one round trip; gives a reply for each."""
+        replies = await self._told(commands)
+        self._mind(replies)
+        return replies
+
+    async def _told(self, commands: Sequence[Command]) -> list[Reply]:
+        """Give what is replied in time, be it that it is refused."""
+        if self.is_away:
+            raise Unavailable("Redis is being left alone")
+        try:
+            replies: list[Reply] = await self._in_time(self._send(commands))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._leave_alone(type(error).__name__) from error
+        return replies
+
+    def _mind(self, replies: Sequence[Reply]) -> None:
+        for reply in replies:
+            if isinstance(reply, Refusal):
+                # Its first word alone: what follows may show what was asked.
+                raise self._leave_alone(str(reply).partition(" ")[0])
+
+    def _leave_alone(self, reason: str) -> Unavailable:
+        self._away_until = asyncio.get_running_loop().time() + self._pause
+        logger.warning("Redis did not answer as it should: %s", reason)
+        return Unavailable("Redis does not answer")
+
+    def _send(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
         line = self._line
         if line is not None and line.is_open:
-            return line.ask(*words)
-        return asyncio.ensure_future(self._connect_and_ask(*words))
+            return line.ask(commands)
+        return asyncio.ensure_future(self._connect_and_ask(commands))
 
-    async def _connect_and_ask(self, *words: bytes | str | int) -> Reply:
+    async def _connect_and_ask(self, commands: Sequence[Command]) -> list[Reply]:
         made = await self._lines.connect()
         if self._line is not None and self._line.is_open:
             made.close()  # somebody else was quicker
         else:
             self._line = made
-        return await self._line.ask(*words)
+        return await self._line.ask(commands)
 
     async def _in_time(self, answering: "asyncio.Future[Any]") -> Any:
         """Wait for the budget, and once more when our own loop was so late that it says nothing.

@@ -1,12 +1,13 @@
 """One connection to a Redis, of which redis-py makes the beginning and nothing else.
 
 It knows how to reach whatever a URL names (TCP, TLS, a Unix socket), who we are there and which
-database is ours.  What is asked afterwards is always the same, so the bytes of each question go out
+database is ours.  What is asked afterwards is always the same, so the bytes of many commands go out
 in one write and hiredis reads what comes back: a tenth of what a command of redis-py costs.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import hiredis
@@ -16,13 +17,14 @@ from redis.backoff import NoBackoff
 
 _NOTHING: Final = object()
 
-# What Redis answers to one question; a refusal is an answer, too.
+# One command as its words, and what Redis answers to it; a refusal is an answer, too.
+Command = tuple[bytes | str | int, ...]
 Reply = Any
 Refusal = hiredis.ReplyError
 
 
 class Line(asyncio.Protocol):
-    """Questions go out as they are asked, answers come back in the same order (RESP2).
+    """Commands go out as they are asked, replies come back in the same order (RESP2).
 
     A connection that ends or speaks nonsense fails all that wait with a `ConnectionError`.
     """
@@ -31,30 +33,36 @@ class Line(asyncio.Protocol):
         self._connection = connection  # it owns the socket
         self._transport: Any = connection._writer.transport  # noqa: SLF001 - it has no other name
         self._replies = hiredis.Reader(notEnoughData=_NOTHING)
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        # Who waits and for how many replies, and those that the first of them has by now.
+        self._waiting: deque[tuple[asyncio.Future[list[Reply]], int]] = deque()
+        self._heard: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._transport.set_protocol(self)
 
     @property
     def is_open(self) -> bool:
-        """Tell whether a question may be asked."""
+        """Tell whether anything may be asked."""
         return not self._transport.is_closing()
 
-    def ask(self, *words: bytes | str | int) -> asyncio.Future[Reply]:
-        """Send a command; the future is its reply."""
-        answer: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # it takes any number
+    def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
+        """Send commands, at least one, in one write; the future is their replies."""
+        answer: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self._waiting.append((answer, len(commands)))
+        pack: Any = hiredis.pack_command  # it takes any number of words
+        self._transport.write(b"".join([pack(command) for command in commands]))
         return answer
 
     def data_received(self, data: bytes) -> None:
-        """Hand out the replies that are whole by now; whoever was cancelled has his one as well."""
+        """Hand out the replies that are whole by now; whoever was cancelled has his as well."""
         try:
             self._replies.feed(data)
             while (reply := self._replies.gets()) is not _NOTHING:
-                answer = self._waiting.popleft()
-                if not answer.done():
-                    answer.set_result(reply)
+                self._heard.append(reply)
+                if len(self._heard) == self._waiting[0][1]:
+                    answer, _ = self._waiting.popleft()
+                    if not answer.done():
+                        answer.set_result(self._heard)
+                    self._heard = []
         except (hiredis.ProtocolError, IndexError):
             self.close()
 
@@ -66,7 +74,7 @@ class Line(asyncio.Protocol):
         """End the connection."""
         self._connection._close()  # noqa: SLF001 - the only way that waits for nothing
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, _ = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(ConnectionError("the connection to Redis ended"))
 

@@ -1,15 +1,16 @@
 """Claims and answers in Redis: quick, shared by all workers, and allowed to be lost at any time.
 
-One value per key, one script call for everything that gathered meanwhile::
+One value per key, one round trip for everything that gathered meanwhile::
 
     P + fingerprint (32) + token (8)          the request is running; lives as long as the lease
     D + fingerprint (32) + status (3) + body  the answer; lives for a day
 
-The hash tag is the whole idempotency key, so a big merchant spreads over a cluster.
+The hash tag is the whole idempotency key, so a big merchant spreads over a cluster.  A claim and an
+answer are one plain command each, which costs Redis half of what a script does.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,41 +20,23 @@ from gateway.domain.identity import chance
 from gateway.domain.stages import Answer
 from gateway.drivers.batching import Batcher
 from gateway.drivers.redis import Redis
+from gateway.drivers.redis_line import Command
 
-_LIVES_MS: Final = (
-    limits.CLAIM_LEASE_SECONDS * 1000,
-    limits.ANSWER_KEEP_SECONDS * 1000,
-)
+_LEASE_MS: Final = b"%d" % (limits.CLAIM_LEASE_SECONDS * 1000)
+_KEEP_MS: Final = b"%d" % (limits.ANSWER_KEEP_SECONDS * 1000)
+_KEPT: Final = (b"GET", b"PX", _KEEP_MS)
 _FINGERPRINT: Final = slice(1, 33)
+_STATUS: Final = slice(33, 36)
 
-_SCRIPT: Final = """
-local told, call, lease, keep = {}, redis.call, ARGV[1], ARGV[2]
-for i, key in ipairs(KEYS) do
-    local verb, value = ARGV[2 * i + 1], ARGV[2 * i + 2]
-    told[i] = false
-    if verb == 'claim' then
-        told[i] = call('SET', key, value, 'NX', 'GET', 'PX', lease)
-    elseif verb == 'finish' then
-        local held = call('SET', key, value, 'GET', 'PX', keep) or ''
-        local succeeded = string.sub(held, 1, 1) == 'D' and string.sub(held, 34, 34) == '2'
-        if succeeded then call('SET', key, held, 'PX', keep) end
-    elseif verb == 'refuse' then
-        local claim = string.sub(value, 1, 41)
-        if call('GET', key) == claim then
-            call('SET', key, string.sub(value, 42), 'PX', keep)
-        end
-    elseif call('GET', key) == value then
-        call('DEL', key)
-    end
+# What is done to a claim only while it is ours; seldom, so each is sent with its text.
+_REPLACE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-return told
 """
-
-
-# What the script does for one key.
-Verb = Literal[b"claim", b"finish", b"refuse", b"release"]
-# One key's part of a script call: the verb, the key's name and the value.
-Errand = tuple[Verb, bytes, bytes]
+_REMOVE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
 
 
 class Remembered(Struct, frozen=True):
@@ -68,24 +51,16 @@ class FastClaims:
 
     def __init__(self, redis: Redis, *, observe: Callable[[int], None] | None = None) -> None:
         self._redis = redis
-        self._batcher: Batcher[Errand, bytes | None] = Batcher(
-            self._run,
+        self._batcher: Batcher[Command, bytes | None] = Batcher(
+            redis.ask,
             items_max=limits.REDIS_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe,
         )
 
     def waiting(self) -> int:
-        """Say how many errands wait for a script call."""
+        """Say how many commands wait for a round trip."""
         return self._batcher.waiting()
-
-    async def _run(self, errands: Sequence[Errand]) -> Sequence[bytes | None]:
-        keys: list[bytes] = []
-        arguments: list[bytes | int] = [*_LIVES_MS]
-        for verb, key, value in errands:
-            keys.append(key)
-            arguments += (verb, value)
-        return await self._redis.call(_SCRIPT, keys, arguments)
 
     async def claim(
         self, merchant: int, key: str, fingerprint: bytes
@@ -100,41 +75,44 @@ class FastClaims:
         token = chance(8)
         value = _claimed(fingerprint, token)
         try:
-            found = await self._batcher.submit((b"claim", _name(merchant, key), value))
+            found = await self._batcher.submit(
+                (b"SET", _name(merchant, key), value, b"NX", b"GET", b"PX", _LEASE_MS)
+            )
         except Unavailable:
             return None, None
         return (token, None) if found is None else (None, _read(found))
 
-    def finish(
-        self, merchant: int, key: str, fingerprint: bytes, answer: Answer
-    ) -> Awaitable[None]:
+    async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
         """Remember the answer, whoever held the claim: its content is durable already.
 
-        The first success stays the answer: another one tells of the same a moment later.
+        The first success stays the answer: another one tells of the same a moment later, and is
+        taken back at once.
         """
-        value = _answered(fingerprint, answer)
-        return self._try((b"finish", _name(merchant, key), value))
+        name = _name(merchant, key)
+        held = await self._try((b"SET", name, _answered(fingerprint, answer), *_KEPT))
+        if held is not None and held[:1] == b"D" and held[_STATUS].startswith(b"2"):
+            await self._try((b"SET", name, held, *_KEPT))
 
     async def refuse(
         self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer
     ) -> None:
         """Remember a refusal, if the claim is still ours: else another try may have succeeded."""
-        value = _claimed(fingerprint, token) + _answered(fingerprint, answer)
-        await self._try((b"refuse", _name(merchant, key), value))
+        claim, value = _claimed(fingerprint, token), _answered(fingerprint, answer)
+        await self._try((b"EVAL", _REPLACE, 1, _name(merchant, key), claim, value, _KEEP_MS))
 
     async def release(self, merchant: int, key: str, fingerprint: bytes, token: bytes) -> None:
         """Give the claim back, if it is still ours: nothing was begun under it."""
-        value = _claimed(fingerprint, token)
-        await self._try((b"release", _name(merchant, key), value))
+        claim = _claimed(fingerprint, token)
+        await self._try((b"EVAL", _REMOVE, 1, _name(merchant, key), claim))
 
-    async def _try(self, errand: Errand) -> None:
+    async def _try(self, command: Command) -> bytes | None:
         if self._redis.is_away:
-            return
+            return None
         try:
-            await self._batcher.submit(errand)
+            return await self._batcher.submit(command)
         except Unavailable:
             # The lease ends by itself, and PostgreSQL remembers what matters.
-            return
+            return None
 
 
 def _name(merchant: int, key: str) -> bytes:
@@ -153,4 +131,4 @@ def _read(value: bytes) -> Remembered:
     fingerprint = value[_FINGERPRINT]
     if value[:1] == b"P":
         return Remembered(fingerprint, None)
-    return Remembered(fingerprint, Answer(int(value[33:36]), value[36:], replayed=True))
+    return Remembered(fingerprint, Answer(int(value[_STATUS]), value[36:], replayed=True))

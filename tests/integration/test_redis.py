@@ -60,6 +60,29 @@ async def test_each_call_has_its_own_answer_whoever_stopped_waiting(redis_url: s
     await redis.close()
 
 
+async def test_a_script_that_was_forgotten_is_taught_again(redis_url: str) -> None:
+    redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    async with aioredis.from_url(redis_url) as memory:
+        for word in (b"1", b"2"):
+            assert await redis.call(ECHO, [b"k"], [word]) == [word]
+            await memory.script_flush()
+    await redis.close()
+
+
+async def test_commands_share_a_round_trip_and_each_has_its_own_reply(redis_url: str) -> None:
+    redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    await redis.ask([("DEL", b"k")])
+    large = b"x" * 300_000  # more than one read brings
+    commands = [("SET", b"k", large, b"GET"), ("GET", b"k"), ("GET", b"nothing"), ("STRLEN", b"k")]
+    asked = [asyncio.ensure_future(redis.ask(commands)) for _ in range(3)]
+    await asyncio.sleep(0)
+    asked[1].cancel()
+    assert await asked[0] == [None, large, None, 300_000]
+    assert await asked[2] == [large, large, None, 300_000]
+    assert await redis.ask([("DEL", b"k")]) == [1]
+    await redis.close()
+
+
 async def test_calls_that_come_before_the_connection_share_it(redis_url: str) -> None:
     redis = Redis(redis_url, budget_seconds=5, pause_seconds=60)
     async with aioredis.from_url(redis_url) as memory:
@@ -84,6 +107,11 @@ async def test_a_refusal_makes_it_away_and_tells_nothing_of_what_was_sent(
     with pytest.raises(Unavailable):
         await redis.call("return redis.call('INCR', KEYS[1], ARGV[1])", [b"k"], [b"s3cret"])
     assert redis.is_away
+    other = Redis(redis_url, budget_seconds=5, pause_seconds=60)
+    with pytest.raises(Unavailable):
+        await other.ask([("PING",), ("INCRBY", b"k", b"s3cret"), ("PING",)])
+    assert other.is_away
+    await other.close()
     assert "s3cret" not in caplog.text
     await redis.close()
 
