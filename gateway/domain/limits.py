@@ -61,6 +61,7 @@ HANDED_OUT_ITEMS_MAX = 32
 # After a flush that so many shared the ledger lets more gather, so long for each of them: what a
 # flush costs beside its items, one statement and one commit, is as much as some ten of them.
 REST_ITEMS_MIN = 8
+PARTY_ITEMS_MIN = 32  # so many that come together need not wait for others
 LEDGER_REST_ITEM_SECONDS = 0.0005
 LEDGER_REST_SECONDS_MAX = 0.01
 

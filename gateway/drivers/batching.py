@@ -3,14 +3,15 @@
 Whatever has gathered while the previous flush was under way is the next batch, so a lone item goes
 at once and a flood shares its round trips.  A queue may also rest after a flush that many shared:
 where a flush costs the same whatever it carries, a flood that waits a moment longer is served
-sooner.  Results are handed out a few at a time: whoever is answered goes on at once, and a thousand
-of them in one turn of the loop would keep all others waiting, also those who are only told no.
+sooner.  Many that come together have gathered already: they end the rest.  Results are handed out a
+few at a time: whoever is answered goes on at once, and a thousand of them in one turn of the loop
+would keep all others waiting, also those who are only told no.
 """
 
 import asyncio
 import collections
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, Overloaded
@@ -21,6 +22,34 @@ Result = TypeVar("Result")
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]
 
 
+class Rest(NamedTuple):
+    """How long a queue rests after a flush: so long for each item of it, but not longer."""
+
+    item_seconds: float
+    seconds_max: float
+
+
+class _Party(Generic[Result]):
+    """Items that came together: what each became, and one future for all of it."""
+
+    __slots__ = ("_left", "_results", "future")
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._left = count
+        self._results: list[Result | BaseException] = []
+        self.future: asyncio.Future[list[Result | BaseException]] = loop.create_future()
+
+    def told(self, result: Result | BaseException) -> list[Result | BaseException] | None:
+        """Take the next one's result; all of them when it was the last."""
+        self._results.append(result)
+        self._left -= 1
+        return None if self._left else self._results
+
+    def cancel(self) -> None:
+        """Let nobody wait for it any more."""
+        self.future.cancel()
+
+
 class Batcher(Generic[Item, Result]):
     """Gathers items and hands them to `flush`, one batch at a time.
 
@@ -28,7 +57,7 @@ class Batcher(Generic[Item, Result]):
     item alone.  When `flush` itself raises one of our own errors (a part is away) it is every
     item's answer; when it raises anything else the batch is halved and tried again, so that one
     poisoned item never fails its neighbours.  The queue is bounded: `Overloaded` when it is full.
-    `rest` is awaited after a flush that many shared, before the next one; it hears how many.
+    With a `rest` it lets more gather after a flush that many shared.
     """
 
     def __init__(
@@ -38,7 +67,7 @@ class Batcher(Generic[Item, Result]):
         items_max: int,
         queue_items_max: int,
         observe: Callable[[int], None] | None = None,
-        rest: Callable[[int], Awaitable[object]] | None = None,
+        rest: Rest | None = None,
     ) -> None:
         self._flush = flush
         self._items_max = items_max
@@ -46,12 +75,13 @@ class Batcher(Generic[Item, Result]):
         self._observe = observe
         self._rest = rest
         self._items: list[Item] = []
-        self._futures: list[asyncio.Future[Result]] = []  # of these items, in the same order
+        # Who waits for these items, in the same order; a party stands there for each of its own.
+        self._futures: list[asyncio.Future[Result] | _Party[Result]] = []
         self._flight: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._answered: collections.deque[tuple[asyncio.Future[Result], Result | BaseException]] = (
-            collections.deque()
-        )
+        self._resting: asyncio.Future[None] | None = None
+        self._has_gathered = False
+        self._answered: collections.deque[tuple[asyncio.Future[Any], Any]] = collections.deque()
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item; the future resolves to its own result."""
@@ -65,6 +95,26 @@ class Batcher(Generic[Item, Result]):
         self._items.append(item)
         self._futures.append(future)
         return future
+
+    def submit_all(self, items: Sequence[Item]) -> asyncio.Future[list[Result | BaseException]]:
+        """Queue items that come together; the future resolves to their results, in order.
+
+        An exception stands in the place of the result that it is: `Overloaded`, too.
+        """
+        assert items, "who has nothing to submit waits for nothing"
+        if self._flight is None:
+            self._loop = asyncio.get_running_loop()
+            self._flight = self._loop.create_task(self._fly())
+        party: _Party[Result] = _Party(len(items), self._loop)
+        if len(self._items) + len(items) > self._queue_items_max:
+            party.future.set_result([Overloaded("a queue is full")] * len(items))
+            return party.future
+        self._items += items
+        self._futures += [party] * len(items)
+        if len(items) >= limits.PARTY_ITEMS_MIN:
+            self._has_gathered = True
+            _end(self._resting)
+        return party.future
 
     def waiting(self) -> int:
         """Say how many items are in no flush yet."""
@@ -83,17 +133,34 @@ class Batcher(Generic[Item, Result]):
             while self._items:
                 items, futures = self._items[: self._items_max], self._futures[: self._items_max]
                 del self._items[: self._items_max], self._futures[: self._items_max]
+                self._has_gathered = False
                 if self._observe is not None:
                     self._observe(len(items))
                 await self._deliver(items, futures)
                 if self._rest is not None and len(items) >= limits.REST_ITEMS_MIN:
-                    await self._rest(len(items))
+                    await self._rested(
+                        min(len(items) * self._rest.item_seconds, self._rest.seconds_max)
+                    )
         finally:
             # At once and not in a callback: whoever was just answered may submit before that runs,
             # and would rely on a flight that has ended.
             self._flight = None
 
-    async def _deliver(self, items: list[Item], futures: list[asyncio.Future[Result]]) -> None:
+    async def _rested(self, seconds: float) -> None:
+        """Rest for so long, but only until many come together, who may be there already."""
+        if self._has_gathered:
+            return
+        self._resting = resting = self._loop.create_future()
+        alarm = self._loop.call_later(seconds, _end, resting)
+        try:
+            await resting
+        finally:
+            alarm.cancel()
+            self._resting = None
+
+    async def _deliver(
+        self, items: list[Item], futures: list[asyncio.Future[Result] | _Party[Result]]
+    ) -> None:
         results: Sequence[Result | BaseException]
         try:
             results = await self._flush(items)
@@ -112,7 +179,11 @@ class Batcher(Generic[Item, Result]):
                 return
             results = [error]
         is_handing_out = bool(self._answered)
-        self._answered.extend(zip(futures, results, strict=True))
+        for future, result in zip(futures, results, strict=True):
+            if not isinstance(future, _Party):
+                self._answered.append((future, result))
+            elif (told := future.told(result)) is not None:
+                self._answered.append((future.future, told))
         if not is_handing_out:
             self._hand_out()
 
@@ -128,3 +199,9 @@ class Batcher(Generic[Item, Result]):
                 future.set_result(result)
         if self._answered:
             self._loop.call_soon(self._hand_out)
+
+
+def _end(resting: asyncio.Future[None] | None) -> None:
+    """End a rest that goes on."""
+    if resting is not None and not resting.done():
+        resting.set_result(None)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.domain.errors import InDoubt, Unavailable
 from gateway.domain.payment import Certainty
-from gateway.domain.stages import Opened
+from gateway.domain.stages import Opened, Posted
 from gateway.ledger.codec import encode
 
 logger: Final = logging.getLogger(__name__)
@@ -21,10 +21,15 @@ async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
     try:
         return await posting
     except (Unavailable, InDoubt) as error:
-        logger.warning("an outcome could not be posted yet: %s", error)
+        note_away(error)
         return None
 
 
-def not_posted_yet(opened: Opened) -> bytes:
+def note_away(error: Unavailable | InDoubt) -> None:
+    """Note that an outcome could not be posted: the database is away."""
+    logger.warning("an outcome could not be posted yet: %s", error)
+
+
+def not_posted_yet(opened: Opened | Posted) -> bytes:
     """Show the payment as it durably is: opened, and of an outcome that nobody can prove."""
     return encode(replace(opened.standing.payment, certainty=Certainty.UNKNOWN))

@@ -1,25 +1,40 @@
 """Many new payments in one request: one signature, one round trip, and each on its own.
 
-Every item is the `POST /v1/payments` that it stands for, with its own key, claim and answer, and
-goes the way of every payment; that they are served at the same moment lets them share the flushes.
+Every item is the `POST /v1/payments` that it stands for, with its own key, claim and answer.  The
+items go through the steps together, so that each step's part is asked once for all of them; only
+the channel is asked about one payment at a time.  Whatever is no plain matter leaves the company
+and goes its way alone, as it would have come.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final
 
 from gateway.domain import limits
-from gateway.domain.errors import Problem
+from gateway.domain.errors import FloodgateError, InDoubt, Problem, Unavailable
 from gateway.domain.payment import CreatePayments
 from gateway.domain.problem import answer_of
-from gateway.domain.stages import Answer, Claimed, Matched
-from gateway.drivers.stopwatch import lap, start
+from gateway.domain.stages import (
+    Answer,
+    Answered,
+    Claimed,
+    Drawn,
+    Heard,
+    Opened,
+    Posted,
+    ReferenceTaken,
+    Routed,
+)
+from gateway.drivers.deadlines import within
+from gateway.drivers.stopwatch import Stopwatch, lap, lap_all, start
 from gateway.flow import steps
+from gateway.flow.away import note_away, unless_away
 from gateway.flow.desk import Desk
-from gateway.flow.once import once
-from gateway.flow.pay import CREATED, pay
+from gateway.flow.once import let_go, once, served
+from gateway.flow.pay import CREATED, ask_around, has_ended, made_before, pay, told
 from gateway.flow.refusal import refusal
-from gateway.idempotency.rules import fingerprint_of, key_of
 
 # Refusals after which the same item may still be served: while there are such the batch is no
 # answer to keep, so that the very same batch goes on where it stood.
@@ -29,71 +44,252 @@ _UNFINISHED: Final = frozenset(
 
 _AT_A_TIME: Final = 32
 
+# Answers of the channel that came so soon after one another are posted together.
+_GATHER_SECONDS: Final = 0.01
+
 
 async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
     """Take every payment of a batch; the results stand in its order, and no item fails another."""
-    assert isinstance(claimed.matched.command, CreatePayments)
-    desk.admission.widen(claimed.merchant, len(claimed.matched.command.payments))
-    told = await _pay_each(_read(claimed, desk), desk)
+    company = _Company(claimed, desk)
+    desk.admission.widen(claimed.merchant, company.size)
+    ends = await company.served()
     lap(steps.ITEMS)
-    results = [_answer_to(result, claimed) for result in told]
+    results = [_answer_to(end, claimed) for end in ends]
     answer = Answer(200, _written(results), replayed=_is_repeated(results))
-    if any(isinstance(result, Problem) and result.code in _UNFINISHED for result in told):
+    if any(isinstance(end, Problem) and end.code in _UNFINISHED for end in ends):
         await desk.idempotency.release(claimed)
         return answer
     return await desk.idempotency.settle(claimed, answer)
 
 
-def _read(claimed: Claimed, desk: Desk) -> Iterator[Matched | Problem | int]:
-    """Read the items in their order.
+class _Company:
+    """The items of one batch on their way through the steps, each known by its place in it."""
 
-    One that stands there already, key and all, is told as the place of the first; a key that stands
-    there for something else is taken.
-    """
-    batch = claimed.matched
-    assert isinstance(batch.command, CreatePayments)
-    taken = {claimed.key: (-1, batch)}
-    for place, raw in enumerate(batch.command.payments):
+    def __init__(self, batch: Claimed, desk: Desk) -> None:
+        assert isinstance(batch.matched.command, CreatePayments)
+        self._batch, self._desk = batch, desk
+        self._raw = batch.matched.command.payments
+        self._request_id = batch.matched.verified.received.request_id
+        self._claimed: dict[int, Claimed] = {}
+        self._kept: dict[int, AbstractContextManager[None]] = {}  # places at channels
+        self._ends: dict[int, Answer | Problem] = {}
+        self._twins: dict[int, int] = {}
+        self._aside = asyncio.TaskGroup()
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self._raw)
+
+    async def served(self) -> Sequence[Answer | Problem]:
+        """Take all from step to step; of those who are late nobody knows yet what they became."""
         try:
-            matched = desk.match.item(batch, bytes(raw))
-            key = key_of(matched.verified.idempotency_key)
-        except Problem as problem:
-            yield problem
-            continue
-        first, other = taken.setdefault(key, (place, matched))
-        if first == place:
-            yield matched
-        elif fingerprint_of(other.verified) == fingerprint_of(matched.verified):
-            yield first
-        else:
-            yield _key_stands_twice()
+            with within(limits.ITEM_SECONDS_MAX):
+                async with self._aside:
+                    claimed = await self._claim(await self._read())
+                    opened = await self._open(await self._route(claimed))
+                    await self._take(opened)
+        except TimeoutError:
+            late = (
+                place for place in range(self.size) if place not in {**self._ends, **self._twins}
+            )
+            await asyncio.gather(*(self._refuse(place, InDoubt("it is late")) for place in late))
+        finally:
+            for place in [*self._kept]:
+                self._leave(place)
+        self._ends |= {place: self._ends[first] for place, first in self._twins.items()}
+        return [self._ends[place] for place in sorted(self._ends)]
 
+    async def _read(self) -> dict[int, Claimed]:
+        """Read the items in their order, a few at a time, so that everybody else is heard, too.
 
-async def _pay_each(
-    items: Iterator[Matched | Problem | int], desk: Desk
-) -> Sequence[Answer | Problem]:
-    """Begin a few at a time, so that everybody else's answers are heard between them."""
-    paying: list[asyncio.Task[Answer | Problem]] = []
-    async with asyncio.TaskGroup() as group:
-        for number, item in enumerate(items, start=1):
-            if isinstance(item, int):
-                paying.append(paying[item])
+        One that stands there already, key and all, is a twin of the first; a key that stands there
+        for something else is taken.
+        """
+        batch, desk = self._batch, self._desk
+        read: dict[int, Claimed] = {}
+        keys = {batch.key: (-1, batch.fingerprint)}
+        for place, raw in enumerate(self._raw):
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            try:
+                item = desk.idempotency.unclaimed(desk.match.item(batch.matched, bytes(raw)))
+            except Problem as problem:
+                self._ends[place] = problem
+                continue
+            first, fingerprint = keys.setdefault(item.key, (place, item.fingerprint))
+            if first == place:
+                read[place] = item
+            elif first >= 0 and fingerprint == item.fingerprint:
+                self._twins[place] = first
             else:
-                paying.append(group.create_task(_pay_one(item, desk)))
+                self._ends[place] = _key_stands_twice()
+        return read
+
+    async def _claim(self, read: dict[int, Claimed]) -> dict[int, Claimed]:
+        """Claim all keys at once, and go on with those that nobody had."""
+        if not read:
+            return {}
+        watch = Stopwatch()
+        told = await self._desk.idempotency.claim_all([*read.values()])
+        lap_all(steps.CLAIM, watch, len(told))
+        going: dict[int, Claimed] = {}
+        for place, claimed in zip(read, told, strict=True):
+            if isinstance(claimed, Claimed):
+                self._claimed[place] = claimed
+                if has_ended(claimed):
+                    self._go_alone(place, pay)
+                else:
+                    going[place] = claimed
+            elif isinstance(claimed, Problem) and claimed.code == "idempotency_key_reused":
+                # PostgreSQL is asked whose it really is.
+                self._aside.create_task(
+                    self._alone(place, once(read[place].matched, self._desk, pay))
+                )
+            else:
+                self._ends[place] = claimed
+        return going
+
+    async def _route(self, claimed: dict[int, Claimed]) -> dict[int, Routed | Drawn]:
+        """Choose through whom each goes, and keep it a place there."""
+        going: dict[int, Routed | Drawn] = {}
+        for number, (place, one) in enumerate(claimed.items(), start=1):
+            watch = Stopwatch()
+            try:
+                routed = self._desk.routing.choose(one)
+                lap_all(steps.ROUTE, watch, 1)
+                kept = self._desk.channels.place(routed)
+                kept.__enter__()
+                self._kept[place] = kept
+                going[place] = self._desk.channels.draw(routed) or routed
+            except Exception as error:  # noqa: BLE001 - its neighbours go on
+                self._leave(place)
+                self._aside.create_task(self._refuse(place, error))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
-    return [payment.result() for payment in paying]
+        return going
+
+    async def _open(self, going: dict[int, Routed | Drawn]) -> dict[int, Opened]:
+        """Make all durable at once before the outside world hears of any; some are done by that."""
+        if not going:
+            return {}
+        watch = Stopwatch()
+        told = await self._desk.ledger.open_all([*going.values()])
+        lap_all(steps.OPEN, watch, len(told))
+        asked: dict[int, Opened] = {}
+        made: dict[int, Posted] = {}
+        for (place, one), opened in zip(going.items(), told, strict=True):
+            if isinstance(opened, Opened):
+                asked[place] = opened
+                continue
+            self._leave(place)
+            if isinstance(opened, Posted):
+                made[place] = opened
+                if isinstance(one, Drawn):
+                    self._desk.routing.learn(one.answered, 0)
+            elif isinstance(opened, Heard | ReferenceTaken):
+                self._go_alone(place, partial(made_before, opened))
+            else:
+                self._aside.create_task(self._refuse(place, opened))
+        self._settle(made)
+        return asked
+
+    async def _take(self, opened: dict[int, Opened]) -> None:
+        """Ask for the money of each, and post what was said as it comes, together.
+
+        Whoever is slow holds up nobody: those who came before are posted without it.
+        """
+        asking: dict[asyncio.Task[Answered | Exception], int] = {}
+        for number, (place, one) in enumerate(opened.items(), start=1):
+            asking[self._aside.create_task(self._ask(place, one))] = place
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        while asking:
+            done, _ = await asyncio.wait(asking, timeout=_GATHER_SECONDS)
+            if not done:
+                await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            answered = {place: task.result() for task, place in asking.items() if task.done()}
+            asking = {task: place for task, place in asking.items() if place not in answered}
+            await self._post(answered, opened)
+
+    async def _ask(self, place: int, opened: Opened) -> Answered | Exception:
+        start()
+        try:
+            return await ask_around(self._claimed[place], opened, self._desk)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
+        finally:
+            self._leave(place)
+
+    async def _post(self, told: dict[int, Answered | Exception], opened: dict[int, Opened]) -> None:
+        """Post what the channel said of some, and keep their answers."""
+        watch = Stopwatch()
+        plain = {place: each for place, each in told.items() if isinstance(each, Answered)}
+        ends = dict(zip(plain, await self._desk.ledger.post_all([*plain.values()]), strict=True))
+        lap_all(steps.POST, watch, len(ends))
+        posted: dict[int, Posted] = {}
+        for place, answered in told.items():
+            end = answered if isinstance(answered, Exception) else ends[place]
+            if isinstance(end, Posted):
+                posted[place] = end
+            elif isinstance(end, Unavailable | InDoubt):
+                self._go_alone(place, partial(_not_posted, end, opened[place]))
+            elif isinstance(end, Exception):
+                self._aside.create_task(self._refuse(place, end))
+            elif isinstance(answered, Answered):
+                self._go_alone(place, partial(_post_alone, answered))
+        self._settle(posted)
+
+    def _settle(self, posted: dict[int, Posted]) -> None:
+        """Answer as it is durable; whoever comes after these need not wait until it is kept."""
+        answers = {place: Answer(CREATED, each.body) for place, each in posted.items()}
+        self._ends |= answers
+        if answers:
+            self._aside.create_task(self._keep(answers))
+
+    async def _keep(self, answers: dict[int, Answer]) -> None:
+        watch = Stopwatch()
+        ends = [(self._claimed[place], answer) for place, answer in answers.items()]
+        await self._desk.idempotency.settle_all(ends)
+        lap_all(steps.SETTLE, watch, len(ends))
+
+    async def _refuse(self, place: int, error: BaseException) -> None:
+        """End one that came to nothing; one that was not read yet has no claim."""
+        claimed = self._claimed.get(place)
+        if claimed is not None and isinstance(error, FloodgateError):
+            await let_go(claimed, self._desk, error)
+        self._ends[place] = refusal(error, self._request_id)
+
+    def _go_alone(self, place: int, serve: Callable[[Claimed, Desk], Awaitable[Answer]]) -> None:
+        claimed = self._claimed[place]
+        serving = served(claimed, self._desk, serve, seconds=limits.ITEM_SECONDS_MAX)
+        self._aside.create_task(self._alone(place, serving))
+
+    async def _alone(self, place: int, serving: Awaitable[Answer]) -> None:
+        """Serve one as if it had come alone; whatever goes wrong is its own result."""
+        start()
+        try:
+            self._ends[place] = await serving
+        except Exception as error:  # noqa: BLE001 - as above
+            self._ends[place] = refusal(error, self._request_id)
+
+    def _leave(self, place: int) -> None:
+        """Give up a place at a channel, where one is kept."""
+        kept = self._kept.pop(place, None)
+        if kept is not None:
+            kept.__exit__(None, None, None)
 
 
-async def _pay_one(item: Matched | Problem, desk: Desk) -> Answer | Problem:
-    """Take one payment as if it had come alone; whatever goes wrong is its own result."""
-    if isinstance(item, Problem):
-        return item
-    start()
-    try:
-        return await once(item, desk, pay, seconds=limits.ITEM_SECONDS_MAX)
-    except Exception as error:  # noqa: BLE001 - its neighbours must have their answers
-        return refusal(error, item.verified.received.request_id)
+async def _post_alone(answered: Answered, claimed: Claimed, desk: Desk) -> Answer:
+    posted = await unless_away(desk.ledger.post(answered))
+    return await told(claimed, answered.opened, posted, desk)
+
+
+async def _not_posted(
+    error: Unavailable | InDoubt, opened: Opened, claimed: Claimed, desk: Desk
+) -> Answer:
+    note_away(error)
+    return await told(claimed, opened, None, desk)
 
 
 def _answer_to(result: Answer | Problem, claimed: Claimed) -> Answer:

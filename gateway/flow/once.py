@@ -31,25 +31,43 @@ async def once(
     lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
+    return await served(claimed, desk, serve, seconds=seconds)
+
+
+async def served(
+    claimed: Claimed,
+    desk: Desk,
+    serve: Callable[[Claimed, Desk], Awaitable[Answer]],
+    *,
+    seconds: float,
+) -> Answer:
+    """Serve a request whose key is claimed; what goes wrong ends the claim as it should."""
     try:
         with within(seconds):
             return await serve(claimed, desk)
-    except Problem as problem:
-        # A refusal is an answer too: whoever asks again with this key hears the same no, except
-        # where nothing was begun and the request may be mended, or the key is another request's.
-        reused = problem.code == "idempotency_key_reused"
-        if not reused and desk.idempotency.keeps(problem.kind.status):
-            request_id = matched.verified.received.request_id
-            await desk.idempotency.refuse(claimed, answer_of(problem, request_id))
-        else:
-            await desk.idempotency.release(claimed)
-        raise
-    except FloodgateError:
-        await desk.idempotency.release(claimed)
+    except FloodgateError as error:
+        await let_go(claimed, desk, error)
         raise
     except TimeoutError:
         await desk.idempotency.release(claimed)
         raise InDoubt("a request took too long") from None
+
+
+async def let_go(claimed: Claimed, desk: Desk, error: FloodgateError) -> None:
+    """End the claim of a request that came to nothing.
+
+    A refusal is an answer too: whoever asks again with this key hears the same no, except where
+    nothing was begun and the request may be mended, or the key is another request's.
+    """
+    request_id = claimed.matched.verified.received.request_id
+    if (
+        isinstance(error, Problem)
+        and error.code != "idempotency_key_reused"
+        and desk.idempotency.keeps(error.kind.status)
+    ):
+        await desk.idempotency.refuse(claimed, answer_of(error, request_id))
+    else:
+        await desk.idempotency.release(claimed)
 
 
 async def _used_by_nobody_else(matched: Matched, desk: Desk, problem: Problem) -> Claimed:

@@ -28,7 +28,7 @@ _UNREACHABLE: Final = Failure(
 
 async def pay(claimed: Claimed, desk: Desk) -> Answer:
     """Take a payment; what is not known at the end is `processing` and never an error."""
-    if _has_ended(claimed):
+    if has_ended(claimed):
         return await _begun_in_time(claimed, desk)
     routed = desk.routing.choose(claimed)
     lap(steps.ROUTE)
@@ -37,7 +37,7 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         opened = await desk.ledger.open(routed if drawn is None else drawn)
         lap(steps.OPEN)
         if isinstance(opened, (Heard, ReferenceTaken)):
-            return await _made_before(claimed, opened, desk)
+            return await made_before(opened, claimed, desk)
         if drawn is not None:
             desk.admission.made()
             desk.routing.learn(drawn.answered, 0)
@@ -47,15 +47,22 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         else:
             posted = await unless_away(_take(claimed, opened, desk))
             lap(steps.POST)
-            if posted is None:
-                await desk.idempotency.release(claimed)
-                return Answer(CREATED, not_posted_yet(opened))
+    return await told(claimed, opened, posted, desk)
+
+
+async def told(
+    claimed: Claimed, opened: Opened | Posted, posted: Posted | None, desk: Desk
+) -> Answer:
+    """Answer as it is durable: what was posted, or what was opened while nothing could be."""
+    if posted is None:
+        await desk.idempotency.release(claimed)
+        return Answer(CREATED, not_posted_yet(opened))
     answer = await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
     lap(steps.SETTLE)
     return answer
 
 
-async def _made_before(claimed: Claimed, known: Heard | ReferenceTaken, desk: Desk) -> Answer:
+async def made_before(known: Heard | ReferenceTaken, claimed: Claimed, desk: Desk) -> Answer:
     """Show the payment that this request made before; `Problem` when the reference is another's."""
     if isinstance(known, Heard):
         if not known.refused:
@@ -65,7 +72,11 @@ async def _made_before(claimed: Claimed, known: Heard | ReferenceTaken, desk: De
 
 
 async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:
-    """Ask for the money, of another channel where the first cannot have moved any; post the last.
+    return await desk.ledger.post(await ask_around(claimed, opened, desk))
+
+
+async def ask_around(claimed: Claimed, opened: Opened, desk: Desk) -> Answered:
+    """Ask for the money, of another channel where the first cannot have moved any; give the last.
 
     Every attempt is durable before its channel hears of it, and the one before it has ended then.
     """
@@ -77,7 +88,7 @@ async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:
         rerouted = desk.routing.choose_next(claimed, answered, tried)
         switched = await desk.ledger.switch(rerouted) if rerouted is not None else None
         if switched is None:
-            return await desk.ledger.post(answered)
+            return answered
         opened = switched
 
 
@@ -107,7 +118,8 @@ def _never_left(answered: Answered) -> Answered:
     )
 
 
-def _has_ended(claimed: Claimed) -> bool:
+def has_ended(claimed: Claimed) -> bool:
+    """Tell whether a payment was to end before it came: nothing may be begun for it."""
     command = claimed.matched.command
     assert isinstance(command, CreatePayment)
     return command.expires_at is not None and command.expires_at <= claimed.at

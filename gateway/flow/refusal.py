@@ -8,7 +8,7 @@ from gateway.domain.errors import InDoubt, Overloaded, Problem, Unavailable
 logger: Final = logging.getLogger(__name__)
 
 
-def refusal(error: Exception, request_id: str) -> Problem:
+def refusal(error: BaseException, request_id: str) -> Problem:
     """Say what went wrong without showing anything internal; what was not foreseen is logged."""
     if isinstance(error, Problem):
         return error

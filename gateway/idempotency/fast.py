@@ -9,7 +9,7 @@ The hash tag is the whole idempotency key, so a big merchant spreads over a clus
 answer are one plain command each, which costs Redis half of what a script does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -75,12 +75,33 @@ class FastClaims:
         token = chance(8)
         value = _claimed(fingerprint, token)
         try:
-            found = await self._batcher.submit(
-                (b"SET", _name(merchant, key), value, b"NX", b"GET", b"PX", _LEASE_MS)
-            )
+            found = await self._batcher.submit(_claim(_name(merchant, key), value))
         except Unavailable:
             return None, None
         return (token, None) if found is None else (None, _read(found))
+
+    async def claim_all(
+        self, uses: Sequence[tuple[int, str, bytes]]
+    ) -> Sequence[tuple[bytes | None, Remembered | None]]:
+        """Reserve the keys of many requests that came together, each as `claim` does.
+
+        Each is named by merchant, key and fingerprint.
+        """
+        if self._redis.is_away:
+            return [(None, None)] * len(uses)
+        tokens = [chance(8) for _ in uses]
+        told = await self._batcher.submit_all(
+            [
+                _claim(_name(merchant, key), _claimed(fingerprint, token))
+                for (merchant, key, fingerprint), token in zip(uses, tokens, strict=True)
+            ]
+        )
+        return [
+            (token, None)
+            if found is None
+            else (None, None if isinstance(found, BaseException) else _read(found))
+            for token, found in zip(tokens, told, strict=True)
+        ]
 
     async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
         """Remember the answer, whoever held the claim: its content is durable already.
@@ -90,8 +111,27 @@ class FastClaims:
         """
         name = _name(merchant, key)
         held = await self._try((b"SET", name, _answered(fingerprint, answer), *_KEPT))
-        if held is not None and held[:1] == b"D" and held[_STATUS].startswith(b"2"):
+        if held is not None and _has_succeeded(held):
             await self._try((b"SET", name, held, *_KEPT))
+
+    async def finish_all(self, ends: Sequence[tuple[int, str, bytes, Answer]]) -> None:
+        """Remember the answers of many requests, each as `finish` does."""
+        if self._redis.is_away:
+            return
+        names = [_name(merchant, key) for merchant, key, *_ in ends]
+        told = await self._batcher.submit_all(
+            [
+                (b"SET", name, _answered(fingerprint, answer), *_KEPT)
+                for name, (*_, fingerprint, answer) in zip(names, ends, strict=True)
+            ]
+        )
+        again = [
+            (b"SET", name, held, *_KEPT)
+            for name, held in zip(names, told, strict=True)
+            if isinstance(held, bytes) and _has_succeeded(held)
+        ]
+        if again:
+            await self._batcher.submit_all(again)
 
     async def refuse(
         self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer
@@ -117,6 +157,14 @@ class FastClaims:
 
 def _name(merchant: int, key: str) -> bytes:
     return f"idem:{{{merchant}:{key}}}".encode()
+
+
+def _claim(name: bytes, value: bytes) -> Command:
+    return (b"SET", name, value, b"NX", b"GET", b"PX", _LEASE_MS)
+
+
+def _has_succeeded(held: bytes) -> bool:
+    return held[:1] == b"D" and held[_STATUS].startswith(b"2")
 
 
 def _claimed(fingerprint: bytes, token: bytes) -> bytes:

@@ -1,6 +1,5 @@
 """The ledger step: open a payment before anyone hears of it, post what became of it."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from gateway.domain import limits
-from gateway.domain.errors import Overloaded, Problem, StatementRefused
+from gateway.domain.errors import InDoubt, Overloaded, Problem, StatementRefused, Unavailable
 from gateway.domain.payment import CANCELABLE, Standing
 from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
@@ -23,7 +22,7 @@ from gateway.domain.stages import (
     Rerouted,
     Routed,
 )
-from gateway.drivers.batching import Batcher
+from gateway.drivers.batching import Batcher, Rest
 from gateway.ledger.codec import encode
 from gateway.ledger.drawn_rules import Begun, begun
 from gateway.ledger.ports import Books
@@ -38,11 +37,8 @@ TAKEN_TRANSACTION: Final = ("attempt_channel_transaction", "further_channel_tran
 _New = TypeVar("_New")
 _Told = TypeVar("_Told")
 
-
-async def _rest(count: int) -> None:
-    """Let payments gather for the next batch while many come, the longer the more there were."""
-    seconds = min(count * limits.LEDGER_REST_ITEM_SECONDS, limits.LEDGER_REST_SECONDS_MAX)
-    await asyncio.sleep(seconds)
+# Payments gather for the next batch while many come, the longer the more there were.
+_REST: Final = Rest(limits.LEDGER_REST_ITEM_SECONDS, limits.LEDGER_REST_SECONDS_MAX)
 
 
 async def _unless_late(
@@ -76,14 +72,14 @@ class Ledger:
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe_open,
-            rest=_rest,
+            rest=_REST,
         )
         self._beginning: Batcher[Begun, Posted | Heard | ReferenceTaken] = Batcher(
             self._begin_batch,
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe_open,
-            rest=_rest,
+            rest=_REST,
         )
         self._switching: Batcher[Switch, Posted | None] = Batcher(
             books.switch_batch,
@@ -95,7 +91,7 @@ class Ledger:
             items_max=limits.LEDGER_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe_post,
-            rest=_rest,
+            rest=_REST,
         )
 
     def open(self, new: Routed | Drawn) -> Awaitable[Opened | Posted | Heard | ReferenceTaken]:
@@ -107,6 +103,18 @@ class Ledger:
         if isinstance(new, Drawn):
             return self._beginning.submit(begun(new))
         return self._opening.submit(new)
+
+    async def open_all(
+        self, new: Sequence[Routed | Drawn]
+    ) -> Sequence[Opened | Posted | Heard | ReferenceTaken | BaseException]:
+        """Open payments that came together; each has its own result, as `open` gives or raises."""
+        asked = [each for each in new if isinstance(each, Routed)]
+        drawn = [begun(each) for each in new if isinstance(each, Drawn)]
+        opening = self._opening.submit_all(asked) if asked else None
+        beginning = self._beginning.submit_all(drawn) if drawn else None
+        opened = iter(await opening if opening is not None else ())
+        made = iter(await beginning if beginning is not None else ())
+        return [next(opened if isinstance(each, Routed) else made) for each in new]
 
     async def _open_batch(
         self, batch: Sequence[Routed]
@@ -149,6 +157,20 @@ class Ledger:
             again = await self._books.opened(attempt.merchant, attempt.id)
             assert again is not None, "a payment that was opened does not vanish"
             standing, attempt = again.standing, again.attempt
+
+    async def post_all(
+        self, answered: Sequence[Answered]
+    ) -> list[Posted | Unavailable | InDoubt | None]:
+        """Post outcomes that came together: the database's part is asked once, and nobody waits.
+
+        None where it is no plain matter, for `post` to go into: the outcome brings nothing new,
+        the payment changed meanwhile, or something refuses it.
+        """
+        changes = [_consequence(each) for each in answered]
+        plain = [change for change in changes if change is not None]
+        told = iter(await self._posting.submit_all(plain) if plain else ())
+        ends = [None if change is None else next(told) for change in changes]
+        return [end if isinstance(end, Posted | Unavailable | InDoubt) else None for end in ends]
 
     async def switch(self, rerouted: Rerouted) -> Opened | None:
         """Make durable that a payment goes on through another channel, before that one hears of it.
@@ -261,3 +283,11 @@ class Ledger:
         await self._beginning.drain()
         await self._switching.drain()
         await self._posting.drain()
+
+
+def _consequence(answered: Answered) -> Change | None:
+    opened = answered.opened
+    try:
+        return consequence(opened.standing, opened.attempt, answered.outcome, at=answered.at)
+    except Exception:  # noqa: BLE001 - whoever posts it alone meets it again
+        return None

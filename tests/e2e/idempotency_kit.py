@@ -114,6 +114,10 @@ class Witness:
         """Let whatever Redis holds of a key run out, as time would."""
         await self.redis.delete(_name(shop, key))
 
+    async def misuses(self, shop: Shop, key: str) -> None:
+        """Leave in Redis what a worker that died claimed this key for: another request."""
+        await self.redis.set(_name(shop, key), b"P" + b"?" * 40)
+
     async def forgets_keys(self, shop: Shop) -> None:
         """Delete the merchant's idempotency keys from PostgreSQL, as their retention will."""
         await self.database.execute(

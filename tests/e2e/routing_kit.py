@@ -56,6 +56,15 @@ def second(system: System) -> Any:
     return replace(system.settings, port=port)
 
 
+async def batch(shop: Shop, *orders: Any) -> list[Any]:
+    """Send payments in one batch, their references for keys; what became of each."""
+    items = [{"idempotency_key": one["reference"]} | one for one in orders]
+    reply = await shop.call("POST", "/v1/payments/batch", {"payments": items})
+    assert reply.status == 200, reply
+    results: list[Any] = reply.json["results"]
+    return results
+
+
 async def routed(shop: Shop, **changes: Any) -> Any:
     """What the router would decide now."""
     reply = await shop.call("POST", "/v1/routing/simulate", order(**changes))

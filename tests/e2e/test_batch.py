@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from gateway.domain import limits
 from tests.e2e.harness import Reply, Shop, order, until
 from tests.e2e.idempotency_kit import Wired, Witness, replayed
+from tests.fakes.proxy import COMMITTED
 
 PATH = "/v1/payments/batch"
 
@@ -160,6 +162,114 @@ async def test_kill_9_in_the_middle_doubles_nothing(
         await shop.call("POST", f"/v1/payments/{result['payment']['id']}/sync", {})
     assert ends(await paid(shop, *items)) == ["succeeded"] * 40
     await witness.proves(shop, payments=40, captures=40)
+
+
+async def test_kill_9_before_any_channel_was_asked_is_recovered(
+    shop: Shop, wired: Wired, witness: Witness
+) -> None:
+    """All of it is durable, and nobody was asked: what nobody wants any more ends at once."""
+    items = [item() for _ in range(3)]
+    stop = wired.postgres.stop_at(items[0]["reference"].encode(), answered_by=COMMITTED)
+    asking = asyncio.create_task(paid(wired.shop, *items))
+    await stop.reached()
+    wired.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+    for of in items:
+        await witness.claim_ends(shop, of["idempotency_key"])
+    recalled = await paid(shop, *items)
+    assert (replayed(recalled), ends(recalled)) == (True, ["processing"] * 3)
+    for result in recalled.json["results"]:
+        await shop.call("POST", f"/v1/payments/{result['payment']['id']}/cancel", {})
+    assert ends(await paid(shop, *items)) == ["canceled"] * 3
+    await witness.proves(shop, payments=3, captures=0)
+
+
+async def test_what_was_to_end_before_now_is_recalled_and_never_begun(
+    shop: Shop, witness: Witness
+) -> None:
+    expires_at = datetime.now(UTC) + timedelta(seconds=1)
+    begun, never = (item(expires_at=expires_at.isoformat()) for _ in range(2))
+    first = (await paid(shop, begun)).json["results"][0]
+    await witness.claim_ends(shop, begun["idempotency_key"])
+
+    async def is_over() -> bool:
+        return datetime.now(UTC) > expires_at
+
+    await until(is_over)
+    told = await paid(shop, begun, never, item())
+    assert told.json["results"][0] == first
+    assert ends(told)[1:] == [(400, "field_invalid"), "succeeded"]
+    await witness.proves(shop, payments=2, captures=2)
+
+
+async def test_redis_that_leaves_in_the_middle_stops_nobody(
+    shop: Shop, wired: Wired, witness: Witness
+) -> None:
+    items = [item(), item("tok_declined"), item()]
+    stop = wired.postgres.stop_at(items[0]["reference"].encode())
+    paying = asyncio.create_task(paid(wired.shop, *items, key="batch-1"))
+    await stop.reached()
+    await wired.redis.refuse()
+    stop.go()
+    first = await paying
+    assert (replayed(first), ends(first)) == (False, ["succeeded", "failed", "succeeded"])
+    again = await paid(wired.shop, *items, key="batch-1")
+    assert (replayed(again), again.json) == (True, first.json)
+    await witness.proves(shop, payments=3, captures=2)
+
+
+async def test_a_slow_item_holds_up_no_other(shop: Shop, wired: Wired, witness: Witness) -> None:
+    slow, quick = item("tok_latency_1"), item()
+    stop = wired.acquirer.stop_at(b"tok_latency_1")
+    paying = asyncio.create_task(paid(wired.shop, slow, quick, item("tok_declined")))
+    body, key = alone(quick)
+    await stop.reached()
+
+    async def is_answered() -> bool:
+        held = await witness.remembered(shop, key)
+        return held is not None and held.startswith(b"D")
+
+    await until(is_answered)
+    told = await shop.call("POST", "/v1/payments", body, key=key)
+    assert (replayed(told), told.json["status"]) == (True, "succeeded")
+    row = await witness.payment_of(shop, slow["reference"])
+    assert row is not None
+    assert row["status"] == "processing"
+    stop.go()
+    await paying
+    assert ends(await paid(shop, slow, quick))[1] == "succeeded"
+    payment = (await witness.payment_of(shop, slow["reference"]))["id"].hex
+    await shop.until(f"pay_{payment}", "succeeded")
+    await witness.proves(shop, payments=3, captures=2)
+
+
+async def test_twice_at_once_is_taken_once(shop: Shop, witness: Witness) -> None:
+    """One batch twice, and its items in another batch besides, all at the same moment."""
+    items = [item() for _ in range(40)]
+    same = [shop.call("POST", PATH, {"payments": items}, key="batch-1") for _ in range(2)]
+    other = shop.call("POST", PATH, {"payments": items[::-1]}, key="batch-2")
+    *twice, reversed_ = await asyncio.gather(*same, other)
+    assert {reply.status for reply in twice} <= {200, 409}
+    for reply in (*twice, reversed_):
+        if reply.status == 200:
+            assert set(ends(reply)) <= {"succeeded", (409, "request_in_progress")}
+    finally_ = await paid(shop, *items)
+    assert ends(finally_) == ["succeeded"] * 40
+    await witness.proves(shop, payments=40, captures=40)
+
+
+async def test_redis_may_hold_a_misuse_of_an_items_key_and_postgresql_decides(
+    shop: Shop, witness: Witness
+) -> None:
+    mine, misused, new = item(), item(), item()
+    first = (await paid(shop, mine)).json["results"][0]
+    for of in (mine, misused):
+        await witness.misuses(shop, of["idempotency_key"])
+    told = await paid(shop, mine, misused, new)
+    assert told.json["results"][0] == first
+    assert ends(told)[1:] == [(422, "idempotency_key_reused"), "succeeded"]
+    await witness.proves(shop, payments=2, captures=2)
 
 
 async def test_how_large_a_batch_may_be(shop: Shop, witness: Witness) -> None:

@@ -20,6 +20,7 @@ from tests.e2e.routing_kit import (
     A,
     B,
     attempts,
+    batch,
     books_of,
     decisions,
     gauge,
@@ -126,6 +127,13 @@ async def test_a_refusal_that_says_nothing_of_others_is_tried_elsewhere(
     ]
     declined = (await shop.pay("tok_declined")).json
     assert await attempts(shop, declined) == [(A, "failed", "card_declined")]
+    # In a batch each goes its own way, too.
+    tokens = ("tok_ok", "tok_insufficient_funds", "tok_declined")
+    paid = [result["payment"] for result in await batch(shop, *map(order, tokens))]
+    assert [(one["status"], one["channel"]) for one in paid] == [
+        *[("succeeded", A), ("failed", B), ("failed", A)]
+    ]
+    assert await attempts(shop, paid[1]) == await attempts(shop, payment)
 
 
 async def test_a_configuration_reaches_every_worker_and_is_rolled_back_at_once(
@@ -312,12 +320,18 @@ async def test_a_quota_is_kept(system: System, shop: Shop, configure: Any) -> No
     assert (refused.status, refused.json["code"]) == (503, "overloaded")
     assert (refused.json["retry"], "simulator" in refused.body.decode()) == ("later", False)
     assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600, "until its day is over"
+    items = [order(), order()]
+    told = [result["problem"]["code"] for result in await batch(shop, *items)]
+    assert told == ["overloaded", "overloaded"]
     assert [one["reason"] for one in (await routed(shop))["candidates"]] == ["quota", "off"]
     await in_force(shop, await configure(channels={A: {"per_day": 2}}))
     # Nothing was begun, so the same request may come again; and now there is another channel.
     paid = (await shop.call("POST", "/v1/payments", body, key=key)).json
     assert (paid["status"], paid["channel"]) == ("succeeded", B)
     assert [one["identical"] for one in await replayed(system, paid)] == [True]
+    batched = [result["payment"] for result in await batch(shop, *items)]
+    assert [one["channel"] for one in batched] == [B, B]
+    assert [one["identical"] for one in await replayed(system, batched[1])] == [True]
 
 
 async def test_trying_a_route_moves_nothing(shop: Shop) -> None:

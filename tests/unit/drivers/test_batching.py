@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain import limits
 from gateway.domain.errors import Overloaded, Unavailable
-from gateway.drivers.batching import Batcher
+from gateway.drivers.batching import Batcher, Rest
 
 POISON = "poison"
 
@@ -80,30 +80,61 @@ async def test_one_batch_is_under_way_at_a_time() -> None:
 
 
 async def test_more_gather_after_a_flush_that_many_shared() -> None:
-    office, rested, rests = Office(), asyncio.Event(), asyncio.Event()
-
-    async def rest(count: int) -> None:
-        assert count == many
-        rests.set()
-        await rested.wait()
-
-    many = limits.REST_ITEMS_MIN
-    batcher = Batcher(office.flush, items_max=many, queue_items_max=10 * many, rest=rest)
+    office, many = Office(), limits.REST_ITEMS_MIN
+    batcher = Batcher(office.flush, items_max=many, queue_items_max=100, rest=Rest(1.0, 0.01))
     submitted = [batcher.submit(f"{number}") for number in range(many + 1)]
-    await rests.wait()
-    submitted.append(batcher.submit("late"))
+    await asyncio.gather(*submitted[:many])
     assert len(office.batches) == 1
-    rested.set()
-    await asyncio.gather(*submitted)
+    await asyncio.gather(submitted[-1], batcher.submit("late"))
     assert office.batches[1:] == [[f"{many}", "late"]]
 
 
-async def test_after_a_few_nobody_waits_for_more() -> None:
-    async def rest(_count: int) -> None:
-        raise AssertionError("there is nobody to wait for")
+@pytest.mark.parametrize("resting", [True, False], ids=["in the rest", "during the flush"])
+async def test_many_that_come_together_end_the_rest(*, resting: bool) -> None:
+    office, many = Office(opened=resting), limits.REST_ITEMS_MIN
+    together = limits.PARTY_ITEMS_MIN
+    batcher = Batcher(office.flush, items_max=100, queue_items_max=200, rest=Rest(3600, 3600))
+    first = asyncio.gather(*(batcher.submit(f"{number}") for number in range(many)))
+    await (first if resting else turn())
+    lone = batcher.submit("lone")
+    party = batcher.submit_all(["together"] * together)
+    office.door.set()
+    assert await party == ["TOGETHER"] * together
+    assert (await lone, len(await first)) == ("LONE", many)
+    assert [len(batch) for batch in office.batches] == [many, 1 + together]
 
+
+async def test_those_who_come_together_are_told_together_and_in_order() -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=3, queue_items_max=20)
+    alone = batcher.submit("a")
+    party = batcher.submit_all(["b", POISON, "d", "e", "f"])
+    other = batcher.submit_all(["g"])
+    last = batcher.submit("h")
+    left = batcher.submit_all(["i", "j"])
+    left.cancel()
+    office.door.set()
+    b, poisoned, *others = await party
+    assert [b, *others] == ["B", "D", "E", "F"]
+    assert isinstance(poisoned, ValueError)
+    assert [await alone, await other, await last] == ["A", ["G"], "H"]
+    await batcher.drain()
+    assert left.cancelled()
+    assert office.batches[-2:] == [["g", "h", "i"], ["j"]], "who stops waiting is served, too"
+
+
+async def test_those_who_find_no_room_together_have_begun_nothing() -> None:
+    office = Office()
+    batcher = Batcher(office.flush, items_max=5, queue_items_max=2)
+    waiting = batcher.submit("a")
+    refused = await batcher.submit_all(["b", "c"])
+    assert [type(each) for each in refused] == [Overloaded] * 2
+    assert (await waiting, office.batches) == ("A", [["a"]])
+
+
+async def test_after_a_few_nobody_waits_for_more() -> None:
     few = limits.REST_ITEMS_MIN - 1
-    batcher = Batcher(Office().flush, items_max=few, queue_items_max=100, rest=rest)
+    batcher = Batcher(Office().flush, items_max=few, queue_items_max=100, rest=Rest(3600, 3600))
     await asyncio.gather(*(batcher.submit(f"{number}") for number in range(3 * few)))
     await batcher.drain()
 
