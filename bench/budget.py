@@ -16,7 +16,7 @@ SHARE_OF_ECHO: Final = 0.35
 BUDGET_US: Final = {
     "edge": 96.0,  # HTTP in and out by aiohttp; `make capacity` measures it
     "verify": 4.0,
-    "match": 14.0,  # most of it is reading the body strictly
+    "match": 6.0,  # most of it is reading the body strictly
     "claim and settle": 30.0,
     "logic": 35.0,  # routing, rules, encoding, tasks and futures between the steps
     "open": 17.0,

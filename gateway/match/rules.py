@@ -18,6 +18,7 @@ from gateway.domain.money import EXPONENTS
 from gateway.domain.payment import CreatePayment, KeyedPayment, WechatMethod
 from native.names import once
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXPIRY_MAX: Final = timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
@@ -40,7 +41,10 @@ class Decoder(Protocol):
 
 def decode_body(body: bytes, decoder: Decoder) -> Struct:
     """Decode one JSON object strictly: no unknown, duplicate or mistyped field, no tail."""
-    command = _decode(body, decoder)
+    try:
+        command: Struct = decoder.decode(body)
+    except _UNREADABLE as error:
+        raise _refusal(error, body) from None
     if not once(body):
         _ONCE.decode(body.decode())
     return command
@@ -48,7 +52,10 @@ def decode_body(body: bytes, decoder: Decoder) -> Struct:
 
 def decode_batch(body: bytes, decoder: Decoder) -> Struct:
     """Decode the JSON object around the items of a batch; what they say is not looked at yet."""
-    command = _decode(body, decoder)
+    try:
+        command: Struct = decoder.decode(body)
+    except _UNREADABLE as error:
+        raise _refusal(error, body) from None
     if once(body):
         return command
     try:
@@ -84,14 +91,10 @@ def without_key(item: bytes) -> bytes:
     return item
 
 
-def _decode(body: bytes, decoder: Decoder) -> Struct:
-    try:
-        command: Struct = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_field(str(error), "body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error, body) from None
-    return command
+def _refusal(error: Exception, body: bytes) -> Problem:
+    if isinstance(error, msgspec.ValidationError):
+        return _wrong_field(str(error), "body")
+    return _malformed(error, body)
 
 
 def _malformed(error: Exception, body: bytes) -> Problem:

@@ -34,6 +34,7 @@ from gateway.channels.simulator.messages import (
 )
 from gateway.domain.outcome import ANOTHER_NUMBER, Advice, Failure, NextAction, Outcome, Verdict
 from gateway.domain.wire import WireAnswer, WireRequest
+from native import times
 
 _PAYMENT_VERDICTS: Final = MappingProxyType(
     {
@@ -110,7 +111,7 @@ class SimulatorChannel:
         """Put a question into the acquirer's words, signed; ValueError without a refund number."""
         method, path, order = self._worded(ask)
         body = _encode(order) if order is not None else b""
-        timestamp = str(int(now.timestamp()))
+        timestamp = str(times.milliseconds(now) // 1000)
         signature = sign(self._secret, f"{method} {path}", timestamp=timestamp, body=body)
         headers = {
             "content-type": "application/json",
