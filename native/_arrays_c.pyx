@@ -106,6 +106,9 @@ cdef char* put_uuid(char* at, object value) except NULL:
     cdef int i, high, low
     if PyUnicode_Check(value):
         text = PyUnicode_AsUTF8AndSize(value, &size)
+        if size > 32 and text[size - 33] == c"_":
+            text += size - 32           # what stands before it says what the uuid is of
+            size = 32
         if size == 32:
             for i in range(16):
                 high, low = digit_of(text[2 * i]), digit_of(text[2 * i + 1])

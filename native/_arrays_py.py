@@ -62,7 +62,7 @@ def _uuid(value: object) -> bytes:
         return uuid.UUID(bytes=value).bytes
     if not isinstance(value, str):
         raise TypeError("a uuid was expected")
-    return uuid.UUID(value).bytes
+    return uuid.UUID(value[-32:] if value[-33:-32] == "_" else value).bytes
 
 
 def _time(value: object) -> bytes:
@@ -88,8 +88,9 @@ _WRITERS: Final[Mapping[int, Callable[[Any], bytes]]] = MappingProxyType(
 def encode(element: int, values: Sequence[object]) -> bytes:
     """Write these values, of which any may be None, as an array of this type.
 
-    A uuid may be given as `uuid.UUID`, as its 16 bytes or as its hex digits.  `TypeError`,
-    `ValueError` or `OverflowError` for what is no value of the type.
+    A uuid may be given as `uuid.UUID`, as its 16 bytes or as its hex digits, before which a word
+    may stand, such as `pay_`.  `TypeError`, `ValueError` or `OverflowError` for what is no value of
+    the type.
     """
     write = _WRITERS[element]
     parts = [_HEAD.pack(1, None in values, element, len(values), 1)]

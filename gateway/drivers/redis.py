@@ -22,6 +22,24 @@ _LATE_SHARE: Final = 0.2
 _TURNS: Final = 4
 
 
+async def _done_within(answering: asyncio.Future[Any], seconds: float) -> None:
+    """Wait until it is done, or for so long: what `asyncio.wait` does, at a third of its price."""
+    loop = answering.get_loop()
+    waiting = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    alarm = loop.call_later(seconds, wake)
+    answering.add_done_callback(wake)
+    try:
+        await waiting
+    finally:
+        alarm.cancel()
+        answering.remove_done_callback(wake)
+
+
 class Redis:
     """One Redis, or a Redis that is away: whatever asks it raises `Unavailable` quickly then."""
 
@@ -105,7 +123,7 @@ class Redis:
         try:
             for _ in range(2):
                 due = clock() + self._budget
-                await asyncio.wait({answering}, timeout=self._budget)
+                await _done_within(answering, self._budget)
                 for _ in range(_TURNS):
                     if answering.done():
                         break

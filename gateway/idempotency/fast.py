@@ -172,7 +172,7 @@ def _claimed(fingerprint: bytes, token: bytes) -> bytes:
 
 
 def _answered(fingerprint: bytes, answer: Answer) -> bytes:
-    return b"D" + fingerprint + str(answer.status).encode() + answer.body
+    return b"D%b%d%b" % (fingerprint, answer.status, answer.body)
 
 
 def _read(value: bytes) -> Remembered:

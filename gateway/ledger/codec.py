@@ -44,17 +44,16 @@ def open_row(routed: Routed, privacy: Privacy, due_at: datetime | None) -> tuple
     """Write one new payment as the row that the OPEN statement takes."""
     claimed, standing, attempt = routed.claimed, routed.standing, routed.attempt
     payment = standing.payment
-    payment_uuid, created_at = uuid_of(payment.id), payment.created_at
     words = Words(payment.method, payment.metadata, payment.description, routed.return_url)
     payer = None
     if routed.payer is not None:
-        payer = privacy.hide(_encode(routed.payer), payment_uuid.encode())
+        payer = privacy.hide(_encode(routed.payer), uuid_of(payment.id).encode())
     return (
         standing.merchant,
         claimed.key,
         claimed.fingerprint,
         claimed.matched.operation.name,
-        payment_uuid,
+        payment.id,
         payment.reference,
         payment.amount,
         payment.currency,
@@ -64,10 +63,10 @@ def open_row(routed: Routed, privacy: Privacy, due_at: datetime | None) -> tuple
         attempt.account,
         _encode(words),
         payer,
-        uuid_of(attempt.id),
+        attempt.id,
         encoded_terms(attempt),
         routed.decision,
-        created_at,
+        payment.created_at,
         payment.expires_at,
         due_at,
     )
@@ -119,11 +118,10 @@ def change_row(change: Change, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one change as the row that the POST statement takes."""
     standing, outcome, attempt = change.standing, change.outcome, change.attempt
     payment = standing.payment
-    payment_uuid = uuid_of(payment.id)
     return (
         standing.merchant,
-        payment_uuid,
-        payment_uuid,
+        payment.id,
+        payment.id,
         standing.version,
         payment.status.value,
         payment.certainty.value if payment.certainty is not None else None,
@@ -136,12 +134,12 @@ def change_row(change: Change, event_id: bytes, body: bytes) -> tuple[Any, ...]:
         event_id,
         change.event_type,
         body,
-        uuid_of(attempt.id),
+        attempt.id,
         outcome.verdict.value,
         outcome.channel_transaction,
         attempt.channel,
         outcome.returned,
-        uuid_of(change.further_id) if change.further_id is not None else None,
+        change.further_id,
         attempt.further_transactions[-1] if change.further_id is not None else None,
         outcome.code,
         change.due_at,
@@ -156,20 +154,19 @@ def switch_row(change: Switch, event_id: bytes, body: bytes) -> tuple[Any, ...]:
     """Write one switch as the row that the SWITCH statement takes."""
     rerouted, payment = change.rerouted, change.standing.payment
     ended, outcome, begun = rerouted.answered.opened.attempt, rerouted.answered.outcome, rerouted
-    payment_uuid = uuid_of(payment.id)
     return (
         change.merchant,
-        payment_uuid,
-        payment_uuid,
+        payment.id,
+        payment.id,
         change.standing.version,
         rerouted.at,
         event_id,
         f"payment.{payment.status.value}",
         body,
-        uuid_of(ended.id),
+        ended.id,
         outcome.verdict.value,
         outcome.code,
-        uuid_of(begun.attempt.id),
+        begun.attempt.id,
         begun.attempt.channel,
         begun.attempt.account,
         begun.attempt.amount,
@@ -188,9 +185,9 @@ def refund_row(wish: RefundWish) -> tuple[Any, ...]:
     return (
         standing.merchant,
         *_use_columns(wish.use),
-        uuid_of(refund.id),
-        uuid_of(refund.payment),
-        uuid_of(standing.attempt_id),
+        refund.id,
+        refund.payment,
+        standing.attempt_id,
         refund.reference,
         refund.amount,
         refund.reason,
@@ -213,10 +210,10 @@ def give_back_row(standing: RefundStanding) -> tuple[Any, ...]:
     refund, journal = standing.refund, accepted_journal(standing)
     return (
         standing.merchant,
-        uuid_of(refund.id),
-        uuid_of(refund.payment),
-        uuid_of(standing.attempt_id),
-        _further_uuid(refund),
+        refund.id,
+        refund.payment,
+        standing.attempt_id,
+        _further(refund),
         refund.reference,
         refund.amount,
         refund.reason,
@@ -226,9 +223,9 @@ def give_back_row(standing: RefundStanding) -> tuple[Any, ...]:
     )
 
 
-def _further_uuid(refund: Refund) -> str | None:
+def _further(refund: Refund) -> str | None:
     further = refund.further_transaction
-    return uuid_of(further) if further is not msgspec.UNSET else None
+    return further if further is not msgspec.UNSET else None
 
 
 def refund_change_row(change: RefundChange, event_id: bytes, body: bytes) -> tuple[Any, ...]:
@@ -238,8 +235,8 @@ def refund_change_row(change: RefundChange, event_id: bytes, body: bytes) -> tup
     freed = (refund.amount, standing.commission_back, standing.channel_fee_back)
     return (
         standing.merchant,
-        uuid_of(refund.id),
-        uuid_of(refund.payment),
+        refund.id,
+        refund.payment,
         standing.version,
         refund.status.value,
         refund.certainty.value if refund.certainty is not None else None,
@@ -252,7 +249,7 @@ def refund_change_row(change: RefundChange, event_id: bytes, body: bytes) -> tup
         outcome.code,
         change.due_at,
         *(freed if change.frees else (0, 0, 0)),
-        _further_uuid(refund),
+        _further(refund),
         *_journal_columns(change.journal, refund.currency),
     )
 

@@ -91,11 +91,13 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
     A close that the merchant wished, or before the payment's time is over, is a cancellation; any
     other one an expiry.
     """
-    if _is_again(standing, attempt, outcome):
+    strange = outcome.conflict or outcome.currency not in (None, attempt.currency)
+    is_success = outcome.verdict is Verdict.SUCCEEDED and not strange
+    if is_success and _is_again(standing, attempt, outcome):
         return Fact.PAID_AGAIN
     if outcome.returned and standing.payment.amount_captured and not attempt.replaced:
         return Fact.REVERSED
-    if _is_strange(attempt, outcome) or not _is_amount_meant(attempt, outcome):
+    if strange or not _is_amount_meant(attempt, outcome):
         return Fact.CONFLICTED
     early = attempt.cancel_wished or at < standing.payment.expires_at
     if outcome.verdict is Verdict.CLOSED and early:
@@ -104,13 +106,11 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
 
 
 def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
-    """Tell whether this is a success beside the money that the payment is about.
+    """Tell whether a success is one beside the money that the payment is about.
 
     It is another transaction than those that are booked or were given back, or a success of an
     attempt that had provably moved nothing when another one took its place.
     """
-    if outcome.verdict is not Verdict.SUCCEEDED or _is_strange(attempt, outcome):
-        return False
     if attempt.replaced:
         is_known = _name_of(attempt, outcome) in attempt.further_transactions
         return not (is_known or attempt.returned)
@@ -124,13 +124,6 @@ def _is_again(standing: Standing, attempt: Attempt, outcome: Outcome) -> bool:
 def _name_of(attempt: Attempt, outcome: Outcome) -> str:
     """Name a transaction as the channel does, or as we asked for it."""
     return outcome.channel_transaction or identity.uuid_of(attempt.id)
-
-
-def _is_strange(attempt: Attempt, outcome: Outcome) -> bool:
-    """Tell whether what was said cannot be so, or is about another currency."""
-    return outcome.conflict or (
-        outcome.currency is not None and outcome.currency != attempt.currency
-    )
 
 
 def _is_amount_meant(attempt: Attempt, outcome: Outcome) -> bool:

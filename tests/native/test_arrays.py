@@ -28,6 +28,7 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     arrays.UUID: IDS
     | IDS.map(str)
     | IDS.map(lambda made: made.bytes)
+    | IDS.map(lambda made: f"pay_{made.hex}")
     | IDS.map(lambda made: made.hex.upper()),
 }
 COLUMNS = st.sampled_from(sorted(VALUES)).flatmap(
@@ -68,6 +69,10 @@ def test_an_array_is_written_as_postgresql_reads_it(encode: Callable[..., bytes]
         (arrays.TIMESTAMPTZ, "2026-01-01", TypeError),
         (arrays.UUID, "0" * 31, ValueError),
         (arrays.UUID, "g" * 32, ValueError),
+        (arrays.UUID, "pay_" + "0" * 31, ValueError),
+        (arrays.UUID, "pay_" + "g" * 32, ValueError),
+        (arrays.UUID, "pay-" + "0" * 32, ValueError),
+        (arrays.UUID, "pay_é" + "0" * 31, ValueError),
         (arrays.UUID, b"0" * 15, ValueError),
         (arrays.UUID, b"0" * 32, ValueError),
         (arrays.UUID, 7, TypeError),
