@@ -17,8 +17,8 @@ BUDGET_US: Final = {
     "edge": 96.0,  # HTTP in and out by aiohttp; `make capacity` measures it
     "verify": 4.0,
     "match": 6.0,  # most of it is reading the body strictly
-    "claim and settle": 30.0,
-    "logic": 35.0,  # routing, rules, encoding, tasks and futures between the steps
+    "claim and settle": 20.0,
+    "logic": 45.0,  # routing, rules, encoding, tasks and futures between the steps
     "open": 17.0,
     "post": 18.0,
     "outbound": 60.0,
