@@ -9,7 +9,7 @@ SHAPE ?= spike
 # Of a load run: LOAD_SECONDS=30, RATE=900 arrivals a second at the peak (else what a short closed run
 # reaches), FLAME=1 for a flame graph.
 LOAD = $(if $(LOAD_SECONDS),--seconds $(LOAD_SECONDS)) $(if $(RATE),--peak $(RATE)) $(if $(FLAME),--flame)
-MADE_FROM := pyproject.toml setup.py $(wildcard native/*.pyx native/*.pxd)
+MADE_FROM := pyproject.toml setup.py $(wildcard native/*.p[xy][dx] bench/load/*.p[xy][dx])
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15

@@ -1,11 +1,28 @@
 """The table of compiled modules; all else about the distribution stands in pyproject.toml."""
 
 import sys
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+BENCH = "bench.load._brisk_c"
+HAS_BENCH = sys.platform == "linux" and Path("bench").is_dir()
+
+
+class Build(build_ext):
+    """What only load runs need is built where the sources are, and not handed out."""
+
+    def run(self) -> None:
+        """Build."""
+        if not (self.inplace or self.editable_mode):
+            self.extensions = [each for each in self.extensions if each.name != BENCH]
+        super().run()
+
 
 setup(
+    cmdclass={"build_ext": Build},
     ext_modules=cythonize(
         [
             Extension("native._signature_c", ["native/_signature_c.pyx"]),
@@ -18,6 +35,7 @@ setup(
             Extension("native._heads_c", ["native/_heads_c.pyx"]),
             # It asks Linux for what happens on its sockets; elsewhere aiohttp serves everything.
             *[Extension("native._front_c", ["native/_front_c.pyx"])][: sys.platform == "linux"],
+            *[Extension(BENCH, ["bench/load/_brisk_c.pyx"])][:HAS_BENCH],
         ],
         compiler_directives={"language_level": "3", "binding": True, "autotestdict": False},
     ),

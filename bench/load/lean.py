@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from bench.load.histogram import Histogram
 
-_ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
@@ -128,7 +128,8 @@ class Generator:
     """Sends requests to one base URL; `requests` is asked for one at a time.
 
     `observe` hears of the end of each; a connection that ended without an answer has status 0.
-    With `patience_seconds` a connection is ended that has brought no answer for so long.
+    With `patience_seconds` a connection is ended that has brought no answer for so long.  What is
+    answered with a status in `again` is asked again, when there is nothing left to ask.
     """
 
     def __init__(
@@ -138,12 +139,15 @@ class Generator:
         *,
         observe: Done | None = None,
         patience_seconds: float = 0.0,
+        again: frozenset[int] = frozenset(),
     ) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 80
         self._requests = requests
         self._observe = observe
         self._patience_seconds = patience_seconds
+        self._again_statuses = again
+        self._to_ask_again: collections.deque[bytes] = collections.deque()
         self._again_later = 0
         self._connections_max = 0
         self._result = Result()
@@ -183,6 +187,11 @@ class Generator:
                 await asyncio.sleep(0)  # the answers must be heard all the same
             self._start(began[0] + at)
         return await self._end(began, max(at, time.perf_counter() - began[0]))
+
+    @property
+    def left(self) -> list[bytes]:
+        """Requests that are to be asked again, in order, behind those that were never sent."""
+        return [*self._requests, *self._to_ask_again]
 
     def later(self, seconds: float, request: bytes) -> None:
         """Send this one beside the schedule of an open run, so many seconds from now."""
@@ -226,7 +235,7 @@ class Generator:
         self._is_over = True
         used = time.process_time() - began[1]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 while self._is_busy():
                     self._quiet.clear()
                     await asyncio.gather(*self._connecting)
@@ -259,17 +268,27 @@ class Generator:
     def _again(self, connection: Connection) -> None:
         if self._is_over:
             return
-        request = next(self._requests, None)
+        request = self._next()
         if request is None:
             self._asked_all.set()
         else:
             self._send(connection, time.perf_counter(), request)
 
+    def _next(self) -> bytes | None:
+        request = next(self._requests, None)
+        if request is None and self._to_ask_again:
+            request = self._to_ask_again.popleft()
+        return request
+
     def _send(
         self, connection: Connection, counted_from: float, request: bytes | None = None
     ) -> None:
+        request = self._next() if request is None else request
+        if request is None:
+            self._result.missed += 1
+            self._idle.append(connection)
+            return
         self._result.sent += 1
-        request = next(self._requests) if request is None else request
         connection.send(request, counted_from)
         if self._patience_seconds:
             loop = asyncio.get_running_loop()
@@ -280,6 +299,8 @@ class Generator:
             statuses = self._result.statuses
             statuses[status] = statuses.get(status, 0) + 1
             self._result.latency.record(int((ended - began) * 1e6))
+        if status in self._again_statuses:
+            self._to_ask_again.append(request)
         if self._observe is not None:
             self._observe(request, status, body, began, ended)
         if self._is_over:

@@ -23,6 +23,7 @@ from msgspec import Struct, field
 
 from bench.aims import Aim, at_least, at_most, parser_of, tell
 from bench.load import costs, requests
+from bench.load.brisk import generator
 from bench.load.costs import Costs
 from bench.load.histogram import Histogram
 from bench.load.lean import Generator, Result
@@ -37,6 +38,8 @@ _AFTER_SHARE = 0.5
 _AFTER_SECONDS = 6.0
 _SLICE_SECONDS = 0.5
 _NOTICES_PER_SECOND = 10
+_PER_SECOND_MAX = 6000  # more than any capacity
+_SIGNED_SHARE = 1.3  # of the capacity: what is refused comes again
 _CONNECTIONS = 1000
 _CONNECTIONS_MAX = 2000
 
@@ -56,31 +59,39 @@ class Sender:
     def __init__(self, running: Stack, credentials: Credentials) -> None:
         self._base_url = running.base_url
         self._signed = requests.payments(credentials, running.host)
-        self._ready: collections.deque[bytes] = collections.deque()
+        self._ready: list[bytes] = []
         self.told = Told()
         self._began = 0.0
 
     def sign(self, payments: int) -> None:
         """Sign so many payments before they are needed."""
-        self._ready.extend(islice(self._signed, max(0, payments - len(self._ready))))
+        self._ready += islice(self._signed, max(0, payments - len(self._ready)))
+
+    async def fill(self, connections: int, seconds: float) -> Result:
+        """Keep so many under way for so long."""
+        self.sign(int(_PER_SECOND_MAX * seconds))
+        sending = generator(self._base_url, self._ready, again=_REFUSED)
+        result = await sending.closed(connections=connections, seconds=seconds)
+        self._ready = sending.left
+        return result
 
     async def send(self, per_second: float, seconds: float) -> Result:
         """Send so many a second for so long; `told` begins anew."""
         self.told = Told()
         self._began = 0.0
         arrivals = (number / per_second for number in range(int(per_second * seconds)))
-        generator = Generator(self._base_url, self._wires(), observe=self._heard)
+        sending = generator(self._base_url, self._ready, observe=self._heard, again=_REFUSED)
         # Opened before: what a storm of new connections costs is another question.
-        return await generator.opened(
+        result = await sending.opened(
             arrivals, connections=_CONNECTIONS, connections_max=_CONNECTIONS_MAX
         )
+        self._ready = sending.left
+        return result
 
-    def _wires(self) -> Iterator[bytes]:
-        while True:
-            yield self._ready.popleft() if self._ready else next(self._signed)
-
-    def _heard(self, request: bytes, status: int, _body: bytes, began: float, ended: float) -> None:
-        self._began = self._began or began
+    def _heard(
+        self, _request: bytes, status: int, _body: bytes, began: float, ended: float
+    ) -> None:
+        self._began = self._began or began  # they are told in the order in which they ended
         told, lasted = self.told, int((ended - began) * 1e6)
         if status == _CREATED:
             told.paid.record(lasted)
@@ -88,7 +99,6 @@ class Sender:
             told.slices.setdefault(at, Histogram()).record(lasted)
         elif status in _REFUSED:
             told.refused.record(lasted)
-            self._ready.append(request)
         else:
             told.others[status] += 1
 
@@ -130,19 +140,17 @@ async def measure(running: Stack, *, seconds: float, times: float, connections: 
     big, small = Sender(running, running.credentials), Sender(running, small_merchant(running))
     await asyncio.sleep(2.0)  # the new key reaches the worker
     for length in (3.0, 8.0):
-        wires = requests.payments(running.credentials, running.host)
-        ready = iter(list(islice(wires, int(3000 * length))))
-        generator = Generator(running.base_url, (w for source in (ready, wires) for w in source))
         before = costs.look(running)
-        result = await generator.closed(connections=connections, seconds=length)
+        result = await big.fill(connections, length)
         paid = result.statuses.get(_CREATED, 0)
         at_capacity = costs.between(before, costs.look(running), result, paid=paid, refused=0)
     capacity = result.per_second(_CREATED)
     low, small_rate = _CALM_SHARE * capacity, _SMALL_SHARE * capacity
     big.sign(int(low * 10))
+    small.sign(int(small_rate * 10))
     await asyncio.gather(big.send(low - small_rate, 10.0), small.send(small_rate, 10.0))
     calm, calm_small = big.told, small.told
-    big.sign(int(capacity * seconds * 1.3))
+    big.sign(int(capacity * seconds * _SIGNED_SHARE))
     small.sign(int(small_rate * seconds))
     before = costs.look(running)
     intake = Generator(running.base_url, notices(running.host))
@@ -159,6 +167,7 @@ async def measure(running: Stack, *, seconds: float, times: float, connections: 
     refused = flood.refused.total + flood_small.refused.total
     # All three send from this process: the first counts the CPU of all.
     in_flood = costs.between(before, costs.look(running), flood_result, paid=paid, refused=refused)
+    big.sign(int(_AFTER_SHARE * capacity * _AFTER_SECONDS))
     await big.send(_AFTER_SHARE * capacity, _AFTER_SECONDS)
     return Measured(
         capacity=capacity,
