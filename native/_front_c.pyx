@@ -132,6 +132,11 @@ cdef class Request:
         return self.arrival.head.closes != 0
 
     @property
+    def has_leave(self):
+        """Whether it was let through what stands, because a seat was free for it then."""
+        return self.arrival.leave >= 0
+
+    @property
     def came_at(self):
         """When its last bytes were read, in seconds of the monotonic clock."""
         return self.arrival.came_at

@@ -40,7 +40,7 @@ def stands(lobby: Lobby, passes: int, seconds: float = 60.0, place: int = 0) -> 
     lobby.connect().sendall(request_of("/v1/before"))
     request = lobby.next()
     lobby.answer(request, b"")
-    assert request.target == "/v1/before"
+    assert (request.target, request.has_leave) == ("/v1/before", False)
 
 
 def test_what_stands_is_refused_by_the_thread_but_for_those_that_have_leave(lobby: Lobby) -> None:
@@ -50,7 +50,9 @@ def test_what_stands_is_refused_by_the_thread_but_for_those_that_have_leave(lobb
     assert not lobby.front.was_needed(0)
     for number in (1, 2):
         client.sendall(wire)
-        lobby.answer(lobby.next(), b"%d" % number)
+        request = lobby.next()
+        assert request.has_leave
+        lobby.answer(request, b"%d" % number)
         assert lobby.read(client, len(written(b"1"))) == written(b"%d" % number)
     assert not lobby.front.was_needed(0)
     client.sendall(wire * 300)

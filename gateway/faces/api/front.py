@@ -121,21 +121,21 @@ class FrontDoor:
     def _meet(self, requests: list[Request]) -> None:
         """Refuse those for which there is no room, and serve the others.
 
-        Nothing comes back meanwhile: where one was refused, all that ask for the same are.
+        Nothing comes back meanwhile: where one was refused, all that ask for the same are.  But
+        who was let through for a free seat has it, though seats that were lent came back since.
         """
         refused: dict[Asks, tuple[Refused, list[Request]]] = {}
         for request in requests:
             asks = request.asks
             alike = refused.get(asks)
-            if alike is not None:
-                alike[1].append(request)
-                continue
-            why = self._house.refusal(asks)
-            if why is None:
+            why = self._house.refusal(asks) if alike is None else alike[0]
+            if why is None or (why.reason == "full" and request.has_leave):
                 self._house.let_in()
                 self._begin(self._serve(request, asks[2]), self._tasks)
-            else:
+            elif alike is None:
                 refused[asks] = why, [request]
+            else:
+                alike[1].append(request)
         for asks, (why, turned) in refused.items():
             self._house.turned_away(asks, why, len(turned))
             forms = self._house.forms(why)
