@@ -3,19 +3,28 @@
 Where nobody outside has to be asked, it is made durable with what the payer has to do.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.domain.errors import Problem
+from gateway.domain.errors import InDoubt, Problem, Unavailable
 from gateway.domain.identity import public
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CreatePayment
-from gateway.domain.stages import Answer, Answered, Claimed, Heard, Opened, Posted, ReferenceTaken
+from gateway.domain.stages import (
+    Answer,
+    Answered,
+    Attempt,
+    Claimed,
+    Heard,
+    Opened,
+    Posted,
+    ReferenceTaken,
+)
 from gateway.drivers.stopwatch import lap
 from gateway.flow import query, steps
-from gateway.flow.away import not_posted_yet, unless_away
+from gateway.flow.away import not_posted_yet, note_away
 from gateway.flow.desk import Desk
 
 CREATED: Final = 201
@@ -41,11 +50,15 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
         if drawn is not None:
             desk.admission.made()
             desk.routing.learn(drawn.answered, 0)
-        posted: Posted | None
+        posted: Posted | None = None
         if isinstance(opened, Posted):
             posted = opened
         else:
-            posted = await unless_away(_take(claimed, opened, desk))
+            try:
+                answered = await ask_around(claimed, opened, desk)
+                posted = await desk.ledger.post(answered)
+            except (Unavailable, InDoubt) as error:
+                note_away(error)
             lap(steps.POST)
     return await told(claimed, opened, posted, desk)
 
@@ -71,10 +84,6 @@ async def made_before(known: Heard | ReferenceTaken, claimed: Claimed, desk: Des
     raise _reference_exists(public("pay", known.resource))
 
 
-async def _take(claimed: Claimed, opened: Opened, desk: Desk) -> Posted:
-    return await desk.ledger.post(await ask_around(claimed, opened, desk))
-
-
 async def ask_around(claimed: Claimed, opened: Opened, desk: Desk) -> Answered:
     """Ask for the money, of another channel where the first cannot have moved any; give the last.
 
@@ -82,7 +91,14 @@ async def ask_around(claimed: Claimed, opened: Opened, desk: Desk) -> Answered:
     """
     tried: tuple[str, ...] = ()
     while True:
-        answered = await _ask(opened, desk)
+        began = desk.clock.now()
+        if _is_too_late(opened.attempt, began):
+            answered = await desk.channels.close(opened)
+        else:
+            answered = await desk.channels.ask(opened)
+            desk.routing.learn(answered, (answered.at - began) // _MILLISECOND)
+            if not answered.outcome.sent:
+                answered = _never_left(answered)
         lap(steps.ASK)
         tried = (*tried, opened.attempt.channel)
         rerouted = desk.routing.choose_next(claimed, answered, tried)
@@ -92,18 +108,13 @@ async def ask_around(claimed: Claimed, opened: Opened, desk: Desk) -> Answered:
         opened = switched
 
 
-async def _ask(opened: Opened, desk: Desk) -> Answered:
-    """Ask for the money, unless the payment's time ran out before it was durable.
+def _is_too_late(attempt: Attempt, now: datetime) -> bool:
+    """Tell whether nobody may be charged any more: its time ran out before it was durable.
 
-    Then nobody may be charged any more: a later try of the same request was perhaps refused.  Nor
-    where it is to be canceled, and another channel would begin with it now.
+    A later try of the same request was perhaps refused then.  Nor may anybody where it is to be
+    canceled, and another channel would begin with it now.
     """
-    began = desk.clock.now()
-    if opened.attempt.cancel_wished or opened.attempt.expires_at <= began:
-        return await desk.channels.close(opened)
-    answered = await desk.channels.ask(opened)
-    desk.routing.learn(answered, (answered.at - began) // _MILLISECOND)
-    return answered if answered.outcome.sent else _never_left(answered)
+    return attempt.cancel_wished or attempt.expires_at <= now
 
 
 def _never_left(answered: Answered) -> Answered:

@@ -90,5 +90,5 @@ async def test_no_channel_begins_with_what_is_over_or_to_be_canceled(
     attempt: Attempt, asked: list[str]
 ) -> None:
     fake = FakeDesk(Opened(STANDING, attempt))
-    await pay._take(CLAIMED, fake.stands, desk_of(fake))
+    await pay.ask_around(CLAIMED, fake.stands, desk_of(fake))
     assert fake.asked == asked
