@@ -43,20 +43,26 @@ class Acquirer:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def send(self, _base_url: str, request: WireRequest, *, seconds: float) -> WireAnswer:
+    def begin(
+        self, _base_url: str, request: WireRequest, *, seconds: float
+    ) -> tuple[asyncio.Future[WireAnswer], Self]:
         assert seconds > 0
-        await asyncio.sleep(0)
         order = msgspec.json.decode(request.body, type=Order)
-        now = datetime.now(UTC)
         report = Report(
             number=order.number,
             status="succeeded",
             amount=order.amount,
             currency=order.currency,
             transaction=f"tx_{order.number}",
-            booked_at=now,
+            booked_at=datetime.now(UTC),
         )
-        return WireAnswer(200, {}, _encode(report))
+        loop = asyncio.get_running_loop()
+        coming: asyncio.Future[WireAnswer] = loop.create_future()
+        loop.call_soon(coming.set_result, WireAnswer(200, {}, _encode(report)))
+        return coming, self
+
+    def leave(self, _coming: asyncio.Future[WireAnswer]) -> None:
+        pass
 
 
 class Shop:

@@ -67,7 +67,16 @@ class Courier:
             request = channel.build(ask, ask.asked_at or self._clock.now())
             if isinstance(request, Outcome):
                 return request
-            answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)
+            begun = self._outbound.begin(channel.base_url, request, seconds=self._seconds)
+            if begun is None:
+                answer = await self._outbound.send(channel.base_url, request, seconds=self._seconds)
+            else:
+                coming, connection = begun
+                try:
+                    answer = await coming
+                except BaseException:
+                    connection.leave(coming)
+                    raise
         except NeverSent:
             call.went(well=False)
             return Outcome(code="never_sent", sent=False)

@@ -47,7 +47,7 @@ _FINAL_STATUS: Final = 200
 _SWITCHED: Final = 101
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One keep-alive connection; a request is under way while `_answer` waits.
 
     llhttp calls the methods `on_…` with the parts of an answer.  The wheel rings when its time is
@@ -96,6 +96,15 @@ class _Connection(asyncio.Protocol):
         self._tick = self._wheel.put(self, deadline)
         self._transport.write(wire)
         return answer
+
+    async def answer(self, wire: bytes, deadline: float) -> WireAnswer:
+        """Send one request, and wait for its whole answer at most until this loop time."""
+        answer = self.ask(wire, deadline)
+        try:
+            return await answer
+        except BaseException:
+            self.leave(answer)
+            raise
 
     def leave(self, answer: "asyncio.Future[WireAnswer]") -> None:
         """End the connection when its caller waits for this answer no more."""
@@ -216,12 +225,12 @@ class _Pool:
         self._connections_max = connections_max
         self._bytes_max = answer_bytes_max
         self._tls = ssl.create_default_context() if place.is_tls else None
-        self._idle: deque[_Connection] = deque()
-        self._all: set[_Connection] = set()
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def take(self, now: float) -> _Connection | None:
+    def take(self, now: float) -> Connection | None:
         """Give a connection that is free and at this time young enough to be trusted."""
         oldest = now - CHANNEL_IDLE_SECONDS
         while self._idle:
@@ -231,7 +240,7 @@ class _Pool:
             connection.close()
         return None
 
-    async def connect(self, deadline: float) -> _Connection:
+    async def connect(self, deadline: float) -> Connection:
         """Give a free connection or make one until this time; `NeverSent` when none came about."""
         try:
             async with asyncio.timeout_at(deadline):
@@ -245,11 +254,11 @@ class _Pool:
         except (OSError, ValueError) as error:  # a TimeoutError and those of TLS are OSErrors
             raise NeverSent(type(error).__name__) from error
 
-    async def _open(self) -> _Connection:
+    async def _open(self) -> Connection:
         self._opening += 1
         try:
             _, connection = await self.loop.create_connection(
-                lambda: _Connection(self, self._bytes_max),
+                lambda: Connection(self, self._bytes_max),
                 self._place.host,
                 self._place.port,
                 ssl=self._tls,
@@ -283,13 +292,13 @@ class _Pool:
                 waiter.set_result(None)
                 return
 
-    def put(self, connection: _Connection) -> None:
+    def put(self, connection: Connection) -> None:
         """Take a connection back whose answer was whole."""
         self._idle.append(connection)
         if self._waiting:
             self._tell_one()
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self, connection: Connection) -> None:
         """Forget a connection that ended."""
         self._all.discard(connection)
         self._tell_one()
@@ -334,6 +343,21 @@ class Outbound:
             pool.close()
         await asyncio.sleep(0)  # the transports close in the loop's next turn
 
+    def begin(
+        self, base_url: str, request: WireRequest, *, seconds: float
+    ) -> tuple[asyncio.Future[WireAnswer], Connection] | None:
+        """Send one request at once, as `send` does but without a coroutine, for every new payment.
+
+        Whoever is given an answer to await `leave`s the connection when he waits for it no more.
+        None: leave it to `send`, for no connection is free, or it may have to be sent once more.
+        """
+        if request.method == "GET":
+            return None
+        pool, wire = self._written(base_url, request)
+        now = pool.loop.time()
+        connection = pool.take(now)
+        return (connection.ask(wire, now + seconds), connection) if connection is not None else None
+
     async def send(self, base_url: str, request: WireRequest, *, seconds: float) -> WireAnswer:
         """Send one request, byte for byte, and wait for the whole answer at most this long.
 
@@ -341,49 +365,36 @@ class Outbound:
         redirect or an error status is an answer like any other.  A GET is sent once more when a
         connection that had served before ended at it: it moves nothing.
         """
+        pool, wire = self._written(base_url, request)
+        now = pool.loop.time()
+        connection = pool.take(now) or await pool.connect(now + seconds / 2)
+        try:
+            return await connection.answer(wire, now + seconds)
+        except _Stale:
+            if request.method != "GET":
+                raise
+        try:
+            connection = await pool.connect(now + seconds)
+        except NeverSent as error:
+            raise NoAnswer(str(error)) from error
+        return await connection.answer(wire, now + seconds)
+
+    def _written(self, base_url: str, request: WireRequest) -> tuple[_Pool, bytes]:
+        """Write a request as it goes over the wire, and say where to; `NeverSent` if that fails."""
         try:
             place = place_of(base_url)
         except ValueError:
             raise NeverSent("InvalidURL") from None
+        method, target = request.method, place.path + request.path or "/"
         wire = exchange.write(
-            request.method,
-            place.path + request.path or "/",
-            host=place.authority,
-            fields=request.headers,
-            body=request.body,
+            method, target, host=place.authority, fields=request.headers, body=request.body
         )
         if wire is None:
             raise NeverSent("the request breaks its lines or is no text")
-        pool = self._pools.get((place.host, place.port, place.is_tls)) or self._pool(place)
-        now = pool.loop.time()
-        connection = pool.take(now) or await pool.connect(now + seconds / 2)
-        answer = connection.ask(wire, now + seconds)
-        try:
-            return await answer
-        except _Stale:
-            if request.method != "GET":
-                raise
-        except asyncio.CancelledError:
-            connection.leave(answer)
-            raise
-        return await self._send_again(pool, wire, now + seconds)
-
-    async def _send_again(self, pool: _Pool, wire: bytes, deadline: float) -> WireAnswer:
-        try:
-            connection = await pool.connect(deadline)
-        except NeverSent as error:
-            raise NoAnswer(str(error)) from error
-        answer = connection.ask(wire, deadline)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            connection.leave(answer)
-            raise
+        return self._pools.get((place.host, place.port, place.is_tls)) or self._pool(place), wire
 
     def _pool(self, place: Place) -> _Pool:
         pool = self._pools[place.host, place.port, place.is_tls] = _Pool(
-            place,
-            connections_max=self._connections_max,
-            answer_bytes_max=self._answer_bytes_max,
+            place, connections_max=self._connections_max, answer_bytes_max=self._answer_bytes_max
         )
         return pool

@@ -189,8 +189,14 @@ async def test_one_call_too_many_is_turned_away_unsent(server: Server, outbound:
     assert await courier.ask(channel, ASK) is channel.outcome
 
 
-async def test_a_caller_who_gives_up_makes_room(server: Server, outbound: Outbound) -> None:
+@pytest.mark.parametrize("has_asked", [False, True])
+async def test_a_caller_who_gives_up_makes_room(
+    server: Server, outbound: Outbound, *, has_asked: bool
+) -> None:
     courier, channel = courier_of(outbound, calls_max=1), EchoChannel(server.base_url)
+    if has_asked:  # so there is a connection, which the next call takes at once
+        assert await courier.ask(channel, ASK) is channel.outcome
+        server.asked.clear()
     server.go_on.clear()
     first = asyncio.create_task(courier.ask(channel, ASK))
     await server.asked.wait()

@@ -240,6 +240,34 @@ async def test_bytes_that_nobody_asked_for_are_no_answer_to_what_is_asked_next()
         await gone.wait()
 
 
+async def test_a_request_is_begun_at_once_where_a_connection_is_free() -> None:
+    """Whoever waits no more for its answer takes the connection along."""
+    left = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        left.set()
+
+    async with acting(script) as base_url, Outbound() as outbound:
+        assert outbound.begin(base_url, POST, seconds=10) is None, "there is no connection yet"
+        assert (await outbound.send(base_url, POST, seconds=10)).status == 200
+        assert outbound.begin(base_url, GET, seconds=10) is None, "it may be sent once more"
+        begun = outbound.begin(base_url, POST, seconds=10)
+        assert begun is not None
+        assert (await begun[0]).status == 200
+        begun = outbound.begin(base_url, POST, seconds=60)
+        assert begun is not None
+        assert outbound.begin(base_url, POST, seconds=10) is None, "its only one is taken"
+        coming, connection = begun
+        connection.leave(coming)
+        await left.wait()
+
+
 async def test_a_caller_who_leaves_takes_its_connection_along() -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
@@ -333,7 +361,7 @@ async def test_a_request_that_begins_before_the_last_one_hears_its_answer_has_a_
     transport: Any = SimpleNamespace(write=lambda _: None, is_closing=lambda: False)
     transport.abort = lambda: None
     pool: Any = SimpleNamespace(put=lambda _: None)
-    connection = outbound._Connection(pool, 1024)
+    connection = outbound.Connection(pool, 1024)
     connection.connection_made(transport)
     due = asyncio.get_running_loop().time() + 0.01
     first = connection.ask(b"", due)
