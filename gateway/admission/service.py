@@ -102,7 +102,7 @@ class Admission:
         self._halves: Final = {Kind.READ: reads, Kind.CREATE: writes, Kind.FINISH: writes}
         self._coming = 0
         self._told: collections.Counter[tuple[Kind, str]] = collections.Counter()
-        self._under_way = dict.fromkeys(Kind, 0)
+        self._admitted, self._under_way = dict.fromkeys(Kind, 0), dict.fromkeys(Kind, 0)
 
     def refusal(self, kind: Kind, merchant: Merchant | None) -> Refused | None:
         """Say why one more would be refused now; nothing is charged to anybody.
@@ -155,7 +155,7 @@ class Admission:
         if refused is not None:
             self.count(kind, refused.reason)
             raise problem_of(refused)
-        self._told[kind, "admitted"] += 1
+        self._admitted[kind] += 1
         self._under_way[kind] += 1
         use.under_way += 1
         use.take(now)
@@ -197,7 +197,9 @@ class Admission:
         for (kind, outcome), count in self._told.items():
             telemetry.ADMISSION.labels(kind.value, outcome).inc(count)
         self._told.clear()
-        for kind in Kind:
+        for kind, admitted in self._admitted.items():
+            telemetry.ADMISSION.labels(kind.value, "admitted").inc(admitted)
+            self._admitted[kind] = 0
             telemetry.UNDER_WAY.labels(kind.value).set(self._under_way[kind])
         telemetry.LIMIT.labels("writes").set(self._limit.value)
         telemetry.LIMIT.labels("reads").set(limits.READS_MAX)

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
 from gateway.admission.rules import Kind
 from gateway.admission.service import Admission, Refused
@@ -235,3 +236,21 @@ def test_merchants_that_are_quiet_are_forgotten() -> None:
     watch.now += 2
     admission.tell()
     assert admission._writes.uses == {}
+
+
+def test_what_became_of_requests_is_told_once() -> None:
+    def told(outcome: str) -> float:
+        labels = {"kind": "create", "outcome": outcome}
+        return REGISTRY.get_sample_value("floodgate_admission_total", labels) or 0.0
+
+    admission = Admission(now=Watch())
+    admission.tell()
+    admitted, over_quota = told("admitted"), told("quota")
+    bounded = replace(MERCHANT, quota=Quota(per_second=2))
+    for _ in range(2):
+        with admission.admit(of(bounded)):
+            pass
+    refused(admission, of(bounded))
+    for _ in range(2):
+        admission.tell()
+        assert (told("admitted") - admitted, told("quota") - over_quota) == (2, 1)
