@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from servers_kit import Database, Urls, fresh_database, servers_of
+
+# No test asserts how long anything takes, so no example fails because a machine is busy.
+settings.register_profile(
+    "untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(optionalhook=True)

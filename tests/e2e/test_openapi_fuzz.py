@@ -99,7 +99,6 @@ def fuzzed(operation_id: str) -> Callable[..., None]:
         max_examples=EXAMPLES,
         derandomize=True,
         database=None,
-        deadline=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -51,7 +51,7 @@ def test_requests_may_come_letter_by_letter_and_together(echo: Lobby) -> None:
 bodies = st.sampled_from([b"", b"{}", EVIL, b"x" * 300])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     asked=st.lists(st.tuples(st.integers(0, 2), bodies), min_size=1, max_size=8),
     cuts=st.lists(st.integers(1, 250), max_size=12),
@@ -90,7 +90,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     parts=st.lists(pieces | st.binary(max_size=30), max_size=5),
     cuts=st.lists(st.integers(1, 400), max_size=6),

@@ -71,7 +71,7 @@ def as_aiohttp_reads(wire: bytes) -> tuple[RawRequestMessage, Any]:
     return message
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(heads() | mutated() | st.binary(max_size=40))
 def test_both_read_the_same(wire: bytes) -> None:
     found = _heads_c.read(wire)
@@ -79,7 +79,7 @@ def test_both_read_the_same(wire: bytes) -> None:
     assert found == _heads_py.read(wire)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(heads() | mutated())
 @example(b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
 def test_what_is_plain_is_what_aiohttp_reads(wire: bytes) -> None:

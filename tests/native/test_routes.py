@@ -195,7 +195,7 @@ paths = st.lists(
 ).map(lambda segments: "/" + "/".join(segments)) | st.text(max_size=5)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(rows, st.lists(paths, max_size=20))
 def test_the_twins_agree(routes: list[tuple[str, str, int]], looked_up: list[str]) -> None:
     tables = []

@@ -41,7 +41,7 @@ def assert_alike(request: Any) -> Outcome:
     return ours
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_for_mutated_requests(seed: int) -> None:
     mutator = Mutator(seed, CREATED)
@@ -60,7 +60,7 @@ pieces = st.sampled_from(
 texts = st.lists(pieces, max_size=12).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(signature_input=texts, signature=texts, digest=texts)
 @example('sig1=("@method" "@path");created=1;keyid="k"', "sig1=:QQ==:", "")
 def test_for_texts_made_of_the_grammar_s_pieces(
@@ -79,7 +79,7 @@ def test_for_texts_made_of_the_grammar_s_pieces(
 letters = st.text(st.characters(codec=None), max_size=20) | st.text("/?%aF0#\ud800", max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(method=letters, target=letters | letters.map("/".__add__), scheme=letters)
 @example("GET", "/\ud800", "http")
 @example("G\ud800T", "/", "https")
@@ -101,7 +101,7 @@ headers = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(headers=headers, names=st.lists(st.sampled_from(["host", "date", "x", "@authority"])))
 def test_for_any_fields(headers: list[tuple[bytes, bytes]], names: list[str]) -> None:
     quoted = " ".join(f'"{name}"' for name in ["@method", "@path", *names])
@@ -135,13 +135,13 @@ anything = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(Request._fields), anything, min_size=1))
 def test_for_wrong_types(changes: dict[str, Any]) -> None:
     assert_alike(sign(payment())._replace(**changes))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=5000))
 @example(b"x" * 100_000)
 def test_for_any_body(body: bytes) -> None:

@@ -1,7 +1,7 @@
 """A payment and its refunds as a machine: whatever happens in whatever order, the tables hold."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -281,7 +281,5 @@ def total(refunds: list[RefundStanding]) -> int:
     return sum(each.refund.amount for each in refunds)
 
 
-PaymentMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=25, deadline=timedelta(seconds=2)
-)
+PaymentMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestPayment = PaymentMachine.TestCase
