@@ -1,22 +1,21 @@
 """What the compiled generator does on its connections: sends what is due, hears what came.
 
-Twice a millisecond it hears what came and sends what is due.  So a request costs it one `send` and
-one `recv` and no wake-up of its own.
+While much is due it hears what came and sends what is due twice a millisecond.  So a request costs
+it one `send` and one `recv` and no wake-up of its own.
 """
 
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc, realloc
 from libc.string cimport memcpy
-from posix.unistd cimport close
+from posix.unistd cimport close, usleep
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec
         long tv_nsec
-    int CLOCK_MONOTONIC, TIMER_ABSTIME
+    int CLOCK_MONOTONIC
     int clock_gettime(int, timespec*)
-    int clock_nanosleep(int, int, const timespec*, timespec*)
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char*, const char*, size_t)
@@ -66,7 +65,7 @@ cdef enum:
     DESK_BYTES = 64 * 1024
     STATUS_AT = 9
     STATUSES = 1000
-    ROUND_NANOSECONDS = 500_000
+    ROUND_MICROSECONDS = 500
 
 cdef enum:                      # what a connection does
     GONE
@@ -131,13 +130,6 @@ cdef inline double now() noexcept nogil:
     cdef timespec time
     clock_gettime(CLOCK_MONOTONIC, &time)
     return time.tv_sec + time.tv_nsec * 1e-9
-
-
-cdef inline void sleep_until(double at) noexcept nogil:
-    cdef timespec time
-    time.tv_sec = <long>at
-    time.tv_nsec = <long>((at - time.tv_sec) * 1e9)
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL)
 
 
 cdef inline bint make_queue(Queue* queue, int room) noexcept nogil:
@@ -364,11 +356,13 @@ cdef inline char* kept(Line* line, const char* data, size_t size) noexcept nogil
     return line.kept
 
 
-cdef inline void hear_all(Field* field) noexcept nogil:
+cdef inline void hear_all(Field* field, int wait) noexcept nogil:
+    """Hear what came, or what comes first within so many milliseconds."""
     cdef epoll_event events[EVENTS_MAX]
     cdef int i, which, count = EVENTS_MAX
     while count == EVENTS_MAX:
-        count = epoll_wait(field.poll, events, EVENTS_MAX, 0)
+        count = epoll_wait(field.poll, events, EVENTS_MAX, wait)
+        wait = 0
         for i in range(count):
             which = <int>events[i].data.u64
             if field.lines[which].state == BUSY and events[i].events & EPOLLOUT:
@@ -379,19 +373,23 @@ cdef inline void hear_all(Field* field) noexcept nogil:
 
 cdef inline void follow(Field* field, double began, const double* arrivals, int count, double patience) noexcept nogil:
     """Send at each of these times after the beginning, and hear the answers, so long at most."""
-    cdef int i = 0
-    cdef double at = began, end
+    cdef int i = 0, wait = 0
+    cdef double at = began, last = arrivals[count - 1] if count else 0, due
+    cdef double end = field.until if field.is_closed else began + last
     while True:
-        hear_all(field)
+        hear_all(field, wait)
+        at = now()
         while i < count and began + arrivals[i] <= at:
             field.late = max(field.late, at - began - arrivals[i])
             start(field, began + arrivals[i])
             i += 1
-        end = field.until if field.is_closed else began + (arrivals[count - 1] if count else 0)
         if i == count and ((field.busy == 0 and at >= end) or at >= end + patience):
             return
         if field.is_closed and field.busy == 0:
             return
-        at = max(at + ROUND_NANOSECONDS * 1e-9, now())
-        sleep_until(at)
-        at = now()
+        due = began + arrivals[i] if i < count else end + patience
+        wait = 0
+        if not field.is_closed and due > at + 0.002:
+            wait = min(<int>((due - at) * 1000), 100)
+        else:
+            usleep(ROUND_MICROSECONDS)
