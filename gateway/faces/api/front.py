@@ -114,8 +114,9 @@ class FrontDoor:
 
     def _tend(self) -> None:
         """Tell the thread of free seats while something stands, also when nobody comes."""
-        self._will_tend = self._standing.tend()
-        if self._will_tend:
+        self._will_tend = False
+        if self._standing.tend():
+            self._will_tend = True
             self._loop.call_later(_TEND_SECONDS, self._tend)
 
     def _meet(self, requests: list[Request]) -> None:

@@ -85,11 +85,15 @@ class Standing:
         self._stand(asks, why, forms, self._places.pop() if stand is None else stand.place)
 
     def tend(self) -> bool:
-        """Let as many through as there is room for, and look now and then; tells if any stands."""
-        if self._stands and self._now() >= self._look_at:
-            self._look()
+        """Let as many through as there is room for, and look now and then; tells if it goes on.
+
+        It does while anything stands, and until what that refused at last is counted.
+        """
+        now = self._now()
+        if now >= self._look_at:
+            self._look(now)
         self.grant()
-        return bool(self._stands)
+        return now < self._look_at
 
     def grant(self) -> None:
         """Let as many through as there is room for; who stand for the same room share it."""
@@ -105,10 +109,11 @@ class Standing:
         for counted, count in self._front.refused() if self._counted else ():
             self._house.turned_away(*self._counted[counted], count)
 
-    def _look(self) -> None:
+    def _look(self, now: float) -> None:
         """End what turned nobody away since the last look, and give the others a word of now."""
         self.count()
-        self._look_at = self._now() + _LOOK_SECONDS
+        if self._stands:
+            self._look_at = now + _LOOK_SECONDS
         for asks, (place, before) in list(self._stands.items()):
             why = self._house.refusal(asks) or before
             forms = self._house.forms(why)
