@@ -1,8 +1,7 @@
 """Refusals that stand: what the loop has just refused, the front's thread refuses alike for a while.
 
 The loop says how many may come to it all the same: as many as it has room for.  Both count those
-that came by its leave on and on, so nobody is let through twice for one seat, and whoever is let
-through finds it unless it was lost on the way.
+that came by its leave on and on, so nobody is let through twice for one seat.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
