@@ -42,10 +42,10 @@ _UNFINISHED: Final = frozenset(
     {"request_in_progress", "rate_limited", "overloaded", "unavailable", "internal_error"}
 )
 
-_AT_A_TIME: Final = 32
+_AT_A_TIME: Final = 16
 
 # Answers of the channel that came so soon after one another are posted together.
-_GATHER_SECONDS: Final = 0.01
+_GATHER_SECONDS: Final = 0.02
 
 
 async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
