@@ -41,8 +41,8 @@ DATABASE_READ_SECONDS = 5.0
 DATABASE_WRITE_SECONDS = 10.0
 DATABASE_RELEASE_SECONDS = 2.0
 
-# The longest that a request which moves something is served, and an item of a batch: whatever
-# hangs, it is then answered that nobody knows yet.
+# The longest that a request which moves something is served, and all items of a batch together:
+# whatever hangs, it is then answered that nobody knows yet.
 ITEM_SECONDS_MAX = 13
 REQUEST_SECONDS_MAX = 14
 
@@ -56,7 +56,8 @@ REDIS_PAUSE_SECONDS = 0.5
 REDIS_BATCH_ITEMS_MAX = 256
 LEDGER_BATCH_ITEMS_MAX = 1000
 QUEUE_ITEMS_MAX = 20_000
-# Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited.
+# Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited, but
+# for a party, which is one.
 HANDED_OUT_ITEMS_MAX = 32
 # After a flush that so many shared the ledger lets more gather, so long for each of them: what a
 # flush costs beside its items, one statement and one commit, is as much as some ten of them.

@@ -115,7 +115,7 @@ class _Company:
             try:
                 item = desk.idempotency.unclaimed(desk.match.item(batch.matched, bytes(raw)))
             except Problem as problem:
-                self._ends[place] = problem
+                self._ends[place] = _kept(problem)
                 continue
             first, fingerprint = keys.setdefault(item.key, (place, item.fingerprint))
             if first == place:
@@ -254,11 +254,11 @@ class _Company:
         lap_all(steps.SETTLE, watch, len(ends))
 
     async def _refuse(self, place: int, error: BaseException) -> None:
-        """End one that came to nothing; one that was not read yet has no claim."""
+        """End one without a payment to show; one that was not read yet has no claim."""
         claimed = self._claimed.get(place)
         if claimed is not None and isinstance(error, FloodgateError):
             await let_go(claimed, self._desk, error)
-        self._ends[place] = refusal(error, self._request_id)
+        self._ends[place] = _kept(refusal(error, self._request_id))
 
     def _go_alone(self, place: int, serve: Callable[[Claimed, Desk], Awaitable[Answer]]) -> None:
         claimed = self._claimed[place]
@@ -271,7 +271,7 @@ class _Company:
         try:
             self._ends[place] = await serving
         except Exception as error:  # noqa: BLE001 - as above
-            self._ends[place] = refusal(error, self._request_id)
+            self._ends[place] = _kept(refusal(error, self._request_id))
 
     def _leave(self, place: int) -> None:
         """Give up a place at a channel, where one is kept."""
@@ -290,6 +290,11 @@ async def _not_posted(
 ) -> Answer:
     note_away(error)
     return await told(claimed, opened, None, desk)
+
+
+def _kept(problem: Problem) -> Problem:
+    """Let go of where it was raised: there the whole batch is held, which holds the problem."""
+    return problem.with_traceback(None)
 
 
 def _answer_to(result: Answer | Problem, claimed: Claimed) -> Answer:

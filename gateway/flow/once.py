@@ -54,7 +54,7 @@ async def served(
 
 
 async def let_go(claimed: Claimed, desk: Desk, error: FloodgateError) -> None:
-    """End the claim of a request that came to nothing.
+    """End the claim of a request that ended with an error.
 
     A refusal is an answer too: whoever asks again with this key hears the same no, except where
     nothing was begun and the request may be mended, or the key is another request's.

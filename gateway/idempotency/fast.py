@@ -107,7 +107,7 @@ class FastClaims:
         """Remember the answer, whoever held the claim: its content is durable already.
 
         The first success stays the answer: another one tells of the same a moment later, and is
-        taken back at once.
+        taken back at once.  Where we end in between it stays, and is as true.
         """
         name = _name(merchant, key)
         held = await self._try((b"SET", name, _answered(fingerprint, answer), *_KEPT))
@@ -175,8 +175,11 @@ def _answered(fingerprint: bytes, answer: Answer) -> bytes:
     return b"D%b%d%b" % (fingerprint, answer.status, answer.body)
 
 
-def _read(value: bytes) -> Remembered:
+def _read(value: bytes) -> Remembered | None:
+    """Read what is remembered; what makes no sense is nothing, and PostgreSQL decides."""
     fingerprint = value[_FINGERPRINT]
     if value[:1] == b"P":
         return Remembered(fingerprint, None)
+    if value[:1] != b"D" or not value[_STATUS].isdigit():
+        return None
     return Remembered(fingerprint, Answer(int(value[_STATUS]), value[36:], replayed=True))

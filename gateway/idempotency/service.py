@@ -44,7 +44,8 @@ class Idempotency:
             try:
                 told.append(_recalled(remembered, each.fingerprint))
             except Problem as problem:
-                told.append(problem)
+                # Where it was raised this list is held, which holds the problem.
+                told.append(problem.with_traceback(None))
         return told
 
     def unclaimed(self, matched: Matched) -> Claimed:

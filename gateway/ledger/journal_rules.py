@@ -25,12 +25,8 @@ def _of_capture(currency: str, channel: str) -> tuple[int, int, int, int, int]:
 
 def _channel_fee(standing: Standing, attempt: Attempt) -> tuple[int, int, int]:
     """Accrue what the channel will keep as cost, against what it owes us."""
-    currency, channel = standing.payment.currency, attempt.channel
-    return (
-        account_number(Code.CHANNEL_FEE_COST, currency, channel),
-        account_number(Code.CHANNEL_RECEIVABLE, currency, channel, FEES),
-        standing.channel_fee,
-    )
+    *_, cost, kept = _of_capture(standing.payment.currency, attempt.channel)
+    return cost, kept, standing.channel_fee
 
 
 def capture_journal(standing: Standing, attempt: Attempt) -> Journal:

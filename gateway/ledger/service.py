@@ -108,13 +108,19 @@ class Ledger:
         self, new: Sequence[Routed | Drawn]
     ) -> Sequence[Opened | Posted | Heard | ReferenceTaken | BaseException]:
         """Open payments that came together; each has its own result, as `open` gives or raises."""
-        asked = [each for each in new if isinstance(each, Routed)]
-        drawn = [begun(each) for each in new if isinstance(each, Drawn)]
+        ready = [_begun(each) if isinstance(each, Drawn) else each for each in new]
+        asked = [each for each in ready if isinstance(each, Routed)]
+        drawn = [each for each in ready if isinstance(each, Begun)]
         opening = self._opening.submit_all(asked) if asked else None
         beginning = self._beginning.submit_all(drawn) if drawn else None
         opened = iter(await opening if opening is not None else ())
         made = iter(await beginning if beginning is not None else ())
-        return [next(opened if isinstance(each, Routed) else made) for each in new]
+        return [
+            each
+            if isinstance(each, Exception)
+            else next(opened if isinstance(each, Routed) else made)
+            for each in ready
+        ]
 
     async def _open_batch(
         self, batch: Sequence[Routed]
@@ -283,6 +289,13 @@ class Ledger:
         await self._beginning.drain()
         await self._switching.drain()
         await self._posting.drain()
+
+
+def _begun(drawn: Drawn) -> Begun | Exception:
+    try:
+        return begun(drawn)
+    except Exception as error:  # noqa: BLE001 - its neighbours go on
+        return error
 
 
 def _consequence(answered: Answered) -> Change | None:

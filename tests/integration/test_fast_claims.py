@@ -183,3 +183,14 @@ async def test_a_redis_that_hangs_is_left_alone_and_found_again(redis_url: str) 
             while (await claims.claim(7, "k", PRINT)) == (None, None):  # noqa: ASYNC110 - a pause
                 await asyncio.sleep(0.02)
         await driver.close()
+
+
+@pytest.mark.parametrize("value", [b"", b"?", b"D" + PRINT, b"D" + PRINT + b"2x1{}"])
+async def test_what_makes_no_sense_is_as_good_as_nothing(
+    claims: FastClaims, memory: aioredis.Redis, value: bytes
+) -> None:
+    """PostgreSQL decides then, for this key and not for those that were asked with it."""
+    await memory.set("idem:{7:k}", value)
+    assert await claims.claim(7, "k", PRINT) == (None, None)
+    (odd, told), (token, nothing) = await claims.claim_all([(7, "k", PRINT), (7, "other", PRINT)])
+    assert (odd, told, len(token or b""), nothing) == (None, None, 8, None)

@@ -1,6 +1,7 @@
 """A batch keeps each item to itself, also where the database leaves or somebody hangs."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from gateway.domain.errors import InDoubt, Problem, StatementRefused, Unavailabl
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import CreatePayments
 from gateway.domain.stages import Answer, Answered, Claimed, Drawn, Matched, Opened, Posted, Routed
-from gateway.flow.batch import pay_all
+from gateway.flow.batch import _Company, pay_all
 from gateway.flow.desk import Desk
 from gateway.idempotency.rules import fingerprint_of, key_of
 from tests.unit.nouns import ATTEMPT, COMMAND, MATCHED, NOON, STANDING, VERIFIED
@@ -32,6 +33,8 @@ class Steps:
 
     # Match.
     def item(self, batch: Matched, item: bytes) -> Matched:
+        if item == b"bad":
+            raise Problem("field_invalid", "No.")
         verified = replace(batch.verified, idempotency_key=item.decode(), body_digest=item)
         return Matched(verified, MATCHED.operation, (), COMMAND)
 
@@ -162,3 +165,14 @@ async def test_who_is_late_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     steps, told = await taken("a", "hangs", "z")
     assert told == ["paid", "internal_error", "paid"]
     assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}
+
+
+async def test_a_batch_is_gone_once_it_is_answered() -> None:
+    """Also where items were refused: the collector of cycles comes seldom."""
+    gc.collect()
+    gc.disable()
+    try:
+        await taken("a", "nobody", "unopened", "away", "bad", "odd")
+        assert not [each for each in gc.get_objects() if isinstance(each, _Company)]
+    finally:
+        gc.enable()

@@ -70,3 +70,11 @@ async def test_what_is_drawn_is_posted_with_the_first_change_of_its_payment() ->
     assert (posted.standing.version, payment.status) == (1, Status.REQUIRES_ACTION)
     assert (payment.certainty, payment.next_action) == (None, SHOWN.next_action)
     assert [waiting() for waiting in ledger.queues().values()] == [0, 0]
+
+
+async def test_what_is_drawn_wrongly_fails_alone() -> None:
+    ledger = Ledger(cast(Books, Box()))
+    good = routed(time.monotonic() + 60)
+    paid = Answered(Opened(good.standing, good.attempt), Outcome(Verdict.SUCCEEDED), NOON)
+    told = await ledger.open_all([good, Drawn(good, paid), drawn(good)])
+    assert [type(each) for each in told] == [Opened, AssertionError, Posted]
