@@ -173,10 +173,11 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # An attempt is known by the transaction that was booked, whatever was told before; what comes after
 # that is a further one.  A success may cross a close that gives it back, so one that comes when the
 # attempt was to be closed is asked about once more: at a time of its own, because whoever holds the
-# lease says what follows on the lease's own end.  What a reversal leaves is what refunds have:
-# one that came in between is weighed first.  The first answer ends the lease under which the money
-# was asked for; a change that a request's key belongs to begins one, because the channel is about
-# to be asked.
+# lease says what follows on the lease's own end.  What was due sooner stays a look or a question,
+# as it was, and where somebody asks just now it is a question.  What a reversal leaves is what
+# refunds have: one that came in between is weighed first.  The first answer ends the lease under
+# which the money was asked for; a change that a request's key belongs to begins one, because the
+# channel is about to be asked.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -208,6 +209,10 @@ POST_COLUMNS: Final[Columns] = (
     ("currency", "text"),
     *LEGS,
 )
+_CROSSES_CLOSE: Final = """\
+m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at AND a.capture_amount IS NULL)"""
+_WAS_DUE_AT: Final = f"""\
+CASE WHEN a.due_at = a.leased_until THEN m.at + {_CLOSE_ENDS} ELSE a.due_at END"""
 POST: Final = f"""
 WITH {input_of(POST_COLUMNS)}, moved AS (
     UPDATE payment p
@@ -239,15 +244,13 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
            answered_at = coalesce(a.answered_at, m.at),
            first_verdict = coalesce(a.first_verdict, m.attempt_status),
            first_code = CASE WHEN a.first_verdict IS NULL THEN m.code ELSE a.first_code END,
-           due_at = CASE WHEN m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at
-                                                          AND a.capture_amount IS NULL)
-                         THEN least(m.due_at, CASE WHEN a.due_at = a.leased_until
-                                                   THEN m.at + {_CLOSE_ENDS}
-                                                   ELSE a.due_at END)
+           due_at = CASE WHEN {_CROSSES_CLOSE} THEN least(m.due_at, {_WAS_DUE_AT})
                          WHEN a.cancel_wished AND m.due_at IS NOT NULL
                               AND m.status NOT IN ('canceled', 'expired')
                          THEN least(a.due_at, m.due_at) ELSE m.due_at END,
-           is_check = m.is_check,
+           is_check = CASE WHEN {_CROSSES_CLOSE} AND {_WAS_DUE_AT} < coalesce(m.due_at, 'infinity')
+                           THEN a.due_at IS DISTINCT FROM a.leased_until AND a.is_check
+                           ELSE m.is_check END,
            queries = CASE WHEN m.kind IS NULL THEN a.queries ELSE 0 END,
            leased_until = CASE WHEN m.key IS NOT NULL THEN m.due_at
                                WHEN a.answered_at IS NOT NULL THEN a.leased_until END,

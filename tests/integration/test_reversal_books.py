@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.domain.identity import uuid_of
+from gateway.domain.limits import CHECK_WAIT_SECONDS
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
 from gateway.domain.recovery import pace_of
@@ -186,6 +187,39 @@ async def test_so_is_one_that_comes_after_its_time(desk: Desk) -> None:
     due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
     (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
     assert row["due_at"] is not None
+
+
+NOT_LATER, LATER = timedelta(), timedelta(minutes=2)
+AGAIN = Outcome(Verdict.SUCCEEDED, "tx_2", amount=1999, currency="CNY")
+PENDING = Outcome(Verdict.PENDING)
+TELLS_MORE = replace(TAKEN, tells_more=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_look"),
+    [
+        ([(TELLS_MORE, NOT_LATER), (AGAIN, LATER)], True),
+        ([(PENDING, NOT_LATER), (TELLS_MORE, LATER)], False),
+        ([(TELLS_MORE, LATER)], False),
+    ],
+    ids=["a look is due already", "a question is due already", "the lease is held"],
+)
+async def test_what_was_due_sooner_stays_a_look_or_a_question(
+    desk: Desk, words: list[tuple[Outcome, timedelta]], *, is_look: bool
+) -> None:
+    """A look may wait and is not repeated; a question is asked soon, until the channel says."""
+    opened = await desk.opened()
+    begun_at = opened.standing.payment.created_at
+    for said, later in words:
+        read = await desk.ledger.by_attempt(opened.attempt.merchant, opened.attempt.id)
+        assert read is not None
+        named = replace(said, channel_transaction=f"{said.channel_transaction} {read.attempt.id}")
+        await desk.ledger.post(Answered(read, named, begun_at + later))
+    due = "SELECT due_at, is_check FROM attempt WHERE merchant_id = $1 AND id = $2"
+    (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
+    assert row["is_check"] is is_look
+    waits = row["due_at"] - (begun_at + words[-1][1])
+    assert waits < timedelta(seconds=CHECK_WAIT_SECONDS[0]), "sooner than a look of its own"
 
 
 async def test_so_is_one_that_crosses_the_close_of_whoever_has_the_lease(desk: Desk) -> None:
