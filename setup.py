@@ -20,6 +20,10 @@ class Build(build_ext):
             self.extensions = [each for each in self.extensions if each.name != BENCH]
         super().run()
 
+    def get_source_files(self) -> list[str]:
+        """Give what a source distribution holds of the extensions."""
+        return [each for each in super().get_source_files() if not each.startswith("bench/")]
+
 
 setup(
     cmdclass={"build_ext": Build},
