@@ -12,18 +12,19 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport close, read
 
-from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall, watch
+from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall
 from native._head cimport FIELDS_MAX, headers_of, key_id_of, prefer_of, text_of
 from native._lines cimport make_lines
 from native._post cimport (
     STANDS, Arrival, Reply, add, drop_ring, fence, is_empty, load, make_ring, put, ring_bell, store,
     swap, take,
 )
+from native._sockets cimport EPOLL_CLOEXEC, EPOLLET, EPOLLIN, epoll_create1, watch
 from native._standing cimport (
     ASKS_BYTES_MAX, COUNTS_MAX, FORM_BYTES_MAX, PIECES_MAX, STANDING_MAX, Form, Standing,
     path_size_of, written,
 )
-from native._watch cimport BELL, EPOLLET, EPOLLIN, LISTENING, work
+from native._watch cimport BELL, LISTENING, work
 
 from os import urandom
 
@@ -33,10 +34,6 @@ from native.envelope import HEADERS_COUNT_MAX
 cdef extern from "<sys/eventfd.h>":
     int EFD_NONBLOCK, EFD_CLOEXEC
     int eventfd(unsigned, int)
-
-cdef extern from "<sys/epoll.h>":
-    int EPOLL_CLOEXEC
-    int epoll_create1(int)
 
 assert FIELDS_MAX == HEADERS_COUNT_MAX
 
@@ -182,9 +179,9 @@ cdef class Front:
         memcpy(self.chance, PyBytes_AS_STRING(urandom(sizeof(self.chance))), sizeof(self.chance))
         if min(hall.poll, hall.bell, hall.loop_bell) < 0:
             raise OSError("no file is left for the front")
-        if not watch(hall, listening, EPOLLIN, LISTENING):
+        if not watch(hall.poll, listening, EPOLLIN, LISTENING):
             raise OSError("the front cannot listen")
-        if not watch(hall, hall.bell, EPOLLIN | EPOLLET, BELL):
+        if not watch(hall.poll, hall.bell, EPOLLIN | EPOLLET, BELL):
             raise OSError("the front cannot be woken")
 
     def __dealloc__(self):

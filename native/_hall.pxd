@@ -9,39 +9,23 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 from posix.unistd cimport close
 
+from native._clock cimport now
 from native._head cimport MORE, ODD, PLAIN, Head, read_head
 from native._lines cimport (
     FREE, HALF, IDLE, PARTIAL, QUIET, SERVED, WRITING, Line, Lines, begin_line, drop_reply,
     drop_unread, end_line, enter_queue, have_room, keep_unread, leave_queue,
 )
-from native._standing cimport (
-    COUNTS_MAX, Standing, Standings, against, may_pass, stand, written,
-)
 from native._post cimport (
     STANDS, Arrival, Reply, Ring, add, fence, is_empty, load, put, ring_bell, store, swap, take,
 )
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int, timespec*)
+from native._sockets cimport EPOLL_CTL_DEL, MSG_NOSIGNAL, epoll_ctl, recv, send
+from native._standing cimport (
+    COUNTS_MAX, Standing, Standings, against, may_pass, stand, written,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
-    int MSG_NOSIGNAL, SHUT_WR
-    ssize_t recv(int, void*, size_t, int)
-    ssize_t send(int, const void*, size_t, int)
+    int SHUT_WR
     int shutdown(int, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        uint64_t u64
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int EPOLL_CTL_ADD, EPOLL_CTL_DEL
-    int epoll_ctl(int, int, int, epoll_event*)
 
 
 cdef enum:
@@ -85,19 +69,6 @@ cdef struct Hall:
     size_t batch_size
     Lines lines
     char* desk
-
-
-cdef inline double now() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec + time.tv_nsec * 1e-9
-
-
-cdef inline bint watch(Hall* hall, int file, uint32_t events, uint64_t tag) noexcept nogil:
-    cdef epoll_event event
-    event.events = events
-    event.data.u64 = tag
-    return epoll_ctl(hall.poll, EPOLL_CTL_ADD, file, &event) == 0
 
 
 cdef inline void ring_for_loop(Hall* hall) noexcept nogil:

@@ -5,7 +5,8 @@ from contextvars import ContextVar
 
 from cpython.contextvars cimport PyContextVar_Set, get_value
 from libc.math cimport INFINITY
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from native._clock cimport now
 
 from native._laps_py import BOUNDS_MAX as _BOUNDS_MAX
 
@@ -14,13 +15,6 @@ cdef enum:
     BOUNDS_MAX = 32
 
 assert BOUNDS_MAX == _BOUNDS_MAX
-
-
-cdef inline double now() noexcept:
-    """Give the seconds that `time.perf_counter` gives."""
-    cdef timespec at
-    clock_gettime(CLOCK_MONOTONIC, &at)
-    return <double>at.tv_sec + <double>at.tv_nsec * 1e-9
 
 
 cdef class Buckets:

@@ -4,22 +4,21 @@ from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport close
 
+from native._clock cimport now
 from native._hall cimport (
-    DRAIN, SERVE, STOP, Hall, answer, epoll_ctl, epoll_event, EPOLL_CTL_DEL, hand_over, hang_up,
-    now, read_on, ring_for_loop, watch, write_on,
+    DRAIN, SERVE, STOP, Hall, answer, hand_over, hang_up, read_on, ring_for_loop, write_on,
 )
 from native._lines cimport (
     FREE, HALF, IDLE, PARTIAL, QUIET, SERVED, WRITING, Line, Lines, begin_line,
 )
 from native._post cimport Reply, fence, is_empty, load, store, take
+from native._sockets cimport (
+    EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, epoll_ctl, epoll_event, epoll_wait, watch,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
-    int SOCK_NONBLOCK, SOCK_CLOEXEC
     int accept4(int, void*, void*, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    uint32_t EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
-    int epoll_wait(int, epoll_event*, int, int)
 
 
 cdef enum:
@@ -59,7 +58,7 @@ cdef inline bint accept_some(Hall* hall) noexcept nogil:
             return False
         which = begin_line(&hall.lines, file, now())
         tag = <uint64_t>hall.lines.all[which].birth << 32 | <uint32_t>which
-        if not watch(hall, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag):
+        if not watch(hall.poll, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag):
             hang_up(hall, which)
     return True
 
@@ -96,7 +95,7 @@ cdef inline void look_at_clock(Hall* hall, double at) noexcept nogil:
         hand_over(hall, which, lines.all[which].unread, lines.all[which].unread_size)
         which = lines.first[HALF]
     if load(&hall.paused) and hall.listening >= 0 and at >= hall.accept_at and not is_full(hall):
-        if watch(hall, hall.listening, EPOLLIN, LISTENING):
+        if watch(hall.poll, hall.listening, EPOLLIN, LISTENING):
             store(&hall.paused, 0)
         else:
             hall.accept_at = at + 0.1

@@ -5,17 +5,16 @@ it one `send` and one `recv` and no wake-up of its own.
 """
 
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport malloc, realloc
 from libc.string cimport memcpy
 from posix.unistd cimport close, usleep
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int, timespec*)
+from native._clock cimport now
+from native._sockets cimport (
+    EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, epoll_event,
+    epoll_wait, recv, send, watch,
+)
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char*, const char*, size_t)
@@ -41,23 +40,10 @@ cdef extern from "<netinet/tcp.h>" nogil:
     int IPPROTO_TCP, TCP_NODELAY
 
 cdef extern from "<sys/socket.h>" nogil:
-    int AF_INET, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL
+    int AF_INET, SOCK_STREAM
     int socket(int, int, int)
     int connect(int, const void*, unsigned)
     int setsockopt(int, int, int, const void*, unsigned)
-    ssize_t recv(int, void*, size_t, int)
-    ssize_t send(int, const void*, size_t, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        uint64_t u64
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    uint32_t EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET
-    int EPOLL_CTL_ADD
-    int epoll_ctl(int, int, int, epoll_event*)
-    int epoll_wait(int, epoll_event*, int, int)
 
 
 cdef enum:
@@ -126,12 +112,6 @@ cdef struct Field:
     char* desk
 
 
-cdef inline double now() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec + time.tv_nsec * 1e-9
-
-
 cdef inline bint make_queue(Queue* queue, int room) noexcept nogil:
     queue.places = <int*>malloc(max(room, 1) * sizeof(int))
     queue.room = max(room, 1)
@@ -193,7 +173,6 @@ cdef inline void hang_up(Field* field, int which) noexcept nogil:
 cdef inline int connected(Field* field) noexcept nogil:
     """Open one more connection; -1: it cannot be."""
     cdef int file, one = 1, which
-    cdef epoll_event event
     file = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if file < 0:
         return -1
@@ -201,11 +180,9 @@ cdef inline int connected(Field* field) noexcept nogil:
     which = dequeue(&field.places)
     if which < 0:
         which = field.lines_used
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-    event.data.u64 = which
     if (
         connect(file, &field.address, sizeof(field.address)) < 0 and errno != EINPROGRESS
-    ) or epoll_ctl(field.poll, EPOLL_CTL_ADD, file, &event) < 0:
+    ) or not watch(field.poll, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, which):
         close(file)
         if which < field.lines_used:
             enqueue(&field.places, which)

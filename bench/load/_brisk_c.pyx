@@ -8,16 +8,14 @@ from posix.unistd cimport close
 
 from bench.load._brisk cimport (
     AF_INET, DESK_BYTES, GONE, Field, Line, Note, Queue, connected, enqueue, follow, make_queue,
-    now, rest, start,
+    rest, start,
 )
+from native._clock cimport now
+from native._sockets cimport EPOLL_CLOEXEC, epoll_create1
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t)
     int inet_pton(int, const char*, void*)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    int EPOLL_CLOEXEC
-    int epoll_create1(int)
 
 
 cdef class Sender:
