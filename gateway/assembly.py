@@ -185,7 +185,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     await postgres.open()
     async with contextlib.AsyncExitStack() as leaving:
         leaving.push_async_callback(postgres.close)
-        redis = Redis.with_house_limits(settings.redis_url)
+        redis = await Redis.with_house_limits(settings.redis_url).open()
         leaving.push_async_callback(redis.close)
         outbound = await leaving.enter_async_context(Outbound())
         credentials = PostgresCredentials(postgres, vault)

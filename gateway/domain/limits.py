@@ -50,6 +50,7 @@ REQUEST_SECONDS_MAX = 14
 CLAIM_LEASE_SECONDS = 16
 ANSWER_KEEP_SECONDS = 24 * 3600
 REDIS_BUDGET_SECONDS = 0.05
+REDIS_CONNECT_SECONDS = 1.0  # whoever asks meanwhile waits for no more than a budget
 REDIS_PAUSE_SECONDS = 0.5
 
 # Batches: what one flush may carry, and what may wait for it.
@@ -264,7 +265,7 @@ DRAIN_SECONDS = 25
 
 assert DATABASE_WRITE_SECONDS + DATABASE_RELEASE_SECONDS < ITEM_SECONDS_MAX, "a write may fail"
 assert ITEM_SECONDS_MAX < REQUEST_SECONDS_MAX, "a batch must outlive its items"
-assert REQUEST_SECONDS_MAX + 2 * REDIS_BUDGET_SECONDS < CLAIM_LEASE_SECONDS, (
+assert REQUEST_SECONDS_MAX + 4 * REDIS_BUDGET_SECONDS < CLAIM_LEASE_SECONDS, (
     "a claim must outlive the request it guards"
 )
 assert REQUEST_SECONDS_MAX < DRAIN_SECONDS, "what began is finished when a worker stops"

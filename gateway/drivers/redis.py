@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from redis.exceptions import RedisError
 
@@ -40,6 +40,12 @@ async def _done_within(answering: asyncio.Future[Any], seconds: float) -> None:
         answering.remove_done_callback(wake)
 
 
+def _heard(connecting: asyncio.Task[Line]) -> None:
+    """Take note of how it ended, where nobody waits for it any more."""
+    if not connecting.cancelled():
+        connecting.exception()
+
+
 class Redis:
     """One Redis, or a Redis that is away: whatever asks it raises `Unavailable` quickly then."""
 
@@ -47,9 +53,18 @@ class Redis:
         self._budget = budget_seconds
         self._pause = pause_seconds
         self._away_until = 0.0
-        self._lines = Lines(url, seconds=budget_seconds)
+        self._lines = Lines(url, seconds=limits.REDIS_CONNECT_SECONDS)
         self._line: Line | None = None
+        self._connecting: asyncio.Task[Line] | None = None
         self._names: dict[str, str] = {}
+
+    async def open(self) -> Self:
+        """Connect before anybody asks, and give it; where that fails, whoever asks tries again."""
+        try:
+            await self._connected()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._leave_alone(type(error).__name__)
+        return self
 
     @property
     def is_away(self) -> bool:
@@ -83,9 +98,14 @@ class Redis:
         """Give what is replied in time, be it that it is refused."""
         if self.is_away:
             raise Unavailable("Redis is being left alone")
+        line = self._line
         try:
-            replies: list[Reply] = await self._in_time(self._send(commands))
+            if line is None or not line.is_open:
+                line = await self._in_time(asyncio.ensure_future(self._connected()))
+            replies: list[Reply] = await self._in_time(line.ask(commands))
         except (RedisError, OSError, TimeoutError) as error:
+            if line is not None:
+                line.close()
             raise self._leave_alone(type(error).__name__) from error
         return replies
 
@@ -100,19 +120,25 @@ class Redis:
         logger.warning("Redis did not answer as it should: %s", reason)
         return Unavailable("Redis does not answer")
 
-    def _send(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
-        line = self._line
-        if line is not None and line.is_open:
-            return line.ask(commands)
-        return asyncio.ensure_future(self._connect_and_ask(commands))
+    async def _connected(self) -> Line:
+        """Connect, once for all who wait for it; it goes on when nobody waits any more.
 
-    async def _connect_and_ask(self, commands: Sequence[Command]) -> list[Reply]:
-        made = await self._lines.connect()
-        if self._line is not None and self._line.is_open:
-            made.close()  # somebody else was quicker
-        else:
-            self._line = made
-        return await self._line.ask(commands)
+        Else a Redis that takes longer to connect to than to answer would be away for ever.
+        """
+        connecting = self._connecting
+        if connecting is None:
+            connecting = self._connecting = asyncio.create_task(self._connect())
+            connecting.add_done_callback(_heard)
+        await asyncio.wait([connecting])
+        return connecting.result()
+
+    async def _connect(self) -> Line:
+        try:
+            async with asyncio.timeout(limits.REDIS_CONNECT_SECONDS):
+                self._line = made = await self._lines.connect()
+        finally:
+            self._connecting = None
+        return made
 
     async def _in_time(self, answering: "asyncio.Future[Any]") -> Any:
         """Wait for the budget, and once more when our own loop was so late that it says nothing.
@@ -132,19 +158,16 @@ class Redis:
                     return answering.result()
                 if clock() < due + self._budget * _LATE_SHARE:
                     break
-            self._hang_up()
             raise TimeoutError
         finally:
             answering.cancel()
 
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-
     async def close(self) -> None:
         """Close the connection."""
-        self._hang_up()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._line is not None:
+            self._line.close()
         await asyncio.sleep(0)  # the transport closes in the loop's next turn
 
     @classmethod

@@ -61,6 +61,7 @@ async def test_the_acquirer_never_heard_of_it(shop: Shop, witness: Witness) -> N
 async def test_the_acquirers_answer_was_lost(
     wired: Wired, witness: Witness, token: str, status: str, captures: int
 ) -> None:
+    assert wired.redis.calls_count == 1, "it is connected to Redis before it serves anybody"
     body = order(token)
     stop = wired.acquirer.stop_at(b"POST /v1/payments HTTP", answered_by=b"}")
     asking = asyncio.create_task(wired.shop.call("POST", PATH, body, key=KEY))

@@ -40,12 +40,13 @@ class Proxy:
     """Carries bytes both ways between TCP clients and one server (a unix socket, or host and port).
 
     A context manager; `port` is free to be connected to while it is open and not refusing.
-    `delay_seconds` is how late each piece of an answer comes.
+    `delay_seconds` is how late each piece of an answer comes; `calls_count` is how many connected.
     """
 
     def __init__(self, target: Address) -> None:
         self.delay_seconds = 0.0
         self.port = 0
+        self.calls_count = 0
         self._target = target
         self._flows = asyncio.Event()
         self._flows.set()
@@ -111,6 +112,7 @@ class Proxy:
         call = asyncio.current_task()
         assert call is not None
         self._calls.add(call)
+        self.calls_count += 1
         call.add_done_callback(self._calls.discard)
         try:
             await self._connect(reader, writer)

@@ -1,14 +1,19 @@
 """Redis is asked over one connection and given its budget, which our own lateness does not use."""
 
 import asyncio
+import contextlib
 import time
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis.asyncio as aioredis
 import uvloop
 
+from gateway.domain import limits
 from gateway.domain.errors import Unavailable
 from gateway.drivers.redis import Redis
+from tests.e2e.harness import until
+from tests.fakes.proxy import Proxy
 
 BUDGET_SECONDS = 0.2
 ECHO = "return ARGV"
@@ -98,6 +103,43 @@ async def test_calls_that_come_before_the_connection_share_it(redis_url: str) ->
         ]
         assert len(ours) == 1
     await redis.close()
+
+
+async def test_connecting_goes_on_when_nobody_waits_for_it_any_more(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REDIS_CONNECT_SECONDS", 60)
+    async with Proxy(unquote(urlsplit(redis_url).path)) as wire:
+        redis = Redis(f"redis://127.0.0.1:{wire.port}", budget_seconds=0.2, pause_seconds=0)
+        wire.hang()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await redis.ask([("PING",)])
+        wire.flow()
+
+        async def answers() -> bool:
+            with contextlib.suppress(Unavailable):
+                return await redis.ask([("PING",)]) == [b"PONG"]
+            return False
+
+        await until(answers)
+        assert wire.calls_count == 1
+        await redis.close()
+
+
+async def test_it_is_connected_before_anybody_asks_and_needs_not_be(redis_url: str) -> None:
+    async with Proxy(unquote(urlsplit(redis_url).path)) as wire:
+        redis = Redis(f"redis://127.0.0.1:{wire.port}", budget_seconds=5, pause_seconds=0)
+        await redis.open()
+        assert (wire.calls_count, redis.is_away) == (1, False)
+        await redis.ask([("PING",)])
+        assert wire.calls_count == 1
+        await redis.close()
+        await wire.refuse()
+        other = Redis(f"redis://127.0.0.1:{wire.port}", budget_seconds=5, pause_seconds=60)
+        await other.open()
+        assert other.is_away
+        await other.close()
 
 
 async def test_a_refusal_makes_it_away_and_tells_nothing_of_what_was_sent(
