@@ -45,7 +45,7 @@ def _overridden(settings: Settings, given: argparse.Namespace) -> Settings:
     named = {
         name: value
         for name, value in vars(given).items()
-        if value is not None and name in {"host", "port", "workers"}
+        if value is not None and name in {"host", "port", "socket", "workers"}
     }
     return overridden(settings, named)
 
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to listen on (8080)")
+    parser.add_argument("--socket", help="a Unix socket to listen on as well, for a proxy here")
     parser.add_argument("--workers", type=int, help="gateway processes on the port (1)")
 
 

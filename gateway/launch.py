@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import shutil
-import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gateway import merchants
 from gateway.assembly import vault_of
 from gateway.demo import Demo
 from gateway.domain.errors import FloodgateError
-from gateway.drivers import sealing
+from gateway.drivers import listening, sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.embedded import Servers
 from gateway.drivers.migrations import migrate
@@ -43,14 +43,15 @@ def serve(settings: Settings) -> int:
         if not getattr(settings, name):
             raise SettingsWrong(f"FLOODGATE_{name.upper()} is needed")
     settings.simulator_key()
-    _refuse_taken_port(settings)
+    listening.refuse_taken(settings.host, settings.port)
     with (
         stops_on_signals(),
         tempfile.TemporaryDirectory(prefix="floodgate-metrics-") as shared,
+        _door(settings) as door,
         Supervisor() as supervisor,
     ):
         settings = replace(settings, metrics_dir=settings.metrics_dir or shared)
-        supervisor.start(*_gateways(settings))
+        supervisor.start(*_gateways(settings, door))
         print(f"ready {settings.own_url}", flush=True)
         supervisor.watch()
 
@@ -58,7 +59,7 @@ def serve(settings: Settings) -> int:
 def dev(settings: Settings, *, data: Path, demo: bool) -> int:
     """Run everything here, on a data folder, until a signal; no child outlives this."""
     _say(f"Floodgate: starting PostgreSQL, Redis, acquirer and gateway on {data}")
-    _refuse_taken_port(settings)
+    listening.refuse_taken(settings.host, settings.port)
     compiled = "yes" if schemes.COMPILED and match.COMPILED else "no"
     _say(f"  native code compiled: {compiled}")
     with (
@@ -68,6 +69,7 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
             pg_bin=Path(settings.pg_bin) if settings.pg_bin else None,
             redis_bin=Path(settings.redis_bin) if settings.redis_bin else None,
         ) as servers,
+        _door(settings) as door,
         Supervisor() as supervisor,
     ):
         settings, owner_url = _with_servers(settings, servers, supervisor)
@@ -78,24 +80,11 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
         supervisor.start(_simulator(settings, data))
         _say(f"  acquirer {settings.simulator_url} (simulated)")
         demo_file = _write_demo(settings, data)
-        supervisor.start(_child("work", settings, "work"), *_gateways(settings))
+        supervisor.start(_child("work", settings, "work"), *_gateways(settings, door))
         _say(f"  demo key {data / 'demo.json'}\nready {settings.own_url}")
         if demo:
             _show_demo(settings.own_url, demo_file)
         supervisor.watch()
-
-
-def _refuse_taken_port(settings: Settings) -> None:
-    """Refuse a port where somebody listens: our workers share theirs, so nobody else would."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host.strip("[]"), settings.port))
-        except OSError as error:
-            raise LaunchError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-            ) from None
 
 
 def _with_servers(
@@ -173,14 +162,27 @@ async def _keep_public_key(settings: Settings) -> None:
         await postgres.close()
 
 
-def _gateways(settings: Settings) -> list[Child]:
+@contextlib.contextmanager
+def _door(settings: Settings) -> Iterator[list[int]]:
+    """Open the Unix socket inside a block, where one is named; all workers accept from it."""
+    if not settings.socket:
+        yield []
+        return
+    with listening.unix(settings.socket) as door:
+        yield [door.fileno()]
+
+
+def _gateways(settings: Settings, door: list[int]) -> list[Child]:
     host = settings.host.strip("[]")
     host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
+    if door:
+        settings = replace(settings, socket=listening.given(door[0]))
     return [
         replace(
             _child(f"gateway-{number}", settings, "serve", "--one"),
             ready=listens(host, settings.port),
             stop_seconds=_STOP_SECONDS,
+            keep_fds=door,
         )
         for number in range(1, settings.workers + 1)
     ]

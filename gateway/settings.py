@@ -34,6 +34,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     authorities (comma separated) under which they may.  `channel_seconds` is the deadline of one
     call to an acquirer; leases and drains are made for its default, so it can only be shorter.
     `simulator_b_url` is a second simulated acquirer, for whoever tries the router.
+    `socket` is a Unix socket on which we listen as well, for a proxy on this machine, or `fd://N`,
+    one that somebody opened for us.
     Without `simulator_trades` the simulated acquirer serves load tests and nobody else.
     `webhook_loopback` lets webhooks also go to this machine, by http.
     """
@@ -44,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulator_b_url: str = ""
     host: str = "127.0.0.1"
     port: Port = 8080
+    socket: str = ""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     public_url: str = ""
     public_names: str = ""

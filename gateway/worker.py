@@ -7,14 +7,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
 
 from gateway import assembly
 from gateway.channels.simulator import server as simulator
 from gateway.channels.simulator.server import SimulatorConfig
-from gateway.drivers import interpreter, telemetry
+from gateway.drivers import interpreter, listening, telemetry
 from gateway.drivers.reloading import kept_fresh
 from gateway.faces.api import entrance
 from gateway.flow.resume import keep_resuming
@@ -33,16 +32,6 @@ async def until_told_to_stop() -> AsyncIterator[asyncio.Event]:
     yield stop
 
 
-def _listening_socket(settings: Settings) -> socket.socket:
-    """Bind the port in a way that lets several workers share it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.bind((settings.host.strip("[]"), settings.port))
-    return listening
-
-
 async def serve(settings: Settings) -> None:
     """Serve the API until told to stop, then drain."""
     async with (
@@ -50,10 +39,11 @@ async def serve(settings: Settings) -> None:
         assembly.house(settings) as home,
         kept_fresh(settings.database_url, home.held),
         telemetry.kept_told(home.telling),
-        entrance.opened(assembly.server_of(home), _listening_socket(settings)),
     ):
-        interpreter.settle()
-        await stop.wait()
+        with listening.opened(settings.host, settings.port, settings.socket) as doors:
+            async with entrance.opened(assembly.server_of(home), doors):
+                interpreter.settle()
+                await stop.wait()
 
 
 async def work(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False
 """The front: a thread that reads plain requests and writes answers without the interpreter.
 
-It is started once and serves one listening socket.  `_watch.pxd` is what the thread does, here
+It is started once and serves the sockets that listen.  `_watch.pxd` is what the thread does, here
 is what the loop sees of it.
 """
 
@@ -12,7 +12,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport close, read
 
-from native._hall cimport DESK_BYTES, DRAIN, STOP, Hall
+from native._hall cimport DESK_BYTES, DOORS_MAX, DRAIN, STOP, Hall
 from native._head cimport FIELDS_MAX, headers_of, key_id_of, prefer_of, text_of
 from native._lines cimport make_lines
 from native._post cimport (
@@ -24,7 +24,7 @@ from native._standing cimport (
     ASKS_BYTES_MAX, COUNTS_MAX, FORM_BYTES_MAX, PIECES_MAX, STANDING_MAX, Form, Standing,
     path_size_of, written,
 )
-from native._watch cimport BELL, LISTENING, work
+from native._watch cimport BELL, open_doors, work
 
 from os import urandom
 
@@ -141,7 +141,7 @@ cdef class Request:
 
 @cython.final
 cdef class Front:
-    """One worker's front; it owns the listening socket, which must not block."""
+    """One worker's front; it owns the sockets that listen, which must not block."""
 
     cdef Hall hall
     cdef bytes batch            # held for the hall
@@ -150,11 +150,15 @@ cdef class Front:
     cdef uint64_t chance[2]     # the loop's own; the thread has another
     cdef unsigned seen[STANDING_MAX]    # how many came by leave of what stands in each place
 
-    def __cinit__(self, int listening, bounds: Bounds):
+    def __cinit__(self, listening: tuple, bounds: Bounds):
         cdef Hall* hall = &self.hall
-        hall.poll = hall.bell = hall.loop_bell = hall.listening = -1
+        hall.poll = hall.bell = hall.loop_bell = -1
+        if not 0 < len(listening) <= DOORS_MAX:
+            raise ValueError("the front has too many doors, or none")
         self.batch = bounds.batch
-        hall.listening = listening
+        for door in listening:
+            hall.doors[hall.doors_count] = door
+            hall.doors_count += 1
         hall.poll = epoll_create1(EPOLL_CLOEXEC)
         hall.bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         hall.loop_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -179,7 +183,7 @@ cdef class Front:
         memcpy(self.chance, PyBytes_AS_STRING(urandom(sizeof(self.chance))), sizeof(self.chance))
         if min(hall.poll, hall.bell, hall.loop_bell) < 0:
             raise OSError("no file is left for the front")
-        if not watch(hall.poll, listening, EPOLLIN, LISTENING):
+        if not open_doors(hall):
             raise OSError("the front cannot listen")
         if not watch(hall.poll, hall.bell, EPOLLIN | EPOLLET, BELL):
             raise OSError("the front cannot be woken")
@@ -187,7 +191,7 @@ cdef class Front:
     def __dealloc__(self):
         cdef Hall* hall = &self.hall
         cdef Arrival* arrival
-        cdef int file
+        cdef int file, door
         if hall.arrivals.places != NULL:
             arrival = <Arrival*>take(&hall.arrivals)
             while arrival != NULL:
@@ -202,9 +206,11 @@ cdef class Front:
             free(hall.standings.all[file])
         free(hall.lines.all)
         free(hall.desk)
-        for file in (hall.poll, hall.bell, hall.loop_bell, hall.listening):
+        for file in (hall.poll, hall.bell, hall.loop_bell):
             if file >= 0:
                 close(file)
+        for door in range(hall.doors_count):
+            close(hall.doors[door])
 
     @property
     def bell(self):

@@ -32,6 +32,7 @@ cdef enum:
     DESK_BYTES = 64 * 1024      # what is read of a connection at once
     PIECE_BYTES = 16 * 1024     # and of one whose request is not whole
     DROPPED_MAX = 16            # how often is read what nobody will serve
+    DOORS_MAX = 4
 
 
 cdef enum:                      # what the loop wishes
@@ -42,7 +43,8 @@ cdef enum:                      # what the loop wishes
 
 cdef struct Hall:
     int poll
-    int listening               # -1: closed
+    int doors[DOORS_MAX]        # sockets that listen
+    int doors_count             # 0: closed
     int bell                    # wakes the thread
     int loop_bell               # wakes the loop
     Ring arrivals

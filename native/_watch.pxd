@@ -1,12 +1,13 @@
 """The round of the front's thread: it accepts, hears what happened, looks at the clock, and obeys."""
 
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EEXIST, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport close
 
 from native._clock cimport now
 from native._hall cimport (
-    DRAIN, SERVE, STOP, Hall, answer, hand_over, hang_up, read_on, ring_for_loop, write_on,
+    DOORS_MAX, DRAIN, SERVE, STOP, Hall, answer, hand_over, hang_up, read_on, ring_for_loop,
+    write_on,
 )
 from native._lines cimport (
     FREE, HALF, IDLE, PARTIAL, QUIET, SERVED, WRITING, Line, Lines, begin_line,
@@ -25,13 +26,14 @@ cdef enum:
     EVENTS_MAX = 256
     ACCEPTED_MAX = 64           # in one round
     ANSWERED_MAX = 512
-    LISTENING = 0               # what an event says where it names no connection
-    BELL = 1
+    BELL = DOORS_MAX            # what an event says that names no connection: this, or which door
 
 
 cdef inline void pause(Hall* hall, double until) noexcept nogil:
     """Accept nothing for a while."""
-    epoll_ctl(hall.poll, EPOLL_CTL_DEL, hall.listening, NULL)
+    cdef int door
+    for door in range(hall.doors_count):
+        epoll_ctl(hall.poll, EPOLL_CTL_DEL, hall.doors[door], NULL)
     hall.accept_at = until
     store(&hall.paused, 1)
     fence()                     # whoever leaves from here on sees it and rings
@@ -41,15 +43,24 @@ cdef inline bint is_full(Hall* hall) noexcept nogil:
     return hall.lines.count + <int>load(&hall.handed) >= hall.lines.count_max
 
 
-cdef inline bint accept_some(Hall* hall) noexcept nogil:
-    """Accept who waits; True where there may be more of them."""
+cdef inline bint open_doors(Hall* hall) noexcept nogil:
+    """Hear who comes; False where one cannot be heard."""
+    cdef int door
+    for door in range(hall.doors_count):
+        if not watch(hall.poll, hall.doors[door], EPOLLIN, door) and errno != EEXIST:
+            return False
+    return True
+
+
+cdef inline bint accept_some(Hall* hall, int door) noexcept nogil:
+    """Accept who waits at a door; True where there may be more of them."""
     cdef int i, file, which
     cdef uint64_t tag
     for i in range(ACCEPTED_MAX):
         if is_full(hall):
             pause(hall, 0)
             return False
-        file = accept4(hall.listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        file = accept4(hall.doors[door], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if file < 0 and errno in (EINTR, ECONNABORTED):
             continue
         if file < 0:
@@ -94,8 +105,8 @@ cdef inline void look_at_clock(Hall* hall, double at) noexcept nogil:
     while which >= 0 and at - lines.all[which].since >= hall.piece_seconds:
         hand_over(hall, which, lines.all[which].unread, lines.all[which].unread_size)
         which = lines.first[HALF]
-    if load(&hall.paused) and hall.listening >= 0 and at >= hall.accept_at and not is_full(hall):
-        if watch(hall.poll, hall.listening, EPOLLIN, LISTENING):
+    if load(&hall.paused) and hall.doors_count and at >= hall.accept_at and not is_full(hall):
+        if open_doors(hall):
             store(&hall.paused, 0)
         else:
             hall.accept_at = at + 0.1
@@ -122,15 +133,15 @@ cdef inline int wait_milliseconds(Hall* hall, double at) noexcept nogil:
 
 
 cdef inline void stop_accepting(Hall* hall) noexcept nogil:
-    """Close the door behind who came, close what idles, and give away what is not whole."""
-    cdef int which, i
+    """Close the doors behind who came, close what idles, and give away what is not whole."""
+    cdef int which, i, door
     cdef Line* line
-    if hall.listening >= 0:
+    for door in range(hall.doors_count):
         for i in range(hall.lines.count_max // ACCEPTED_MAX + 1):
-            if load(&hall.paused) or not accept_some(hall):
+            if load(&hall.paused) or not accept_some(hall, door):
                 break
-        close(hall.listening)
-        hall.listening = -1
+        close(hall.doors[door])
+    hall.doors_count = 0
     store(&hall.paused, 0)
     for which in range(hall.lines.count_max):
         line = &hall.lines.all[which]
@@ -203,9 +214,9 @@ cdef inline void work(Hall* hall) noexcept nogil:
         store(&hall.asleep, 0)
         at = now()
         for i in range(count):
-            if events[i].data.u64 == LISTENING:
-                if hall.listening >= 0 and not load(&hall.paused):
-                    accept_some(hall)
+            if events[i].data.u64 < DOORS_MAX:
+                if hall.doors_count and not load(&hall.paused):
+                    accept_some(hall, <int>events[i].data.u64)
             elif events[i].data.u64 != BELL:
                 hear(hall, events[i].events, events[i].data.u64)
         ring_for_loop(hall)

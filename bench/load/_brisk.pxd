@@ -36,11 +36,16 @@ cdef extern from "<arpa/inet.h>" nogil:
         uint16_t sin_port
         in_addr sin_addr
 
+cdef extern from "<sys/un.h>" nogil:
+    struct sockaddr_un:
+        unsigned short sun_family
+        char sun_path[108]
+
 cdef extern from "<netinet/tcp.h>" nogil:
     int IPPROTO_TCP, TCP_NODELAY
 
 cdef extern from "<sys/socket.h>" nogil:
-    int AF_INET, SOCK_STREAM
+    int AF_INET, AF_UNIX, SOCK_STREAM
     int socket(int, int, int)
     int connect(int, const void*, unsigned)
     int setsockopt(int, int, int, const void*, unsigned)
@@ -86,9 +91,15 @@ cdef struct Queue:              # numbers that go round; there is room for all t
     int count
 
 
+cdef union Address:             # the first word of both is the family
+    unsigned short family
+    sockaddr_in internet
+    sockaddr_un local
+
+
 cdef struct Field:
     int poll
-    sockaddr_in address
+    Address address
     Line* lines
     int lines_max
     int lines_used              # places that were ever used
@@ -173,15 +184,18 @@ cdef inline void hang_up(Field* field, int which) noexcept nogil:
 cdef inline int connected(Field* field) noexcept nogil:
     """Open one more connection; -1: it cannot be."""
     cdef int file, one = 1, which
-    file = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef unsigned size = sizeof(sockaddr_un)
+    file = socket(field.address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if file < 0:
         return -1
-    setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    if field.address.family == AF_INET:
+        size = sizeof(sockaddr_in)
+        setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     which = dequeue(&field.places)
     if which < 0:
         which = field.lines_used
     if (
-        connect(file, &field.address, sizeof(field.address)) < 0 and errno != EINPROGRESS
+        connect(file, &field.address.internet, size) < 0 and errno != EINPROGRESS
     ) or not watch(field.poll, file, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, which):
         close(file)
         if which < field.lines_used:

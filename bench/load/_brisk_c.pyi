@@ -6,7 +6,7 @@ from typing import Self
 class Sender:
     def __new__(
         cls,
-        address: tuple[str, int],
+        address: tuple[str, int] | str,
         requests: list[bytes],
         again: frozenset[int],
         connections_max: int,

@@ -4,11 +4,12 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 from posix.unistd cimport close
 
 from bench.load._brisk cimport (
-    AF_INET, DESK_BYTES, GONE, Field, Line, Note, Queue, connected, enqueue, follow, make_queue,
-    rest, start,
+    AF_INET, AF_UNIX, DESK_BYTES, GONE, Address, Field, Line, Note, Queue, connected, enqueue, follow,
+    make_queue, rest, start,
 )
 from native._clock cimport now
 from native._sockets cimport EPOLL_CLOEXEC, epoll_create1
@@ -19,24 +20,24 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 
 cdef class Sender:
-    """Sends requests to an address (IPv4) once; those whose status is in `again` come last again."""
+    """Sends requests to an address once; those whose status is in `again` come last again.
+
+    The address is one of IPv4 with its port, or the path of a Unix socket.
+    """
 
     cdef Field field
     cdef list held              # for the field
 
-    def __cinit__(self, address: tuple, requests: list, again: frozenset, int connections_max):
+    def __cinit__(self, address, requests: list, again: frozenset, int connections_max):
         cdef Field* field = &self.field
         cdef bytes wire
         cdef int i
         field.poll = epoll_create1(EPOLL_CLOEXEC)
         self.held = list(requests)
         field.lines_max = connections_max
-        field.address.sin_family = AF_INET
-        field.address.sin_port = htons(address[1])
         if field.poll < 0:
             raise OSError("no file is left for the generator")
-        if inet_pton(AF_INET, address[0].encode(), &field.address.sin_addr) != 1:
-            raise ValueError("the generator needs an address of IPv4")
+        self.aim(address)
         field.lines = <Line*>calloc(max(connections_max, 1), sizeof(Line))
         field.wires = <const char**>malloc(max(len(requests), 1) * sizeof(char*))
         field.sizes = <size_t*>malloc(max(len(requests), 1) * sizeof(size_t))
@@ -71,6 +72,21 @@ cdef class Sender:
         free(field.sizes)
         free(field.desk)
         free(field.notes)
+
+    cdef aim(self, address):
+        cdef Address* aimed = &self.field.address
+        cdef bytes path
+        if isinstance(address, str):
+            path = address.encode()
+            if len(path) >= sizeof(aimed.local.sun_path):
+                raise ValueError("the path of the socket is too long")
+            aimed.family = AF_UNIX
+            memcpy(aimed.local.sun_path, PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path) + 1)
+            return
+        aimed.family = AF_INET
+        aimed.internet.sin_port = htons(address[1])
+        if inet_pton(AF_INET, address[0].encode(), &aimed.internet.sin_addr) != 1:
+            raise ValueError("the generator needs an address of IPv4")
 
     def connect(self, int connections):
         """Open so many connections, or as many as can be; gives how many are."""

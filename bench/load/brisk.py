@@ -22,9 +22,10 @@ if TYPE_CHECKING or COMPILED:
 
 
 class Brisk:
-    """Sends requests to one base URL once; asks for as much as `Generator`, but for patience.
+    """Sends requests to one base URL, or to `unix:///path`, once.
 
-    `observe` hears of the ends when the run is over, and of no bodies.
+    It is asked for as much as `Generator`, but for patience; `observe` hears of the ends when the
+    run is over, and of no bodies.
     """
 
     def __init__(
@@ -36,7 +37,11 @@ class Brisk:
         again: frozenset[int] = frozenset(),
     ) -> None:
         place = urlsplit(base_url)
-        self._address = (socket.gethostbyname(place.hostname or ""), place.port or 80)
+        self._address = (
+            place.path
+            if place.scheme == "unix"
+            else (socket.gethostbyname(place.hostname or ""), place.port or 80)
+        )
         self._requests = list(requests)
         self._observe = observe
         self._again = again

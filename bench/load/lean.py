@@ -8,6 +8,7 @@ counts from the scheduled start, and a start that found no connection counts as 
 import asyncio
 import collections
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -125,7 +126,7 @@ def _length_of(head: bytes) -> int:
 
 
 class Generator:
-    """Sends requests to one base URL; `requests` is asked for one at a time.
+    """Sends requests to one base URL, or to `unix:///path`; `requests` is asked for one at a time.
 
     `observe` hears of the end of each; a connection that ended without an answer has status 0.
     With `patience_seconds` a connection is ended that has brought no answer for so long.  What is
@@ -143,6 +144,7 @@ class Generator:
     ) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 80
+        self._socket = place.path if place.scheme == "unix" else ""
         self._requests = requests
         self._observe = observe
         self._patience_seconds = patience_seconds
@@ -256,11 +258,13 @@ class Generator:
 
     async def _connected(self, count: int) -> list[Connection]:
         loop = asyncio.get_running_loop()
+        make = functools.partial(Connection, self._count, self._gone)
         made = []
         for _ in range(count):
-            _, connection = await loop.create_connection(
-                lambda: Connection(self._count, self._gone), self._host, self._port
-            )
+            if self._socket:
+                _, connection = await loop.create_unix_connection(make, self._socket)
+            else:
+                _, connection = await loop.create_connection(make, self._host, self._port)
             self._open.add(connection)
             made.append(connection)
         return made

@@ -29,10 +29,14 @@ class Cpu(Struct, frozen=True):
 
 
 class Stack(Struct, frozen=True):
-    """A running `floodgate dev`: where it is, whose key to use, its supervisor's process id."""
+    """A running `floodgate dev`: where it is, whose key to use, its supervisor's process id.
+
+    `beside_url` is its Unix socket, as a generator knows it.
+    """
 
     pid: int
     base_url: str
+    beside_url: str
     credentials: Credentials
     database_url: str
     redis_url: str
@@ -138,9 +142,10 @@ def own_folder() -> Iterator[Path]:
 def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
     """Run everything on this folder and free ports inside a block; it is stopped at last."""
     port = free_port()
+    door = data.absolute() / "floodgate.sock"
     words = ["-m", "gateway", "dev", "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(
-        [sys.executable, *words, "--data", str(data)],
+        [sys.executable, *words, "--data", str(data), "--socket", str(door)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{free_port()}"},
@@ -151,6 +156,7 @@ def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
         yield Stack(
             pid=process.pid,
             base_url=demo["base_url"],
+            beside_url=f"unix://{door}",
             credentials=Credentials(demo["key_id"], demo["secret"]),
             database_url=demo["database_url"],
             redis_url=demo["redis_url"],

@@ -35,7 +35,7 @@ def test_refuse(runner: asyncio.Runner, benchmark: Any, monkeypatch: pytest.Monk
 
     async def opened() -> FrontDoor:
         api = ApiServer(desk, SimpleNamespace())  # type: ignore[arg-type]
-        return FrontDoor(api, listening, connections_max=2 * TOGETHER)
+        return FrontDoor(api, [listening], connections_max=2 * TOGETHER)
 
     door = runner.run(opened())
     clients = [socket.create_connection(address, 10) for _ in wires]

@@ -56,13 +56,17 @@ class Lobby:
     Where `echoes` is set every request is answered as soon as it is taken.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        listening.settimeout(0)
-        self.port: int = listening.getsockname()[1]
-        self.front = Front(listening.detach(), bounds)
+    def __init__(self, bounds: Bounds, door: str = "") -> None:
+        listening = [socket.socket()]
+        listening[0].bind(("127.0.0.1", 0))
+        if door:
+            listening.append(socket.socket(socket.AF_UNIX))
+            listening[1].bind(door)
+        for each in listening:
+            each.listen(128)
+            each.settimeout(0)
+        self.port: int = listening[0].getsockname()[1]
+        self.front = Front(tuple(each.detach() for each in listening), bounds)
         self.requests: list[Request] = []
         self.handed: list[tuple[socket.socket, bytes]] = []
         self.echoes = False
@@ -152,9 +156,9 @@ class Lobby:
 
 
 @contextmanager
-def lobby_of(*, begins: bool = True, **changes: Any) -> Iterator[Lobby]:
+def lobby_of(*, begins: bool = True, door: str = "", **changes: Any) -> Iterator[Lobby]:
     """A lobby whose thread runs from the start, or from when the test lets it begin."""
-    lobby = Lobby(BOUNDS._replace(**changes))
+    lobby = Lobby(BOUNDS._replace(**changes), door)
     if begins:
         lobby.begin()
     try:

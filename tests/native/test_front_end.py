@@ -4,6 +4,7 @@ import gc
 import resource
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from front_kit import (
@@ -36,6 +37,30 @@ def test_no_more_are_accepted_than_there_is_room_for() -> None:
         fourth.sendall(request_of("/v1/fourth"))
         lobby.front.left()
         assert lobby.read(fourth, len(written(b"/v1/fourth "))) == written(b"/v1/fourth ")
+
+
+def test_all_doors_are_closed_while_there_is_no_room_and_open_again(tmp_path: Path) -> None:
+    door = tmp_path / "door"
+    with lobby_of(door=str(door), connections_max=1) as lobby, socket.socket(socket.AF_UNIX) as one:
+        lobby.echoes = True
+        one.connect(str(door))
+        one.sendall(request_of("/v1/first"))
+        assert lobby.read(one, len(written(b"/v1/first "))) == written(b"/v1/first ")
+        second = lobby.connect()
+        with socket.socket(socket.AF_UNIX) as third:
+            third.connect(str(door))
+            one.close()
+            for client, path in ((second, "/v1/second"), (third, "/v1/third")):
+                client.sendall(request_of(path))
+                answer = written(f"{path} ".encode())
+                assert lobby.read(client, len(answer)) == answer
+                client.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_front_has_a_door_and_not_too_many(count: int) -> None:
+    with pytest.raises(ValueError, match="doors"):
+        Front((1 << 20,) * count, BOUNDS)
 
 
 def test_where_no_file_is_left_accepting_goes_on_later(lobby: Lobby) -> None:
@@ -151,9 +176,9 @@ def test_a_front_that_cannot_be_made_closes_nothing_of_others() -> None:
     before = files_open()
     listening = socket.socket()
     with pytest.raises(AttributeError):
-        Front(listening.fileno(), "no bounds")  # type: ignore[arg-type]
+        Front((listening.fileno(),), "no bounds")  # type: ignore[arg-type]
     with pytest.raises(OSError, match="listen"):
-        Front(1 << 20, BOUNDS)
+        Front((1 << 20,), BOUNDS)
     assert listening.fileno() >= 0
     listening.getsockname()
     listening.close()

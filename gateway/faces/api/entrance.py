@@ -4,14 +4,11 @@ import asyncio
 import contextlib
 import resource
 import socket
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
 
 from gateway.domain import limits
 from gateway.faces.api.server import ApiServer
 from native import front
-
-_BACKLOG: Final = 4096
 
 
 def _connections_max() -> int:
@@ -25,20 +22,24 @@ def _connections_max() -> int:
 
 
 @contextlib.asynccontextmanager
-async def opened(api: ApiServer, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve a bound socket inside a block; at its end finish what began and close what is idle."""
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    listening.listen(_BACKLOG)
+async def opened(api: ApiServer, listening: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Serve sockets that listen inside a block; then finish what began and close what is idle."""
     if not front.COMPILED:
-        server = await asyncio.get_running_loop().create_server(
-            api, sock=listening, backlog=_BACKLOG
-        )
+        loop = asyncio.get_running_loop()
+        servers = [
+            await (
+                loop.create_unix_server(api, sock=each)
+                if each.family == socket.AF_UNIX
+                else loop.create_server(api, sock=each)
+            )
+            for each in listening
+        ]
         try:
             yield
         finally:
             api.draining = True
-            server.close()
+            for server in servers:
+                server.close()
             api.pre_shutdown()
             await api.shutdown(limits.DRAIN_SECONDS)
         return

@@ -1,7 +1,7 @@
 """The front door: plain requests as a thread of ours reads them, served by the loop behind it.
 
-The thread (`native.front`) owns the listening socket.  It hands over whole plain requests, many at
-once where many came, and any connection on which something else came, which aiohttp serves from
+The thread (`native.front`) owns the sockets that listen.  It hands over whole plain requests, many
+at once where many came, and any connection on which something else came, which aiohttp serves from
 there on.  So what is refused while the house is full costs the loop a look and no socket.
 """
 
@@ -10,7 +10,7 @@ import functools
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.admission.service import Refused
@@ -51,7 +51,9 @@ class House(standing.House, Protocol):
 class FrontDoor:
     """One worker's front door, open from the beginning until `close`."""
 
-    def __init__(self, house: House, listening: socket.socket, *, connections_max: int) -> None:
+    def __init__(
+        self, house: House, listening: Sequence[socket.socket], *, connections_max: int
+    ) -> None:
         bounds = Bounds(
             connections_max=connections_max,
             body_bytes_max=limits.BODY_BYTES_MAX,
@@ -61,10 +63,11 @@ class FrontDoor:
             piece_seconds=_PIECE_SECONDS,
             linger_seconds=_LINGER_SECONDS,
         )
-        listening.settimeout(0)
+        for each in listening:
+            each.settimeout(0)
         self._house = house
         self._loop = asyncio.get_running_loop()
-        self._front = Front(listening.detach(), bounds)
+        self._front = Front(tuple(each.detach() for each in listening), bounds)
         self._standing = Standing(self._front, house)
         self._tasks: set[asyncio.Task[None]] = set()
         self._handing: set[asyncio.Task[None]] = set()

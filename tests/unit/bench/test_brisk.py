@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 @asynccontextmanager
-async def serving(say: Callable[[bytes], bytes]) -> AsyncIterator[str]:
-    """Answer as `say` says; nothing: hang up."""
+async def serving(say: Callable[[bytes], bytes], door: Path | None = None) -> AsyncIterator[str]:
+    """Answer as `say` says, on a port or at a door; nothing: hang up."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,8 +52,11 @@ async def serving(say: Callable[[bytes], bytes]) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    if door is not None:
+        async with await asyncio.start_unix_server(serve, door):
+            yield f"unix://{door}"
+        return
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
 
 
@@ -126,6 +130,15 @@ async def test_a_connection_that_ended_is_replaced(make: Make) -> None:
         times = iter([0.05 * n for n in range(7)])
         result = await sending.opened(times, connections=1, connections_max=3)
     assert (result.statuses, result.broken, result.missed) == ({201: 4}, 3, 0)
+
+
+async def test_a_unix_socket_is_reached_as_a_port_is(make: Make, tmp_path: Path) -> None:
+    async with serving(lambda _: MADE, tmp_path / "door") as url:
+        closed = await make(url, [asking(n) for n in range(9)]).closed(connections=2, seconds=9)
+        opened = await make(url, [asking(n) for n in range(3)]).opened(
+            iter([0.0] * 3), connections=1, connections_max=3
+        )
+    assert (closed.statuses, opened.statuses, opened.missed) == ({201: 9}, {201: 3}, 0)
 
 
 async def test_long_requests_and_answers_come_whole(make: Make) -> None:

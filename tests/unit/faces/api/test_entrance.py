@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gateway.domain.stages import Answer, Received
+from gateway.drivers import listening
 from gateway.drivers.clock import Clock
 from gateway.faces.api import front as front_door
 from gateway.faces.api import server
@@ -23,7 +25,7 @@ UNSIGNED = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.mark.parametrize("has_front", [True, False])
 async def test_what_comes_is_served_until_the_end(
-    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_front: bool
 ) -> None:
     async def page() -> Page:
         return Page(200, "text/plain", b"page")
@@ -32,15 +34,20 @@ async def test_what_comes_is_served_until_the_end(
     desk: Any = SimpleNamespace()
     pages: Any = SimpleNamespace(find=lambda path, *_: page if path == "/healthz" else None)
     api = ApiServer(desk, pages)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    address = listening.getsockname()
+    with listening.opened("127.0.0.1", 0, str(tmp_path / "door")) as doors:
+        await served_until_the_end(api, doors)
+
+
+async def served_until_the_end(api: ApiServer, doors: list[socket.socket]) -> None:
+    address, door = (each.getsockname() for each in doors)
     async with asyncio.timeout(10):
-        async with opened(api, listening):
+        async with opened(api, doors):
             reader, writer = await asyncio.open_connection(*address)
-            for wire, said in ((ALIVE, b"page"), (UNSIGNED, b'"code":"not_found"')):
-                writer.write(wire)
-                assert said in await reader.readuntil(said)
+            for ways in ((reader, writer), await asyncio.open_unix_connection(door)):
+                for wire, said in ((ALIVE, b"page"), (UNSIGNED, b'"code":"not_found"')):
+                    ways[1].write(wire)
+                    assert said in await ways[0].readuntil(said)
+            ways[1].close()
             idle, _ = await asyncio.open_connection(*address)
             assert not api.draining
         assert api.draining
@@ -65,11 +72,12 @@ async def test_half_a_request_is_served_to_its_end(
     desk: Any = SimpleNamespace(clock=Clock(), admission=quiet)
     pages: Any = SimpleNamespace(find=lambda *_: None)
     api = ApiServer(desk, pages)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    address, wire = listening.getsockname(), POST.replace(b"0", b"4") + b"body"
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    door.listen()
+    address, wire = door.getsockname(), POST.replace(b"0", b"4") + b"body"
     async with asyncio.timeout(10):
-        async with opened(api, listening):
+        async with opened(api, [door]):
             reader, writer = await asyncio.open_connection(*address)
             writer.write(wire[:cut])
             after, asking = await asyncio.open_connection(*address)

@@ -98,7 +98,7 @@ class Street:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         self.address = listening.getsockname()
-        self.door = FrontDoor(api, listening, connections_max=64)
+        self.door = FrontDoor(api, [listening], connections_max=64)
         self._writers: list[asyncio.StreamWriter] = []
         self._has_ended = False
 
