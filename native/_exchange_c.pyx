@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Free
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeASCII
 from libc.stdio cimport snprintf
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 from native._spans cimport (
     Sheet, Span, as_text, drop, is_capital, is_digit, is_name, is_named, is_value, peek, put,
@@ -19,6 +19,10 @@ from native._exchange_py import NAME_CHARS_MAX as _NAME_CHARS_MAX
 cdef enum:
     NAME_CHARS_MAX = 64
     LENGTH_DIGITS_MAX = 9
+    NAMES_KEPT = 64
+
+cdef list _raw = [None] * NAMES_KEPT    # names of fields as they came, each in its place
+cdef list _lower = [None] * NAMES_KEPT  # the same in lower case
 
 assert (NAME_CHARS_MAX, LENGTH_DIGITS_MAX) == (_NAME_CHARS_MAX, _LENGTH_DIGITS_MAX)
 
@@ -145,6 +149,18 @@ cdef inline str lower_of(Span name):
     return PyUnicode_DecodeASCII(lower, name.size, NULL)
 
 
+cdef inline str known(Span name):
+    """Give a name in lower case, one that comes again and again without making it anew."""
+    cdef int place = (name.size * 31 + name.at[0] * 7 + name.at[name.size - 1]) % NAMES_KEPT
+    cdef bytes raw = _raw[place]
+    if raw is None or PyBytes_GET_SIZE(raw) != name.size or memcmp(
+        PyBytes_AS_STRING(raw), name.at, name.size
+    ):
+        _raw[place] = PyBytes_FromStringAndSize(name.at, name.size)
+        _lower[place] = lower_of(name)
+    return <str>_lower[place]
+
+
 cdef inline int take_status(Span* text) noexcept:
     """Take the first line; 0 when it is not plain."""
     cdef int status = 0, i
@@ -176,7 +192,7 @@ cdef dict take_fields(Span* text, Py_ssize_t* length):
             length[0] = length_of(value)
             if length[0] < 0:
                 return None
-        fields[lower_of(name)] = as_text(value)
+        fields[known(name)] = as_text(value)
     return fields
 
 

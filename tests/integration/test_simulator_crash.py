@@ -1,4 +1,4 @@
-"""The simulated acquirer in a process of its own, which `kill -9` ends at any moment."""
+"""The simulated acquirer's memory: in a process that `kill -9` ends, and beside a full disk."""
 
 import asyncio
 import os
@@ -12,7 +12,9 @@ import pytest
 from simulator_merchant import QR, SECRET, Merchant, card, eventually, fresh, is_up, listening
 
 from gateway.channels.port import Verb
+from gateway.channels.simulator.server import SimulatorConfig, running
 from gateway.domain.outcome import Outcome, Verdict
+from tests.fakes.disk import full_disk
 
 PROGRAM = """
 import asyncio, sys
@@ -114,3 +116,19 @@ async def test_a_kill_in_the_middle_of_many_payments_leaves_whole_books(process:
 
 async def have_some_ended(tasks: list[asyncio.Task[Outcome]]) -> bool:
     return sum(task.done() for task in tasks) >= 20
+
+
+async def test_nobody_hears_of_a_payment_that_cannot_be_written_down(tmp_path: Path) -> None:
+    config = SimulatorConfig(port=0, secret=SECRET, data=tmp_path)
+    is_full, number = asyncio.Event(), fresh()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: is_full.set())
+    async with listening() as merchant, running(config) as base_url:
+        merchant.at(base_url)
+        with full_disk(tmp_path / "simulator.jsonl"):
+            asked = asyncio.create_task(merchant.create(card("tok_duplicate_notice"), number))
+            async with asyncio.timeout(20):
+                await is_full.wait()
+            assert (asked.done(), merchant.notices.empty()) == (False, True)
+        assert await merchant.is_booked(number)
+        assert (await asked).verdict is Verdict.SUCCEEDED
+        assert (await merchant.next_notice()).number == number

@@ -134,6 +134,14 @@ def test_what_is_not_plain_is_left_to_a_whole_reader(head: bytes) -> None:
     assert agreed(head + b"\r\n\r\nok") is None
 
 
+@BOTH
+def test_names_that_are_nearly_alike_stay_apart(twin: Any) -> None:
+    names = ("x-ab-y", "x-cd-y", "X-ab-Y", "x-a")
+    for name in names * 2:
+        head = f"HTTP/1.1 200 OK\r\n{name}: 1\r\nContent-Length: 2\r\n\r\nok".encode()
+        assert twin.read(head) == (200, {name.lower(): "1", "content-length": "2"}, b"ok")
+
+
 def test_a_plain_request_is_read() -> None:
     fields = {"host": "h:1", "content-length": "2"}
     assert agreed(ASK) == ("POST", "/a?b=%c3", fields, b"ok")

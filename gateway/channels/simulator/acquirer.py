@@ -3,16 +3,16 @@
 import asyncio
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.channels.simulator import scripts
 from gateway.channels.simulator.books import Books
 from gateway.channels.simulator.entries import OPEN, Payment, Refund, Status
 from gateway.channels.simulator.messages import CaptureOrder, Message, Order, RefundOrder, Report
 from gateway.channels.simulator.notices import Notifier, is_loopback
-from gateway.channels.simulator.scripts import Letter, Script, Told, Truth
+from gateway.channels.simulator.scripts import QR, Letter, Script, Told, Truth, name_of, named
 from gateway.drivers.clock import Clock
 
 _QR_PREFIX: Final = "qr_"
@@ -21,7 +21,6 @@ _FIRST: Final = {Truth.WHEN_PAID: Status.REQUIRES_ACTION, Truth.DECLINED: Status
 # Members that are asked for every payment, here without the way through their classes.
 _AT_ONCE: Final = Truth.AT_ONCE
 _LOST: Final = Truth.LOST
-_WHEN_PAID: Final = Truth.WHEN_PAID
 _TRUTH: Final = Told.TRUTH
 _PENDING: Final = Status.PENDING
 _REQUIRES_ACTION: Final = Status.REQUIRES_ACTION
@@ -66,8 +65,8 @@ class Acquirer:
 
     def create(self, order: Order) -> Report | None:
         """Take or authorize money; the same number and parameters get the same answer again."""
-        name = scripts.name_of(order.method)
-        script = scripts.named(name)
+        name = name_of(order.method)
+        script = named(name)
         payment = self._books.payment(order.number)
         if self._books.is_closed(order.number):
             raise Refused(409, "closed")
@@ -88,7 +87,7 @@ class Acquirer:
     def ripening(self, number: str) -> asyncio.Task[None] | None:
         """Give what a caller has to wait for before it may hear how a payment stands."""
         ripening = self._ripening.get(number)
-        if ripening is None or _script(self._known(number)).told is not Told.PATIENTLY:
+        if ripening is None or named(self._known(number).script).told is not Told.PATIENTLY:
             return None
         return ripening
 
@@ -105,12 +104,12 @@ class Acquirer:
             if not self._books.is_closed(number):
                 self._books.close_number(number)
             return Report(number, Status.CLOSED)
-        if payment.status is Status.SUCCEEDED and _script(payment).returns:
+        if payment.status is Status.SUCCEEDED and named(payment.script).returns:
             return self._report(self._books.take_back(payment, self._clock.now()))
         if payment.status is Status.SUCCEEDED:
             return replace(self._report(payment), code="already_paid")
         if payment.status in OPEN:
-            is_late = _script(payment).truth is Truth.WHEN_CLOSED and not payment.transaction
+            is_late = named(payment.script).truth is Truth.WHEN_CLOSED and not payment.transaction
             due = self._after(self._delay_ms) if is_late else None
             payment = self._books.record(replace(payment, status=Status.CLOSED, due=due))
             if is_late:
@@ -137,7 +136,7 @@ class Acquirer:
     def refund(self, number: str, order: RefundOrder) -> Report | None:
         """Give money back; the same refund number and parameters get the same answer again."""
         payment = self._known(number)
-        script = _script(payment)
+        script = named(payment.script)
         refund = self._books.refund(number, order.refund_number)
         if refund is None:
             refund = self._give_back(payment, order, script.refund_failure)
@@ -158,7 +157,7 @@ class Acquirer:
         Unless he pays `again`, what was paid before.  The notice of it may get lost (`silently`).
         """
         payment = self._known(qr.removeprefix(_QR_PREFIX))
-        if _script(payment).truth is not Truth.WHEN_PAID:
+        if named(payment.script).truth is not Truth.WHEN_PAID:
             raise Refused(404, "not_found")
         if payment.status is Status.CLOSED:
             raise Refused(409, "closed")
@@ -179,7 +178,7 @@ class Acquirer:
     def _report(self, payment: Payment) -> Report:
         waits_for_payer = payment.status is _REQUIRES_ACTION
         again = None
-        if payment.again or _script(payment).truth is _WHEN_PAID:
+        if payment.again or payment.script == QR:
             again = tuple(self._books.taken(payment)[1:])
         return Report(
             payment.number,
@@ -223,7 +222,7 @@ class Acquirer:
     def _approve(self, payment: Payment, *, silently: bool = False) -> Payment:
         transaction = self._books.identify(payment.number)
         payment = payment.approved(transaction, self._clock.now())
-        script = _script(payment)
+        script = named(payment.script)
         if script.again and payment.status is Status.SUCCEEDED:
             payment = self._planned_again(payment)
         payment = self._books.record(payment)
@@ -232,7 +231,7 @@ class Acquirer:
         return payment
 
     def _planned_again(self, payment: Payment) -> Payment:
-        is_left = payment.again < _script(payment).again
+        is_left = payment.again < named(payment.script).again
         if not is_left and payment.due is None:
             return payment
         return replace(payment, due=self._after(self._delay_ms) if is_left else None)
@@ -282,7 +281,7 @@ class Acquirer:
     def _go_on(self, payment: Payment) -> Payment:
         if payment.status is Status.SUCCEEDED:
             return self._take_again(payment)
-        if _script(payment).truth is not Truth.NEVER:
+        if named(payment.script).truth is not Truth.NEVER:
             return self._approve(payment)
         payment = self._books.record(replace(payment, due=None))
         self._notify(payment, self._books.identify(payment.number))
@@ -293,7 +292,7 @@ class Acquirer:
 
         One that never comes about is told as a success all the same.
         """
-        letters = _script(payment).notices
+        letters = named(payment.script).notices
         report = replace(self._report(payment), transaction=transaction)
         if payment.transaction is None:
             report = replace(report, status=Status.SUCCEEDED)
@@ -301,16 +300,13 @@ class Acquirer:
         for letter in letters:
             wrong = letter is Letter.WRONG_AMOUNT
             told = replace(report, amount=payment.amount + 1) if wrong else report
-            message = Message(message_id, told)
-            self._notifier.send(payment.notify_url, message, forged=letter is Letter.FORGED)
+            forged = letter is Letter.FORGED
+            send = partial(self._notifier.send, payment.notify_url, forged=forged)
+            self._books.when_kept(send, Message(message_id, told))
 
 
 def _nth(payment: Payment) -> list[str]:
     return [str(payment.again)] if payment.again else []
-
-
-def _script(payment: Payment) -> Script:
-    return scripts.named(payment.script)
 
 
 def _is_same(payment: Payment, order: Order, name: str) -> bool:

@@ -1,11 +1,11 @@
 """The books of the simulated acquirer: the truth, whatever its scripts tell the callers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from hashlib import blake2b
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -18,18 +18,29 @@ from gateway.domain.money import cumulative_share
 _SUCCEEDED: Final = Status.SUCCEEDED  # without the way through its class, for every payment
 
 
+# Takes a call and what to call it with.
+WhenKept = Callable[[Callable[[Any], object], Any], None]
+
+
+def _at_once(tell: Callable[[Any], object], what: Any) -> None:
+    tell(what)
+
+
 class Books:
     """Payments by number, refunds by number and refund number, bookings in order.
 
-    An entry is in the journal before it counts, and counts the same way when it is replayed.
+    An entry counts the same way when it is replayed from the journal.  A payment that is taken is
+    its own booking, as it stands then.
     """
 
     def __init__(self, seed: int, journal: Journal | None = None) -> None:
-        self._seed = str(seed)
+        self._seeded = blake2b(f"{seed}:".encode(), digest_size=12)
         self._journal = journal
+        # Tells as soon as nobody can forget what the books say by then.
+        self.when_kept: WhenKept = journal.afterwards if journal is not None else _at_once
         self._payments: dict[str, Payment] = {}
         self._refunds: dict[tuple[str, str], Refund] = {}
-        self._bookings: list[Booking] = []
+        self._bookings: list[Booking | Payment] = []
         self._given: Counter[tuple[str, str | None]] = Counter()
         self._closed: set[str] = set()
         for entry in journal.replay() if journal is not None else ():
@@ -41,8 +52,13 @@ class Books:
         self._count(entry)
 
     def _count(self, entry: Entry) -> None:
-        if entry.payment is not None:
-            self._payments[entry.payment.number] = entry.payment
+        payment = entry.payment
+        if payment is not None:
+            if entry.booking is None and payment.status is _SUCCEEDED:
+                known = self._payments.get(payment.number)
+                if known is None or known.status is not _SUCCEEDED:
+                    self._bookings.append(payment)
+            self._payments[payment.number] = payment
         if entry.refund is not None:
             refund = entry.refund
             self._refunds[refund.number, refund.refund_number] = refund
@@ -56,8 +72,9 @@ class Books:
 
     def identify(self, *parts: str) -> str:
         """Make the id of a transaction or notice: the same seed and parts give the same id."""
-        text = ":".join((self._seed, *parts))
-        return "sim_" + blake2b(text.encode(), digest_size=12).hexdigest()
+        digest = self._seeded.copy()
+        digest.update(":".join(parts).encode())
+        return "sim_" + digest.hexdigest()
 
     def payment(self, number: str) -> Payment | None:
         """The payment of this number."""
@@ -96,42 +113,13 @@ class Books:
 
     def record(self, payment: Payment) -> Payment:
         """Record how a payment stands now, and book its money when it was just taken."""
-        booking = None
-        if payment.status is _SUCCEEDED and not self._is_taken(payment.number):
-            assert payment.transaction is not None
-            assert payment.booked_at is not None
-            booking = Booking(
-                sequence=len(self._bookings) + 1,
-                kind="payment",
-                number=payment.number,
-                refund_number=None,
-                transaction=payment.transaction,
-                amount=payment.booked,
-                currency=payment.currency,
-                fee=payment.fee,
-                booked_at=payment.booked_at,
-            )
-        self._commit(Entry(payment=payment, booking=booking))
+        self._commit(Entry(payment))
         return payment
-
-    def _is_taken(self, number: str) -> bool:
-        payment = self._payments.get(number)
-        return payment is not None and payment.status is _SUCCEEDED
 
     def book_again(self, payment: Payment, transaction: str, now: datetime) -> Payment:
         """Book the money of a payment once more, under another transaction."""
-        booking = Booking(
-            sequence=len(self._bookings) + 1,
-            kind="payment",
-            number=payment.number,
-            refund_number=None,
-            transaction=transaction,
-            amount=payment.booked,
-            currency=payment.currency,
-            fee=payment.fee,
-            booked_at=now,
-        )
-        self._commit(Entry(payment=payment, booking=booking))
+        again = replace(payment, transaction=transaction, booked_at=now)
+        self._commit(Entry(payment=payment, booking=again.booking(len(self._bookings) + 1)))
         return payment
 
     def take_back(self, payment: Payment, now: datetime) -> Payment:
@@ -213,15 +201,19 @@ class Books:
     def since(self, position: int | datetime) -> Iterator[Booking]:
         """The bookings after a sequence number or a time, in order, up to the last one of now."""
         known = len(self._bookings)
+        first = min(position, known) if isinstance(position, int) else 0
+        bookings = self._lines(first, known)
         if isinstance(position, int):
-            return islice(self._bookings, min(position, known), known)
-        return (
-            booking for booking in islice(self._bookings, known) if booking.booked_at > position
-        )
+            return bookings
+        return (booking for booking in bookings if booking.booked_at > position)
+
+    def _lines(self, first: int, last: int) -> Iterator[Booking]:
+        for sequence, line in enumerate(islice(self._bookings, first, last), first + 1):
+            yield line.booking(sequence) if isinstance(line, Payment) else line
 
     def bill(self, day: date) -> Iterator[BillLine]:
         """The bill of one day in UTC: on it what goes out is negative."""
-        for booking in self._bookings:
+        for booking in self._lines(0, len(self._bookings)):
             if booking.booked_at.date() == day:
                 sign = 1 if booking.kind == "payment" else -1
                 yield BillLine(

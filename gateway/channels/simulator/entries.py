@@ -29,11 +29,29 @@ OPEN = frozenset({Status.REQUIRES_ACTION, Status.PENDING, Status.AUTHORIZED})
 _SUCCEEDED = Status.SUCCEEDED  # without the way through its class, for every payment
 
 
+class Booking(Struct, frozen=True, kw_only=True, gc=False):
+    """One line of the books: money taken (`payment`) or given back (`refund`), both positive.
+
+    What a close gave back by itself is a `reversal`.  `fee` is what the acquirer kept of a payment,
+    or gives back of it.
+    """
+
+    sequence: int
+    kind: str
+    number: str
+    refund_number: str | None
+    transaction: str
+    amount: int
+    currency: str
+    fee: int
+    booked_at: datetime
+
+
 class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One payment; amounts are minor units, `booked` is what was taken of the `amount`.
 
-    `due` is when the script goes on by itself: it books, or it only notifies.  `again` is how often
-    it was booked once more.
+    Until `expires_at` it can be paid.  `due` is when the script goes on by itself: it books, or it
+    only notifies.  `again` is how often it was booked once more.
     """
 
     number: str
@@ -61,9 +79,10 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         return replace(
             self,
             status=_SUCCEEDED,
-            transaction=transaction,
+            expires_at=None,
             due=None,
             code=None,
+            transaction=transaction,
             booked=self.amount,
             booked_at=now,
             fee=share(self.amount, FEE_BASIS_POINTS),
@@ -77,6 +96,22 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
             booked=amount,
             booked_at=now,
             fee=share(amount, FEE_BASIS_POINTS),
+        )
+
+    def booking(self, sequence: int) -> Booking:
+        """The line of the books that says how this payment was taken."""
+        assert self.transaction is not None
+        assert self.booked_at is not None
+        return Booking(
+            sequence=sequence,
+            kind="payment",
+            number=self.number,
+            refund_number=None,
+            transaction=self.transaction,
+            amount=self.booked,
+            currency=self.currency,
+            fee=self.fee,
+            booked_at=self.booked_at,
         )
 
 
@@ -94,27 +129,10 @@ class Refund(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     booked_at: datetime | None = None
 
 
-class Booking(Struct, frozen=True, kw_only=True, gc=False):
-    """One line of the books: money taken (`payment`) or given back (`refund`), both positive.
-
-    What a close gave back by itself is a `reversal`.  `fee` is what the acquirer kept of a payment,
-    or gives back of it.
-    """
-
-    sequence: int
-    kind: str
-    number: str
-    refund_number: str | None
-    transaction: str
-    amount: int
-    currency: str
-    fee: int
-    booked_at: datetime
-
-
 class Entry(Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of the journal: everything that changed at once.
 
+    There is no `booking` of a payment that was taken just now: the payment says it all.
     `closed` is the number of a payment that never was and that nobody may open any more.
     """
 

@@ -14,6 +14,7 @@ subject (`POST /v1/payments`; a notice's is `NOTICE`), the timestamp and the bod
 """
 
 import hmac
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -22,6 +23,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from gateway.domain.limits import AMOUNT_MINOR_MAX, SIGNATURE_AGE_SECONDS_MAX
+from native import times
 from native.signature import HmacKey
 
 TIMESTAMP: Final = "simulator-timestamp"
@@ -30,22 +32,34 @@ SIGNATURE: Final = "simulator-signature"
 # The code of a payment that is closed, had been paid, and of which all was given back by the close.
 RETURNED: Final = "returned"
 
-Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{6,64}\Z")]
+_NUMBER: Final = "[0-9A-Za-z_-]{6,64}"
+_CURRENCY: Final = "[A-Z]{3}"
+_are_words: Final = re.compile(f"{_NUMBER} {_CURRENCY}").fullmatch
+
+Number = Annotated[str, Meta(pattern=rf"^{_NUMBER}\Z")]
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MINOR_MAX)]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+Currency = Annotated[str, Meta(pattern=rf"^{_CURRENCY}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Order(Struct, frozen=True, gc=False):
-    """Take this money, or only authorize it (`capture` false); `number` makes it happen once."""
+    """Take this money, or only authorize it (`capture` false); `number` makes it happen once.
 
-    number: Number
+    Whether it `is_well_formed` is looked at beside its types.
+    """
+
+    number: str
     amount: Amount
-    currency: Currency
+    currency: str
     method: Mapping[str, str]
     notify_url: str
     capture: bool = True
     expires_at: Moment | None = None
+
+
+def is_well_formed(order: Order) -> bool:
+    """Tell whether its number and currency are ones; msgspec's patterns take four times as long."""
+    return _are_words(f"{order.number} {order.currency}") is not None
 
 
 class CaptureOrder(Struct, frozen=True):
@@ -122,4 +136,4 @@ def is_fresh(timestamp: str, now: datetime) -> bool:
     """Tell whether a timestamp is a number of seconds within five minutes of now."""
     if not (timestamp.isascii() and timestamp.isdigit()):
         return False
-    return abs(int(now.timestamp()) - int(timestamp[:20])) <= SIGNATURE_AGE_SECONDS_MAX
+    return abs(times.milliseconds(now) // 1000 - int(timestamp[:20])) <= SIGNATURE_AGE_SECONDS_MAX

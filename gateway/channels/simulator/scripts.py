@@ -98,6 +98,7 @@ _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
         "tok_refund_fails": Script(refund_failure="refund_rejected"),
     }
 )
+QR: Final = "qr"
 _QR: Final = Script(truth=Truth.WHEN_PAID, notices=(Letter.TRUE,))
 _UNKNOWN: Final = Script(truth=Truth.DECLINED, decline="unknown_token")
 _LATENCY: Final = re.compile(r"tok_latency_([0-9]{1,5})")
@@ -105,13 +106,13 @@ _LATENCY: Final = re.compile(r"tok_latency_([0-9]{1,5})")
 
 def name_of(method: Mapping[str, str]) -> str:
     """Name the script that a payment method asks for: `qr`, or the card's token."""
-    return "qr" if method.get("type") == "qr" else method.get("token", "")
+    return QR if method.get("type") == QR else method.get("token", "")
 
 
 @lru_cache(maxsize=1024)
 def named(name: str) -> Script:
     """Look a script up; a name that is in no table is a card that the acquirer declines."""
-    if name == "qr":
+    if name == QR:
         return _QR
     latency = _LATENCY.fullmatch(name)
     if latency is not None:

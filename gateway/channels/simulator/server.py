@@ -34,6 +34,7 @@ from gateway.channels.simulator.messages import (
     Report,
     is_fresh,
     is_signed,
+    is_well_formed,
 )
 from gateway.channels.simulator.notices import Notifier
 from gateway.channels.simulator.wire import Asked, Connection, Reply, Told
@@ -46,6 +47,7 @@ _CREATE: Final = "/v1/payments"
 _T = TypeVar("_T")
 _order: Final = msgspec.json.Decoder(Order).decode
 _encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,8 @@ async def serve(config: SimulatorConfig) -> None:
 async def running(config: SimulatorConfig) -> AsyncIterator[str]:
     """Run the simulator inside a block; gives its base URL once it listens."""
     clock = Clock()
-    journal = Journal(config.data) if config.data is not None else None
+    loop = asyncio.get_running_loop()
+    journal = Journal(config.data, loop.call_soon) if config.data is not None else None
     books = Books(config.seed, journal)
     async with Outbound() as outbound:
         notifier = Notifier(
@@ -90,7 +93,7 @@ async def running(config: SimulatorConfig) -> AsyncIterator[str]:
         )
         door = _Door(acquirer, books, clock=clock, config=config)
         callers: set[Connection] = set()
-        server = await asyncio.get_running_loop().create_server(
+        server = await loop.create_server(
             lambda: Connection(door.answer, callers), config.host, config.port, backlog=1024
         )
         try:
@@ -114,11 +117,12 @@ class _Door:
     ) -> None:
         self._acquirer = acquirer
         self._books = books
+        self._when_kept = books.when_kept
         self._clock = clock
         self._config = config
 
     def answer(self, asked: Asked, reply: Reply) -> None:
-        """Answer one request, now or when its script lets us."""
+        """Answer one request, now or when its script lets us; nothing is told before it is kept."""
         try:
             if asked.target == _CREATE and asked.method == "POST":
                 self._verify(asked)
@@ -128,11 +132,11 @@ class _Door:
             if parts[:1] == ["v1"]:
                 self._signed(asked, parts, reply)
             else:
-                reply(self._unsigned(asked, parts))
+                self._when_kept(reply, self._unsigned(asked, parts))
         except Refused as refused:
-            reply(_json(Refusal(refused.word), refused.status))
+            self._when_kept(reply, _json(Refusal(refused.word), refused.status))
         except msgspec.DecodeError:
-            reply(_json(Refusal("invalid_request"), 400))
+            self._when_kept(reply, _json(Refusal("invalid_request"), 400))
 
     def _signed(self, asked: Asked, parts: list[str], reply: Reply) -> None:
         self._verify(asked)
@@ -142,18 +146,21 @@ class _Door:
             self._tell(self._report(asked, parts), reply)
 
     def _create(self, asked: Asked, reply: Reply) -> None:
-        report = self._acquirer.create(_order(asked.body))
-        ripening = self._acquirer.ripening(report.number) if report is not None else None
+        order = _order(asked.body)
+        if not is_well_formed(order):
+            raise Refused(400, "invalid_request")
+        report = self._acquirer.create(order)
+        ripening = self._acquirer.ripening(order.number)
         if report is None or ripening is None:
             self._tell(report, reply)
             return
         # The caller may leave while it waits; what ripens does so all the same.
-        number = report.number
-        ripening.add_done_callback(lambda _: reply(_json(self._acquirer.query(number))))
+        number = order.number
+        ripening.add_done_callback(lambda _: self._tell(self._acquirer.query(number), reply))
 
     def _tell(self, report: Report | None, reply: Reply) -> None:
         if report is not None:
-            reply(_json(report))
+            self._when_kept(reply, Told(_encode(report)))
             return
         # Silence: the caller waits until it leaves or the time is up, then we hang up on it.
         asyncio.get_running_loop().call_later(self._config.hold_ms / 1000, reply, None)
@@ -210,7 +217,7 @@ def _in_chunks(lines: Iterator[Booking]) -> Iterator[bytes]:
 
 
 def _json(value: object, status: int = 200) -> Told:
-    return Told(_encoder.encode(value), status)
+    return Told(_encode(value), status)
 
 
 def _decoded(body: bytes, kind: type[_T]) -> _T:

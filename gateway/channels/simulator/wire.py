@@ -1,8 +1,8 @@
 """The simulated acquirer's edge: HTTP/1.1 (RFC 9112) over asyncio, answered without tasks.
 
 It shares a machine with what it is to test, so it must cost little: compiled code reads what came
-whole and is plain, llhttp all else, and an answer is usually written in the very call in which its
-request became whole.
+whole and is plain, llhttp all else, and whoever answers may do so in the very call that read the
+request, or later.
 """
 
 import asyncio
@@ -50,11 +50,10 @@ class Told(Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=64)
-def _head(status: int, content_type: str, *, stays: bool) -> bytes:
+def _head(status: int, content_type: str, connection: str) -> bytes:
     """Write the lines before those that tell how long a body is."""
-    goes = "" if stays else "Connection: close\r\n"
     return (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{goes}"
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{connection}"
     ).encode()
 
 
@@ -188,7 +187,8 @@ class Connection(asyncio.Protocol):
         if told is None:
             self.close()
             return
-        head, body = _head(told.status, told.content_type, stays=self._stays), told.body
+        connection = "" if self._stays else "Connection: close\r\n"
+        head, body = _head(told.status, told.content_type, connection), told.body
         if isinstance(body, bytes):
             self._transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
             self._go_on()

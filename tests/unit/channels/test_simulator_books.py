@@ -1,10 +1,11 @@
 """The simulator's books, journal, bill and scripts, without its server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from gateway.channels.port import BillRefused
 from gateway.channels.simulator import bill, scripts
 from gateway.channels.simulator.books import Books
-from gateway.channels.simulator.entries import Booking, Payment, Status
+from gateway.channels.simulator.entries import Booking, Entry, Payment, Status
 from gateway.channels.simulator.journal import Journal
+from tests.fakes.disk import full_disk
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -35,10 +37,29 @@ def paid(books: Books, number: str, amount: int = 10_000, currency: str = "CNY")
     return books.record(asked.approved(books.identify(number), NOON))
 
 
+class Turn:
+    """A turn of a loop: what is to be called in its end."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def end(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
 @contextmanager
-def kept(folder: Path) -> Iterator[Books]:
-    with closing(Journal(folder)) as journal:
+def kept(folder: Path, turn: Turn | None = None) -> Iterator[Books]:
+    with closing(Journal(folder, (turn or Turn()).soon)) as journal:
         yield Books(7, journal)
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    return (folder / "simulator.jsonl").read_bytes().splitlines()
 
 
 def all_of(books: Books) -> list[Booking]:
@@ -86,6 +107,7 @@ def test_the_same_seed_gives_the_same_transactions() -> None:
     assert Books(1).identify("a") == Books(1).identify("a")
     names = {Books(1).identify("a"), Books(2).identify("a"), Books(1).identify("a", "b")}
     assert len(names) == 3
+    assert Books(7).identify("one") == "sim_5750cc76519c6024e6a34ab9"  # as in older journals
 
 
 def test_everything_comes_back_from_the_journal(tmp_path: Path) -> None:
@@ -103,6 +125,61 @@ def test_everything_comes_back_from_the_journal(tmp_path: Path) -> None:
         assert all_of(again) == all_of(books)
         paid(again, "two")
         assert [line.sequence for line in again.since(2)] == [3]
+
+
+def test_nothing_is_told_before_it_is_written_and_a_turn_is_written_once(tmp_path: Path) -> None:
+    turn, told = Turn(), list[object]()
+    with kept(tmp_path, turn) as books:
+        for number in ("one", "two"):
+            books.when_kept(lambda what: told.append((what, len(lines_of(tmp_path)))), number)
+            paid(books, number)
+        assert (told, lines_of(tmp_path), len(turn.calls)) == ([], [], 1)
+        turn.end()
+        assert told == [("one", 2), ("two", 2)]
+        books.when_kept(told.append, "nothing new")
+        turn.end()
+        assert told[2:] == ["nothing new"]
+
+
+def test_what_is_told_may_have_more_come_that_waits_for_its_own_turn(tmp_path: Path) -> None:
+    turn, told = Turn(), list[object]()
+    with kept(tmp_path, turn) as books:
+        books.when_kept(lambda number: books.when_kept(told.append, paid(books, number)), "one")
+        turn.end()
+        assert (told, lines_of(tmp_path)) == ([], [])
+        turn.end()
+        assert (len(told), len(lines_of(tmp_path))) == (1, 1)
+
+
+def test_while_the_disk_is_full_nobody_hears_of_anything(tmp_path: Path) -> None:
+    turn, told = Turn(), list[object]()
+    with kept(tmp_path, turn) as books:
+        paid(books, "one")
+        turn.end()
+        paid(books, "two")
+        books.when_kept(told.append, "two")
+        with (
+            full_disk(tmp_path / "simulator.jsonl", left=10),
+            pytest.raises(OSError, match="File too large"),
+        ):
+            turn.end()
+        assert told == []
+        books.when_kept(told.append, "who asks next")
+        turn.end()
+        assert told == ["two", "who asks next"]
+    with kept(tmp_path) as again:
+        assert [line.number for line in all_of(again)] == ["one", "two"]
+
+
+def test_a_journal_that_tells_of_each_booking_is_read_alike(tmp_path: Path) -> None:
+    books = Books(7)
+    taken = paid(books, "one")
+    entry = Entry(payment=taken, booking=taken.booking(1))
+    (tmp_path / "simulator.jsonl").write_bytes(msgspec.json.encode(entry) + b"\n")
+    with kept(tmp_path) as again:
+        assert all_of(again) == all_of(books)
+        again.record(taken)
+        assert all_of(again) == all_of(books)
 
 
 @given(cut=st.integers(1, 200))
