@@ -31,6 +31,7 @@ from tests.e2e.routing_kit import (
     second,
     settled,
     shop_of_both,
+    up_to_date,
     with_two_acquirers,
 )
 
@@ -51,7 +52,7 @@ def system(
 @pytest.fixture
 async def shop(system: System) -> AsyncIterator[Shop]:
     async with shop_of_both(system) as shop:
-        yield shop
+        yield await up_to_date(system, shop)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def other(system: System, shop: Shop) -> Shop:
     async with asyncio.timeout(5):
         while (await there.call("GET", "/v1/events")).status == 401:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    return there
+    return await up_to_date(system, there)
 
 
 @pytest.fixture
@@ -282,15 +283,16 @@ async def test_recovery_goes_on_with_the_latest_attempt(
         attempt = await until(went_on)
         system.kill("second")
         await asyncio.wait([paying])
+        # Nobody can have learned anything while the second channel stands still.
+        page = (await shop.call("GET", f"/v1/payments?reference={body['reference']}")).json["data"]
+        (payment,) = page
+        assert (payment["status"], payment["channel"]) == ("processing", B)
     finally:
         system.processes[B].send_signal(signal.SIGCONT)
         system.start_simulator()
         await system.ready()
         system.start_worker("second", second(system))
     paying.exception()
-    page = (await shop.call("GET", f"/v1/payments?reference={body['reference']}")).json["data"]
-    (payment,) = page
-    assert (payment["status"], payment["channel"]) == ("processing", B)
     hurry = "UPDATE attempt SET due_at = now(), leased_until = NULL WHERE id = $1"
     await witness.database.execute(hurry, attempt)
     synced = (await act(shop, payment["id"], "sync")).json
