@@ -29,6 +29,8 @@ class Wheel:
         self._thread = get_ident()
         self._due: dict[int, set[Bell]] = {}
         self._next: int | None = None
+        # Tasks whose time is over, with how often each is cancelled then.
+        self.late: dict[asyncio.Task[object], int] = {}
 
     def is_here(self) -> bool:
         """Tell whether its loop is the one that runs here.
@@ -84,6 +86,15 @@ def wheel() -> Wheel:
 _wheel: Wheel | None = None
 
 
+def is_over() -> bool:
+    """Tell whether the running task is cancelled only because the time of a block is over.
+
+    Who knows what to answer all the same may do so in that block, but soon: it is not cut again.
+    """
+    task = asyncio.current_task()
+    return task is not None and wheel().late.get(task) == task.cancelling()
+
+
 class within:  # noqa: N801 - it is read like `asyncio.timeout`
     """Cancels the running task when a block takes longer, and raises `TimeoutError` then.
 
@@ -91,6 +102,8 @@ class within:  # noqa: N801 - it is read like `asyncio.timeout`
     """
 
     __slots__ = ("_cancelling", "_is_late", "_seconds", "_task", "_tick", "_wheel")
+
+    _task: asyncio.Task[object]
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -107,6 +120,7 @@ class within:  # noqa: N801 - it is read like `asyncio.timeout`
     def ring(self) -> None:
         """Cancel the task."""
         self._is_late = True
+        self._wheel.late[self._task] = self._cancelling + 1
         self._task.cancel()
 
     def __exit__(
@@ -116,6 +130,8 @@ class within:  # noqa: N801 - it is read like `asyncio.timeout`
         trace: TracebackType | None,
     ) -> None:
         self._wheel.take(self, self._tick)
+        if self._is_late:
+            self._wheel.late.pop(self._task, None)
         is_ours = self._is_late and self._task.uncancel() <= self._cancelling
         if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise TimeoutError from error

@@ -1,5 +1,9 @@
-"""What is answered while the database is away: the truth as it durably is, never a guess."""
+"""What is answered while the database is away: the truth as it durably is, never a guess.
 
+So it is when the time for an answer is over before an outcome is posted.
+"""
+
+import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Final, TypeVar
@@ -9,6 +13,7 @@ from msgspec.structs import replace
 from gateway.domain.errors import InDoubt, Unavailable
 from gateway.domain.payment import Certainty
 from gateway.domain.stages import Opened, Posted
+from gateway.drivers.deadlines import is_over
 from gateway.ledger.codec import encode
 
 logger: Final = logging.getLogger(__name__)
@@ -17,17 +22,29 @@ _Posted = TypeVar("_Posted")
 
 
 async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
-    """Await a posting; None when the database is away: the worker will ask the channel again."""
+    """Await a posting; None when the database is away: the worker will ask the channel again.
+
+    None as well when the request's time is over: what was begun is durable and can be shown.
+    """
     try:
         return await posting
     except (Unavailable, InDoubt) as error:
         note_away(error)
-        return None
+    except asyncio.CancelledError as error:
+        note_late(error)
+    return None
 
 
 def note_away(error: Unavailable | InDoubt) -> None:
     """Note that an outcome could not be posted: the database is away."""
     logger.warning("an outcome could not be posted yet: %s", error)
+
+
+def note_late(error: asyncio.CancelledError) -> None:
+    """Note that an outcome was not posted in time; who is cancelled otherwise stays cancelled."""
+    if not is_over():
+        raise error
+    logger.warning("an outcome could not be posted in time")
 
 
 def not_posted_yet(opened: Opened | Posted) -> bytes:

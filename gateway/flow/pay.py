@@ -3,6 +3,7 @@
 Where nobody outside has to be asked, it is made durable with what the payer has to do.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,7 +25,7 @@ from gateway.domain.stages import (
 )
 from gateway.drivers.stopwatch import lap
 from gateway.flow import query, steps
-from gateway.flow.away import not_posted_yet, note_away
+from gateway.flow.away import not_posted_yet, note_away, note_late
 from gateway.flow.desk import Desk
 
 CREATED: Final = 201
@@ -59,6 +60,8 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
                 posted = await desk.ledger.post(answered)
             except (Unavailable, InDoubt) as error:
                 note_away(error)
+            except asyncio.CancelledError as error:
+                note_late(error)
             lap(steps.POST)
     return await told(claimed, opened, posted, desk)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.drivers.deadlines import Wheel, wheel, within
+from gateway.drivers.deadlines import Wheel, is_over, wheel, within
 
 
 class Bell:
@@ -53,6 +53,21 @@ async def test_a_block_that_takes_too_long_is_a_timeout_and_the_task_lives_on() 
     assert task.cancelling() == 0
 
 
+async def test_who_knows_what_to_answer_all_the_same_may_do_so() -> None:
+    told = []
+    with within(0.01):
+        told.append(is_over())
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append(is_over())
+        await asyncio.sleep(0)
+    told.append(is_over())
+    task = asyncio.current_task()
+    assert task is not None
+    assert (told, task.cancelling()) == ([False, True, False], 0)
+
+
 async def test_its_own_errors_pass_through() -> None:
     with pytest.raises(KeyError), within(10):
         raise KeyError
@@ -81,11 +96,14 @@ async def test_who_is_cancelled_stays_cancelled() -> None:
 
 
 async def test_who_is_cancelled_and_late_at_once_stays_cancelled() -> None:
-    block = within(20)
+    block, told = within(20), []
 
     async def wait() -> None:
         with block:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                told.append(is_over())
 
     task = asyncio.ensure_future(wait())
     await asyncio.sleep(0)
@@ -93,6 +111,7 @@ async def test_who_is_cancelled_and_late_at_once_stays_cancelled() -> None:
     block.ring()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert told == [False]
 
 
 async def test_a_loop_has_its_own_wheel_whether_it_runs_beside_another_or_after_it() -> None:
