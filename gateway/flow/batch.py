@@ -7,6 +7,7 @@ and goes its way alone, as it would have come.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -32,9 +33,11 @@ from gateway.drivers.stopwatch import Stopwatch, lap, lap_all, start
 from gateway.flow import steps
 from gateway.flow.away import note_away, unless_away
 from gateway.flow.desk import Desk
-from gateway.flow.once import let_go, once, served
+from gateway.flow.once import let_go, served, used_by_nobody_else
 from gateway.flow.pay import CREATED, ask_around, has_ended, made_before, pay, told
 from gateway.flow.refusal import refusal
+
+logger: Final = logging.getLogger(__name__)
 
 # Refusals after which the same item may still be served: while there are such the batch is no
 # answer to keep, so that the very same batch goes on where it stood.
@@ -71,6 +74,7 @@ class _Company:
         self._raw = batch.matched.command.payments
         self._request_id = batch.matched.verified.received.request_id
         self._claimed: dict[int, Claimed] = {}
+        self._opened: dict[int, Opened] = {}
         self._kept: dict[int, AbstractContextManager[None]] = {}  # places at channels
         self._ends: dict[int, Answer | Problem] = {}
         self._twins: dict[int, int] = {}
@@ -82,7 +86,7 @@ class _Company:
         return len(self._raw)
 
     async def served(self) -> Sequence[Answer | Problem]:
-        """Take all from step to step; of those who are late nobody knows yet what they became."""
+        """Take all from step to step; those who are late are shown as they are durable."""
         try:
             with within(limits.ITEM_SECONDS_MAX):
                 async with self._aside:
@@ -93,7 +97,7 @@ class _Company:
             late = (
                 place for place in range(self.size) if place not in {**self._ends, **self._twins}
             )
-            await asyncio.gather(*(self._refuse(place, InDoubt("it is late")) for place in late))
+            await asyncio.gather(*(self._end_late(place) for place in late))
         finally:
             for place in [*self._kept]:
                 self._leave(place)
@@ -143,9 +147,7 @@ class _Company:
                     going[place] = claimed
             elif isinstance(claimed, Problem) and claimed.code == "idempotency_key_reused":
                 # PostgreSQL is asked whose it really is.
-                self._aside.create_task(
-                    self._alone(place, once(read[place].matched, self._desk, pay))
-                )
+                self._aside.create_task(self._alone(place, self._reused(read[place], claimed)))
             else:
                 self._ends[place] = claimed
         return going
@@ -192,6 +194,7 @@ class _Company:
             else:
                 self._aside.create_task(self._refuse(place, opened))
         self._settle(made)
+        self._opened = asked
         return asked
 
     async def _take(self, opened: dict[int, Opened]) -> None:
@@ -250,15 +253,35 @@ class _Company:
     async def _keep(self, answers: dict[int, Answer]) -> None:
         watch = Stopwatch()
         ends = [(self._claimed[place], answer) for place, answer in answers.items()]
-        await self._desk.idempotency.settle_all(ends)
+        await self._unharmed(self._desk.idempotency.settle_all(ends))
         lap_all(steps.SETTLE, watch, len(ends))
 
     async def _refuse(self, place: int, error: BaseException) -> None:
         """End one without a payment to show; one that was not read yet has no claim."""
         claimed = self._claimed.get(place)
         if claimed is not None and isinstance(error, FloodgateError):
-            await let_go(claimed, self._desk, error)
+            await self._unharmed(let_go(claimed, self._desk, error))
         self._ends[place] = _kept(refusal(error, self._request_id))
+
+    async def _unharmed(self, ending: Awaitable[None]) -> None:
+        """End claims, which only spares the next try some work: its trouble is nobody's answer."""
+        try:
+            await ending
+        except Exception:
+            logger.exception("%s: a claim could not be ended", self._request_id)
+
+    async def _end_late(self, place: int) -> None:
+        """End one whose time is over; what was not opened may still be, and nobody knows it yet."""
+        opened = self._opened.get(place)
+        if opened is None:
+            await self._refuse(place, InDoubt("it is late"))
+        else:
+            self._ends[place] = await told(self._claimed[place], opened, None, self._desk)
+
+    async def _reused(self, item: Claimed, problem: Problem) -> Answer:
+        """Serve one whose key Redis has for another request, where PostgreSQL knows better."""
+        claimed = await used_by_nobody_else(item.matched, self._desk, problem)
+        return await served(claimed, self._desk, pay, seconds=limits.ITEM_SECONDS_MAX)
 
     def _go_alone(self, place: int, serve: Callable[[Claimed, Desk], Awaitable[Answer]]) -> None:
         claimed = self._claimed[place]

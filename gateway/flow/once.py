@@ -27,7 +27,7 @@ async def once(
     try:
         claimed = await desk.idempotency.claim(matched)
     except Problem as problem:
-        claimed = await _used_by_nobody_else(matched, desk, problem)
+        claimed = await used_by_nobody_else(matched, desk, problem)
     lap(steps.CLAIM)
     if isinstance(claimed, Answer):
         return claimed
@@ -70,7 +70,7 @@ async def let_go(claimed: Claimed, desk: Desk, error: FloodgateError) -> None:
         await desk.idempotency.release(claimed)
 
 
-async def _used_by_nobody_else(matched: Matched, desk: Desk, problem: Problem) -> Claimed:
+async def used_by_nobody_else(matched: Matched, desk: Desk, problem: Problem) -> Claimed:
     """Go on with a key that Redis has for another request; the problem when it is really its own.
 
     Redis may hold a claim of another request with this key that was misused, and whose worker died;

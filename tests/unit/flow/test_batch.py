@@ -14,7 +14,17 @@ from gateway.domain import limits
 from gateway.domain.errors import InDoubt, Problem, StatementRefused, Unavailable
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import CreatePayments
-from gateway.domain.stages import Answer, Answered, Claimed, Drawn, Matched, Opened, Posted, Routed
+from gateway.domain.stages import (
+    Answer,
+    Answered,
+    Claimed,
+    Drawn,
+    Heard,
+    Matched,
+    Opened,
+    Posted,
+    Routed,
+)
 from gateway.flow.batch import _Company, pay_all
 from gateway.flow.desk import Desk
 from gateway.idempotency.rules import fingerprint_of, key_of
@@ -43,8 +53,18 @@ class Steps:
         key = key_of(matched.verified.idempotency_key)
         return Claimed(matched, key, fingerprint_of(matched.verified), None)
 
-    async def claim_all(self, claims: Sequence[Claimed]) -> list[Claimed]:
-        return [replace(claimed, token=b"token") for claimed in claims]
+    async def claim_all(self, claims: Sequence[Claimed]) -> list[Claimed | Problem]:
+        return [
+            Problem("idempotency_key_reused", "It was.")
+            if claimed.key == "misused"
+            else replace(claimed, token=b"token")
+            for claimed in claims
+        ]
+
+    async def claim(self, matched: Matched) -> Claimed:
+        claimed = replace(self.unclaimed(matched), token=b"token")
+        self.ends[claimed.key] = "claimed"
+        return claimed
 
     def keeps(self, status: int) -> bool:
         return status == 422
@@ -110,6 +130,12 @@ class Steps:
             for each in new
         ]
 
+    async def heard(self, claimed: Claimed) -> Heard:
+        return Heard(claimed.fingerprint, "create_payment", "019d")
+
+    async def open(self, _routed: Routed) -> Heard:
+        return await asyncio.Future()
+
     async def post_all(self, answered: Sequence[Answered]) -> list[Posted | Exception | None]:
         left = {"away": Unavailable("away"), "doubt": InDoubt("?"), "odd": None, "refused": None}
         return [
@@ -125,9 +151,9 @@ class Steps:
         return Posted(STANDING, b'"alone"')
 
 
-async def taken(*keys: str) -> tuple[Steps, list[Any]]:
+async def taken(*keys: str, by: type[Steps] = Steps) -> tuple[Steps, list[Any]]:
     """Serve a batch of items with these keys; the steps after it, and what became of each."""
-    made = Steps()
+    made = by()
     clock = SimpleNamespace(now=lambda: NOON)
     desk = SimpleNamespace(
         **dict.fromkeys(("match", "idempotency", "routing", "channels", "ledger"), made),
@@ -161,10 +187,29 @@ async def test_each_has_its_own_end() -> None:
 
 
 async def test_who_is_late_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened is shown as it is durable; of the rest nobody knows."""
     monkeypatch.setattr(limits, "ITEM_SECONDS_MAX", 0.05)
-    steps, told = await taken("a", "hangs", "z")
-    assert told == ["paid", "internal_error", "paid"]
-    assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}
+    steps, told = await taken("a", "hangs", "misused", "z")
+    assert (told[0], told[2:]) == ("paid", ["internal_error", "paid"])
+    assert (told[1]["status"], told[1]["certainty"]) == ("processing", "unknown")
+    assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}, (
+        "no key is left claimed"
+    )
+
+
+class Forgetful(Steps):
+    """Claims that cannot be ended, for a reason that nobody foresaw."""
+
+    async def refuse(self, *_: object) -> None:
+        raise ZeroDivisionError
+
+    async def settle_all(self, _ends: object) -> None:
+        raise ZeroDivisionError
+
+
+async def test_what_only_the_next_try_would_use_fails_nobody() -> None:
+    _, told = await taken("a", "nobody", by=Forgetful)
+    assert told == ["paid", "no_channel"]
 
 
 async def test_a_batch_is_gone_once_it_is_answered() -> None:
