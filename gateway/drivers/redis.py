@@ -84,15 +84,18 @@ class Redis:
         (reply,) = await self._told([("EVALSHA", name, *words)])
         if isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT"):
             (reply,) = await self._told([("EVAL", script, *words)])
-        self._mind([reply])
-        answer: Sequence[bytes | None] = reply
-        return answer
+        (answer,) = self._minded([reply])
+        if isinstance(answer, Unavailable):
+            raise answer
+        told: Sequence[bytes | None] = answer
+        return told
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """Run commands, at least one, in one round trip; gives a reply for each."""
-        replies = await self._told(commands)
-        self._mind(replies)
-        return replies
+        """Run commands, at least one, in one round trip; gives a reply for each.
+
+        Where one is refused `Unavailable` stands in its place: the others were carried out.
+        """
+        return self._minded(await self._told(commands))
 
     async def _told(self, commands: Sequence[Command]) -> list[Reply]:
         """Give what is replied in time, be it that it is refused."""
@@ -109,11 +112,14 @@ class Redis:
             raise self._leave_alone(type(error).__name__) from error
         return replies
 
-    def _mind(self, replies: Sequence[Reply]) -> None:
+    def _minded(self, replies: list[Reply]) -> list[Reply]:
+        """Leave Redis alone where it refused something, which then is in nobody else's way."""
         for reply in replies:
             if isinstance(reply, Refusal):
                 # Its first word alone: what follows may show what was asked.
-                raise self._leave_alone(str(reply).partition(" ")[0])
+                away = self._leave_alone(str(reply).partition(" ")[0])
+                return [away if isinstance(each, Refusal) else each for each in replies]
+        return replies
 
     def _leave_alone(self, reason: str) -> Unavailable:
         self._away_until = asyncio.get_running_loop().time() + self._pause

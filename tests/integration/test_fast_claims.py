@@ -51,6 +51,15 @@ async def test_of_many_claims_at_once_one_wins(claims: FastClaims) -> None:
     assert {told for token, told in results if token is None} == {Remembered(PRINT, None)}
 
 
+async def test_one_that_is_refused_takes_nobody_elses_claim(
+    claims: FastClaims, memory: aioredis.Redis
+) -> None:
+    await memory.rpush("idem:{7:odd}", "no text")
+    odd, first, last = await claims.claim_all([(7, key, PRINT) for key in ("odd", "a", "z")])
+    assert odd == (None, None)
+    assert [len(token or b"") for token, _ in (first, last)] == [8, 8]
+
+
 async def test_claims_of_two_workers_meet(claims: FastClaims, redis_url: str) -> None:
     driver = Redis(redis_url, budget_seconds=10, pause_seconds=0.1)
     neighbour = FastClaims(driver)
