@@ -29,6 +29,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text)
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 import_datetime()
@@ -105,6 +106,8 @@ cdef char* put_uuid(char* at, object value) except NULL:
     cdef const char* text
     cdef int i, high, low
     if PyUnicode_Check(value):
+        if not PyUnicode_IS_ASCII(value):
+            raise ValueError("a uuid has hexadecimal digits")
         text = PyUnicode_AsUTF8AndSize(value, &size)
         if size > 32 and text[size - 33] == c"_":
             text += size - 32           # what stands before it says what the uuid is of

@@ -24,6 +24,7 @@ UUID: Final = 2950
 _HEAD: Final = struct.Struct("!iiIii")  # dimensions, whether there are nulls, type, items, from 1
 _SIZE: Final = struct.Struct("!i")
 _NULL: Final = _SIZE.pack(-1)
+_DIGITS: Final = 32  # of a uuid
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -62,7 +63,13 @@ def _uuid(value: object) -> bytes:
         return uuid.UUID(bytes=value).bytes
     if not isinstance(value, str):
         raise TypeError("a uuid was expected")
-    return uuid.UUID(value[-32:] if value[-33:-32] == "_" else value).bytes
+    digits = value[-_DIGITS:] if value[-_DIGITS - 1 : -_DIGITS] == "_" else value
+    if not digits.isascii():
+        raise ValueError("a uuid has hexadecimal digits")
+    if len(digits) == _DIGITS:
+        # Of these `uuid.UUID` would take what `int` takes, such as a blank before the others.
+        return uuid.UUID(bytes=bytes.fromhex(digits)).bytes
+    return uuid.UUID(digits).bytes
 
 
 def _time(value: object) -> bytes:

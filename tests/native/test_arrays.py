@@ -43,6 +43,23 @@ def test_the_twins_write_the_same(column: tuple[int, list[Any]]) -> None:
     assert _arrays_c.encode(kind, values) == _arrays_c.encode(kind, tuple(values)) == expected
 
 
+def written(encode: Callable[..., bytes], value: str) -> bytes | type[Exception]:
+    """What becomes of a uuid that is given as text."""
+    try:
+        return encode(arrays.UUID, [value])
+    except ValueError:
+        return ValueError
+
+
+LIKE_IDS = st.text("0123456789abcdefABCDEF", min_size=29, max_size=33)
+ODD = st.text("_- {}+0xé\u0660\ud800", max_size=3)
+
+
+@given(st.builds("".join, st.tuples(ODD, st.just("_") | ODD, ODD, LIKE_IDS, ODD)))
+def test_the_twins_read_the_same_uuids_in_a_text(value: str) -> None:
+    assert written(_arrays_c.encode, value) == written(_arrays_py.encode, value)
+
+
 @BOTH
 def test_an_array_is_written_as_postgresql_reads_it(encode: Callable[..., bytes]) -> None:
     assert encode(arrays.INT2, [1, None, -2]).hex(" ", 4) == (
@@ -73,6 +90,9 @@ def test_an_array_is_written_as_postgresql_reads_it(encode: Callable[..., bytes]
         (arrays.UUID, "pay_" + "g" * 32, ValueError),
         (arrays.UUID, "pay-" + "0" * 32, ValueError),
         (arrays.UUID, "pay_é" + "0" * 31, ValueError),
+        (arrays.UUID, "pay_ " + "0" * 31, ValueError),
+        (arrays.UUID, "0_" * 16, ValueError),
+        (arrays.UUID, "\u0660" * 32, ValueError),
         (arrays.UUID, b"0" * 15, ValueError),
         (arrays.UUID, b"0" * 32, ValueError),
         (arrays.UUID, 7, TypeError),
