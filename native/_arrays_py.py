@@ -63,9 +63,9 @@ def _uuid(value: object) -> bytes:
         return uuid.UUID(bytes=value).bytes
     if not isinstance(value, str):
         raise TypeError("a uuid was expected")
-    digits = value[-_DIGITS:] if value[-_DIGITS - 1 : -_DIGITS] == "_" else value
-    if not digits.isascii():
+    if not value.isascii():
         raise ValueError("a uuid has hexadecimal digits")
+    digits = value[-_DIGITS:] if value[-_DIGITS - 1 : -_DIGITS] == "_" else value
     if len(digits) == _DIGITS:
         # Of these `uuid.UUID` would take what `int` takes, such as a blank before the others.
         return uuid.UUID(bytes=bytes.fromhex(digits)).bytes
