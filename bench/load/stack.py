@@ -191,7 +191,9 @@ def echo_server() -> Iterator[Beside]:
 def unasked(running: Stack, *, workers: int) -> Iterator[Beside]:
     """Run gateway workers beside those of the stack for which the acquirer is not asked."""
     port = free_port()
-    environment = running.gateway_environment() | {"FLOODGATE_PORT": str(port)}
+    # The Unix socket is the stack's own, by a number that means nothing here.
+    ours = {"FLOODGATE_PORT": str(port), "FLOODGATE_SOCKET": ""}
+    environment = running.gateway_environment() | ours
     with _beside(["bench.load.unasked"], port, count=workers, environment=environment) as servers:
         yield servers
 
