@@ -4,6 +4,7 @@ With xdist the controller starts them and tells its workers where they are; each
 databases of its own.  `FLOODGATE_PG_BIN` and `FLOODGATE_REDIS_BIN` choose other servers.
 """
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,19 @@ settings.register_profile(
     "untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("untimed")
+
+
+# What starts processes takes longest, and goes first: if it came last, one worker would wait for it
+# while the other has nothing left to do.
+FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/", "tests/contract/", "tests/house/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [item.nodeid.startswith(room) for room in FIRST], reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was loaded stays, and whoever collects need not look at it each time
 
 
 @pytest.hookimpl(optionalhook=True)
