@@ -1,14 +1,48 @@
-"""What tests of processes need: wait for a condition, ask whether a process runs, be a launcher."""
+"""What tests of processes need: start one of ours, be a launcher, ask what runs, wait."""
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 PATIENCE_SECONDS = 60.0
+
+# Loading the packages of others takes four fifths of a start, and a run starts hundreds of times.
+# So one fresh process loads them and forks for each start; each then loads ours for itself.
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(
+    [
+        *("Crypto.Hash.keccak", "aiohttp.web", "asyncpg", "hiredis", "httptools", "msgspec"),
+        *("cryptography.hazmat.primitives.serialization", "cryptography.x509"),
+        *("prometheus_client.multiprocess", "redis.asyncio", "uvloop"),
+    ]
+)
+
+
+def started(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> BaseProcess:
+    """Start a `floodgate` command with this environment; what it writes is added to the log."""
+    given = (list(arguments), dict(environment), log)
+    process = _forking.Process(target=_become, args=given, daemon=True)
+    process.start()
+    return process
+
+
+def _become(arguments: list[str], environment: dict[str, str], log: Path) -> None:
+    loaded = [name for name in sys.modules if name.partition(".")[0] in {"gateway", "native"}]
+    assert not loaded, f"a start would begin with what another has: {loaded}"
+    os.environ.clear()
+    os.environ.update(environment)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    from gateway.cli import main
+
+    sys.exit(main(arguments))
 
 
 def until(holds: Callable[[], object], *, what: str) -> None:

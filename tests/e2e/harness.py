@@ -6,18 +6,18 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from msgspec.structs import replace
+from process_kit import started
 
 from gateway import merchants
 from gateway.drivers import sealing
@@ -116,13 +116,21 @@ def order(token: str = "tok_ok", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def _end_of(process: BaseProcess) -> int:
+    """Wait until a process has ended, and give how; negative: by this signal."""
+    process.join(30)
+    if process.exitcode is None:
+        raise TimeoutError(f"{process.pid} does not end")
+    return process.exitcode
+
+
 @dataclass
 class System:
     """The processes of one gateway; each can be killed and started again by its name."""
 
     settings: Settings
     folder: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, BaseProcess] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str:
@@ -131,13 +139,8 @@ class System:
     def start(self, name: str, *arguments: str, settings: Settings | None = None) -> None:
         """Start a process, with the settings of the others unless it has its own."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOODGATE_")}
-        log = (self.folder / f"{name}.log").open("ab")
-        self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *arguments],
-            env=environment | (settings or self.settings).environment(),
-            stdout=log,
-            stderr=log,
-        )
+        environment |= (settings or self.settings).environment()
+        self.processes[name] = started(arguments, environment, self.folder / f"{name}.log")
 
     def start_simulator(self) -> None:
         port = self.settings.simulator_url.rpartition(":")[2]
@@ -148,9 +151,13 @@ class System:
         self.start(name, "serve", "--one", settings=settings)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        process = self.processes.pop(name)
-        process.send_signal(number)
-        return process.wait(30)
+        self.send(name, number)
+        return _end_of(self.processes.pop(name))
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        pid = self.processes[name].pid
+        assert pid is not None
+        os.kill(pid, number)
 
     async def ready(self, base_url: str | None = None) -> None:
         """Wait until the gateway, or the worker at this address, and the simulator answer."""
@@ -171,10 +178,10 @@ class System:
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
+                _end_of(process)
+            except TimeoutError:
                 process.kill()
-                process.wait()
+                process.join()
         self.processes.clear()
 
     @contextlib.asynccontextmanager

@@ -268,7 +268,7 @@ async def test_recovery_goes_on_with_the_latest_attempt(
 ) -> None:
     """The worker dies while the second channel has the request in its hands."""
     system.kill(A)
-    system.processes[B].send_signal(signal.SIGSTOP)
+    system.send(B, signal.SIGSTOP)
     body = order()
     paying = asyncio.create_task(other.call("POST", "/v1/payments", body))
     row = (
@@ -288,7 +288,7 @@ async def test_recovery_goes_on_with_the_latest_attempt(
         (payment,) = page
         assert (payment["status"], payment["channel"]) == ("processing", B)
     finally:
-        system.processes[B].send_signal(signal.SIGCONT)
+        system.send(B, signal.SIGCONT)
         system.start_simulator()
         await system.ready()
         system.start_worker("second", second(system))
