@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -34,7 +35,13 @@ class Source(NamedTuple):
 
     def find(self, *kinds: type[ast.AST]) -> Iterator[Any]:
         """Give every node of these kinds."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
+        return (node for node in walked(self.tree) if isinstance(node, kinds))
+
+
+@functools.cache
+def walked(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Give every node of a tree; each file is walked through once for all laws."""
+    return tuple(ast.walk(tree))
 
 
 def parsed(path: str, text: str) -> Source:
@@ -46,10 +53,12 @@ def parsed(path: str, text: str) -> Source:
 def sources(*folders: str) -> tuple[Source, ...]:
     """Parse every Python file under these folders of the checkout."""
     files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
-    return tuple(
+    found = tuple(
         parsed(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8"))
         for file in files
     )
+    gc.freeze()  # half a million nodes that stay
+    return found
 
 
 def shipped() -> tuple[Source, ...]:

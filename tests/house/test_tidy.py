@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from source_tree import Function, Source, dotted, parsed, shipped, sources
+from source_tree import Function, Source, dotted, parsed, shipped, sources, walked
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 400
@@ -62,7 +62,7 @@ def floats_near_money(source: Source) -> Offences:
     """No float near money: no literal, no `float` (but for jitter), no true division."""
     if MONEY.fullmatch(str(source.path)):
         jitter = {id(arg.annotation) for arg in source.find(ast.arg) if arg.arg == "jitter"}
-        floats = filter(is_float, ast.walk(source.tree))
+        floats = filter(is_float, walked(source.tree))
         yield from (node for node in floats if id(node) not in jitter)
 
 

@@ -39,6 +39,10 @@ from native.envelope import SignatureProblem
 
 NOW, SOME_ID = datetime.now(UTC), uuid.uuid4()
 ROOT = Path(__file__).parents[2]
+BUILT = (
+    *(_arrays_c, _exchange_c, _front_c, _heads_c, _laps_c),
+    *(_names_c, _routes_c, _signature_c, _times_c),
+)
 TWINS = ("arrays", "exchange", "laps", "names", "signature", "routes", "times")
 CHOSEN = """
 from native import arrays, exchange, laps, names, routes, signature, times
@@ -67,20 +71,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        _arrays_c,
-        _exchange_c,
-        _front_c,
-        _heads_c,
-        _laps_c,
-        _names_c,
-        _signature_c,
-        _routes_c,
-        _times_c,
-    ],
-)
+@pytest.mark.parametrize("module", BUILT)
 def test_the_compiled_modules_are_loaded(module: ModuleType) -> None:
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
@@ -115,23 +106,10 @@ def test_the_bounds_are_those_of_the_house() -> None:
     assert envelope.NONCE_CHARS_MAX == limits.NONCE_CHARS_MAX
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "_arrays",
-        "_exchange",
-        "_front",
-        "_heads",
-        "_laps",
-        "_names",
-        "_signature",
-        "_routes",
-        "_times",
-    ],
-)
-def test_the_compiled_twin_has_the_names_and_parameters_of_its_specification(module: str) -> None:
+def test_the_compiled_twins_have_the_names_and_parameters_of_their_specifications() -> None:
+    modules = [module.__name__ for module in BUILT]
     answer = subprocess.run(
-        [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", f"native.{module}_c"],
+        [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", *modules],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -18,13 +18,13 @@ class Permit(enum.Flag):
     WRITE = 2
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def settled() -> Iterator[None]:
     thresholds = gc.get_threshold()
+    gc.unfreeze()  # what the run itself has frozen
     interpreter.settle()
     yield
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 def test_members_are_found_as_before() -> None:
