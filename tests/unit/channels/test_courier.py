@@ -173,8 +173,11 @@ async def test_another_transaction_beside_the_booked_one_has_its_own_amount(
 
 
 async def test_silence_ends_at_the_deadline(server: Server, outbound: Outbound) -> None:
+    channel = EchoChannel(server.base_url)
+    # So there is a connection: one that is not made in time was never asked.
+    assert await courier_of(outbound).ask(channel, ASK) is channel.outcome
     server.go_on.clear()
-    outcome = await courier_of(outbound, seconds=0.05).ask(EchoChannel(server.base_url), ASK)
+    outcome = await courier_of(outbound, seconds=0.05).ask(channel, ASK)
     assert outcome == Outcome(Verdict.UNKNOWN, code="no_answer")
 
 

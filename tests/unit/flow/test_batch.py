@@ -192,9 +192,9 @@ async def test_who_is_late_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     steps, told = await taken("a", "hangs", "misused", "z")
     assert (told[0], told[2:]) == ("paid", ["internal_error", "paid"])
     assert (told[1]["status"], told[1]["certainty"]) == ("processing", "unknown")
-    assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}, (
-        "no key is left claimed"
-    )
+    # Its own time and that of the batch end in the same moment: perhaps it hears of its own first.
+    assert steps.ends.pop("misused", "released") == "released", "no key is left claimed"
+    assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}
 
 
 class Forgetful(Steps):
