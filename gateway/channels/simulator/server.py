@@ -91,7 +91,7 @@ async def running(config: SimulatorConfig) -> AsyncIterator[str]:
             delay_ms=config.delay_ms,
             notify_anywhere=config.notify_anywhere,
         )
-        door = _Door(acquirer, books, clock=clock, config=config)
+        door = Door(acquirer, books, clock=clock, config=config)
         callers: set[Connection] = set()
         server = await loop.create_server(
             lambda: Connection(door.answer, callers), config.host, config.port, backlog=1024
@@ -109,7 +109,7 @@ async def running(config: SimulatorConfig) -> AsyncIterator[str]:
                 journal.close()
 
 
-class _Door:
+class Door:
     """Takes HTTP requests in and hands answers out."""
 
     def __init__(
