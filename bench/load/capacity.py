@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from bench.aims import Aim, at_least, at_most, parser_of, tell
 from bench.load import requests
+from bench.load.brisk import generator
 from bench.load.lean import Generator, Result
 from bench.load.sampler import read_metrics, sizes_between
 from bench.load.stack import Beside, Stack, echo_server, own_folder, stack, unasked
@@ -41,6 +42,9 @@ _CORES = 2
 _ASKING, _UNASKING = "through the acquirer", "without asking"
 _SHARES = {_ASKING: 0.35, _UNASKING: 0.6}
 _COMMITS_MAX = 0.1
+# More than any machine does, and yet few enough to be made before.
+_PER_SECOND_MAX = 12_000
+_ECHOES_PER_SECOND_MAX = 100_000
 
 
 class Measured(Struct, frozen=True):
@@ -100,16 +104,16 @@ async def metrics_of(base_url: str) -> dict[str, float]:
         return read_metrics(await answer.text())
 
 
-async def pay(target: Target, *, connections: int, seconds: float, guess: float) -> Measured:
-    """Pay at capacity; `guess` is how many payments per second to sign before it begins."""
+async def pay(target: Target, *, connections: int, seconds: float) -> Measured:
+    """Pay at capacity, with requests that are signed before."""
     running = target.running
     signed = requests.payments(running.credentials, running.host, target.method)
-    ready = list(islice(signed, int(guess * seconds)))
-    wires = (wire for source in (ready, signed) for wire in source)
+    sending = generator(target.base_url, list(islice(signed, int(_PER_SECOND_MAX * seconds))))
     commits = await commits_of(running.database_url)
     told = await metrics_of(target.base_url)
     used = target.cpu_seconds()
-    result = await closed_run(target.base_url, wires, connections=connections, seconds=seconds)
+    result = await sending.closed(connections=connections, seconds=seconds)
+    assert sending.left, "it paid all that was signed"
     cpu = {part: spent - used.get(part, 0.0) for part, spent in target.cpu_seconds().items()}
     commits = await commits_of(running.database_url) - commits
     sizes = sizes_between(told, await metrics_of(target.base_url))
@@ -119,8 +123,10 @@ async def pay(target: Target, *, connections: int, seconds: float, guess: float)
 async def ask_echo(echo: Beside, *, connections: int, seconds: float) -> Measured:
     """Ask the echo at its capacity."""
     wires = requests.echoes(echo.base_url.removeprefix("http://"))
+    sending = generator(echo.base_url, list(islice(wires, int(_ECHOES_PER_SECOND_MAX * seconds))))
     used = echo.cpu_seconds()
-    result = await closed_run(echo.base_url, wires, connections=connections, seconds=seconds)
+    result = await sending.closed(connections=connections, seconds=seconds)
+    assert sending.left, "it asked all that was made"
     cpu = {"echo": echo.cpu_seconds() - used, "generator": result.cpu_seconds}
     return Measured(result, cpu)
 
@@ -129,10 +135,8 @@ async def compare(
     targets: Mapping[str, Target], echo: Beside, given: argparse.Namespace
 ) -> list[Aim]:
     """Measure all in turn and print each run; gives the medians beside what they should be."""
-    guesses = {}
-    for name, target in targets.items():
-        warm = await pay(target, connections=given.connections, seconds=_WARM_UP_SECONDS, guess=500)
-        guesses[name] = 2 * warm.per_second
+    for target in targets.values():
+        await pay(target, connections=given.connections, seconds=_WARM_UP_SECONDS)
     rates: dict[str, list[tuple[float, ...]]] = {name: [] for name in targets}
     echoes = []
     for _ in range(given.rounds):
@@ -140,12 +144,7 @@ async def compare(
         echoes.append(bare.per_second)
         print(f"echo {bare.per_second:,.0f}/s   CPU {bare.microseconds('echo'):.0f} µs each")
         for name, target in targets.items():
-            paid = await pay(
-                target,
-                connections=given.connections,
-                seconds=given.seconds,
-                guess=guesses[name],
-            )
+            paid = await pay(target, connections=given.connections, seconds=given.seconds)
             show(name, paid)
             by_time = _CORES * bare.microseconds("echo") / paid.microseconds()
             commits = paid.commits / max(paid.done, 1)

@@ -94,18 +94,13 @@ async def fill(running: Stack, stored: int) -> None:
 async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
     """Pay at each size and print what a payment costs; gives how much more it is at last."""
     target = Target(running, running.base_url, requests.CARD_OK, running.cpu_seconds)
-    warm = await pay(target, connections=given.connections, seconds=3, guess=500)
+    await pay(target, connections=given.connections, seconds=3)
     costs: list[tuple[float, float]] = []
     for stored in given.stored:
         await fill(running, stored)
         runs: list[Measured] = []
         for _ in range(given.rounds):
-            run = await pay(
-                target,
-                connections=given.connections,
-                seconds=given.seconds,
-                guess=2 * warm.per_second,
-            )
+            run = await pay(target, connections=given.connections, seconds=given.seconds)
             assert run.result.statuses.keys() == {201}, run.result.statuses
             runs.append(run)
         all_parts = statistics.median(run.microseconds() for run in runs)
