@@ -38,6 +38,7 @@ _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_dat
 # PostgreSQL's processes report what they did at most this late.
 _STATISTICS_SECONDS = 1.2
 _CREATED = 201
+_REFUSED = frozenset({503})
 _CORES = 2
 _ASKING, _UNASKING = "through the acquirer", "without asking"
 _SHARES = {_ASKING: 0.35, _UNASKING: 0.6}
@@ -105,10 +106,11 @@ async def metrics_of(base_url: str) -> dict[str, float]:
 
 
 async def pay(target: Target, *, connections: int, seconds: float) -> Measured:
-    """Pay at capacity, with requests that are signed before."""
+    """Pay at capacity, with requests that are signed before; what is refused comes again."""
     running = target.running
     signed = requests.payments(running.credentials, running.host, target.method)
-    sending = generator(target.base_url, list(islice(signed, int(_PER_SECOND_MAX * seconds))))
+    ready = list(islice(signed, int(_PER_SECOND_MAX * seconds)))
+    sending = generator(target.base_url, ready, again=_REFUSED)
     commits = await commits_of(running.database_url)
     told = await metrics_of(target.base_url)
     used = target.cpu_seconds()
