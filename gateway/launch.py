@@ -80,7 +80,8 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
         supervisor.start(_simulator(settings, data))
         _say(f"  acquirer {settings.simulator_url} (simulated)")
         demo_file = _write_demo(settings, data)
-        supervisor.start(_child("work", settings, "work"), *_gateways(settings, door))
+        work = replace(_child("work", settings, "work"), stands_back=True)
+        supervisor.start(work, *_gateways(settings, door))
         _say(f"  demo key {data / 'demo.json'}\nready {settings.own_url}")
         if demo:
             _show_demo(settings.own_url, demo_file)
@@ -192,7 +193,7 @@ def _simulator(settings: Settings, data: Path) -> Child:
     port = int(settings.simulator_url.rpartition(":")[2])
     books = str(data.resolve() / "simulator")
     child = _child("simulator", settings, "simulator", "--port", str(port), "--data", books)
-    return replace(child, ready=listens("127.0.0.1", port))
+    return replace(child, ready=listens("127.0.0.1", port), stands_back=True)
 
 
 def _child(name: str, settings: Settings, *words: str) -> Child:

@@ -173,6 +173,7 @@ class Servers:
             user=self.folder.user,
             log=self.folder.data / f"{name}.log",
             keep_fds=[self.folder.lock],
+            stands_back=True,
         )
 
     def _postgres_url(self, role: str) -> str:

@@ -36,6 +36,7 @@ _LOOK_SECONDS: Final = 0.02
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LAST_WORDS_CHARS: Final = 2000
 _STDERR: Final = 2
+_BACK_NICE: Final = 8
 _PR_SET_PDEATHSIG: Final = 1
 
 # Loaded here because nothing may be loaded between fork and exec.
@@ -55,7 +56,9 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
     `ready` is asked with the process id until it says yes.  `environment` comes on top of ours, or
     stands alone when the child is `bare`, which also starts in `/`.  `user` is whom root becomes.
-    Output goes to the file `log`, or to our stderr.  `keep_fds` stay open in the child.
+    Output goes to the file `log`, or to our stderr.  `keep_fds` stay open in the child.  One that
+    `stands_back` lets the others go before it where all cores are wanted: what it does for them
+    comes in batches, so little is lost when it waits, and they have somebody to answer.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     log: Path | None = None
     keep_fds: Sequence[int] = ()
+    stands_back: bool = False
 
     def last_words(self) -> str:
         """The end of the child's log, to be shown when it failed."""
@@ -157,6 +161,17 @@ def _before_exec(child: Child, parent: int) -> None:
         os._exit(1)  # we died before the kernel was asked to tell
 
 
+def _let_others_go_before(pid: int) -> None:
+    """Give a process and its children a sixth of the weight of others, wherever weight is counted.
+
+    On Linux it is mostly that of its session (sched(7), "The autogroup feature").
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _BACK_NICE)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_BACK_NICE))
+
+
 def _watchdog(pid: int, number: signal.Signals) -> subprocess.Popen[bytes]:
     """Where the kernel has no death signal: a process that sends it when our pipe ends."""
     return subprocess.Popen(  # noqa: S603 - our own words and two numbers, no shell
@@ -177,6 +192,8 @@ class _Run:
     def _begin(self) -> None:
         self._again_at: float | None = None
         self.process = spawn(self.child)
+        if self.child.stands_back:
+            _let_others_go_before(self.process.pid)
         self._watchdog = (
             _watchdog(self.process.pid, self.child.stop_signal) if _LIBC is None else None
         )

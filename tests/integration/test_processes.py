@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from process_kit import is_running, launched, until, until_gone
 
 from gateway.drivers import processes
@@ -207,6 +208,20 @@ def test_the_watchdog_lets_an_orderly_stop_be(monkeypatch: pytest.MonkeyPatch, d
     with Supervisor() as supervisor:
         supervisor.start(child_of(diary, "worker"))
     assert lines_of(diary, "worker")[1:] == ["ended"]
+
+
+def test_who_stands_back_does_so_with_its_session_and_the_others_do_not(diary: Path) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    children = child_of(diary, "first"), replace(child_of(diary, "back"), stands_back=True)
+    with Supervisor() as supervisor:
+        supervisor.start(*children)
+        first, back = (int(lines_of(diary, child.name)[0]) for child in children)
+        assert os.getpriority(os.PRIO_PROCESS, first) == ours
+        assert os.getpriority(os.PRIO_PROCESS, back) == processes._BACK_NICE
+        group = Path(f"/proc/{back}/autogroup")
+        if group.exists():
+            assert group.read_text().endswith(f"nice {processes._BACK_NICE}\n")
+            assert Path(f"/proc/{first}/autogroup").read_text().endswith("nice 0\n")
 
 
 @pytest.mark.parametrize(("bare", "home"), [(True, "None"), (False, "somewhere")])
