@@ -1,14 +1,18 @@
 """Five times what the house can take, with a small merchant beside the flood: who is served how?
 
     python -m bench.load.overload [--seconds 60] [--times 5] [--connections 192] [--workers 1]
+                                  [--over-port]
 
 First the capacity (closed loop), then 70 % of it, then the flood, then what comes after it.
 Whoever is refused comes again later with the same key.  Beside the flood a small merchant pays at a
 twentieth of the capacity, and somebody sends notices.  Generator and house share the machine, and
 what sends the flood is not there for serving it: so where the CPU went is told, and beside the bare
-goodput stands what each CPU second of the house brought about.  Ends with the proofs.
+goodput stands what each CPU second of the house brought about.  Everything comes through the Unix
+socket, as from a proxy on the same machine: over the port loopback's TCP takes more than refusing
+does, and takes it from the house.  Ends with the proofs.
 """
 
+import argparse
 import asyncio
 import collections
 import json
@@ -56,8 +60,8 @@ class Told(Struct):
 class Sender:
     """Sends signed payments on a schedule; what was refused is sent again, after what was not."""
 
-    def __init__(self, running: Stack, credentials: Credentials) -> None:
-        self._base_url = running.base_url
+    def __init__(self, running: Stack, credentials: Credentials, *, over_port: bool) -> None:
+        self._base_url = running.base_url if over_port else running.beside_url
         self._signed = requests.payments(credentials, running.host)
         self._ready: list[bytes] = []
         self.told = Told()
@@ -135,13 +139,17 @@ def notices(host: str) -> Iterator[bytes]:
         yield head.encode() + b"\r\n\r\n" + body
 
 
-async def measure(running: Stack, *, seconds: float, times: float, connections: int) -> Measured:
+async def measure(running: Stack, given: argparse.Namespace) -> Measured:
     """Run the four parts."""
-    big, small = Sender(running, running.credentials), Sender(running, small_merchant(running))
+    seconds = given.seconds
+    big, small = (
+        Sender(running, credentials, over_port=given.over_port)
+        for credentials in (running.credentials, small_merchant(running))
+    )
     await asyncio.sleep(2.0)  # the new key reaches the worker
     for length in (3.0, 8.0):
         before = costs.look(running)
-        result = await big.fill(connections, length)
+        result = await big.fill(given.connections, length)
         paid = result.statuses.get(_CREATED, 0)
         at_capacity = costs.between(before, costs.look(running), result, paid=paid, refused=0)
     capacity = result.per_second(_CREATED)
@@ -158,7 +166,7 @@ async def measure(running: Stack, *, seconds: float, times: float, connections: 
         number / _NOTICES_PER_SECOND for number in range(int(_NOTICES_PER_SECOND * seconds))
     )
     flood_result, small_result, noticed = await asyncio.gather(
-        big.send(times * capacity - small_rate, seconds),
+        big.send(given.times * capacity - small_rate, seconds),
         small.send(small_rate, seconds),
         intake.opened(arrivals, connections=4, connections_max=64),
     )
@@ -237,16 +245,13 @@ def main() -> int:
     parser.add_argument("--times", type=float, default=5.0, help="of the capacity")
     parser.add_argument("--connections", type=int, default=192, help="when capacity is measured")
     parser.add_argument("--workers", type=int, default=1, help="gateway processes")
+    parser.add_argument("--over-port", action="store_true", help="by TCP instead of a Unix socket")
     given = parser.parse_args()
     with (
         own_folder() as folder,
         stack(folder / "data", workers=given.workers) as running,
     ):
-        measured = uvloop.run(
-            measure(
-                running, seconds=given.seconds, times=given.times, connections=given.connections
-            )
-        )
+        measured = uvloop.run(measure(running, given))
         holds, table = running.proofs()
         print(table)
     tell(aims_of(measured, given.seconds), given.aims)
