@@ -20,9 +20,9 @@ settings.register_profile(
 settings.load_profile("untimed")
 
 
-# What starts processes takes longest, and goes first: if it came last, one worker would wait for it
-# while the other has nothing left to do.
-FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/", "tests/contract/", "tests/house/")
+# The longest files first, for at the end one worker would wait for them while the other has nothing
+# left to do.  The first two rooms go well together: one is hard work, the other waits for the disk.
+FIRST = ("tests/faults/", "tests/integration/", "tests/e2e/", "tests/contract/", "tests/house/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -118,6 +118,15 @@ async def gauge(shop: Shop, line: str) -> int | None:
     return round(float(found[0].rpartition(" ")[2])) if found else None
 
 
+async def until_told(shop: Shop, line: str) -> None:
+    """Wait until a gauge is not 0: the page is written again twice a second."""
+
+    async def is_told() -> bool:
+        return (await gauge(shop, line) or 0) > 0
+
+    await until(is_told)
+
+
 async def pay_until(shop: Shop, line: str, value: int) -> None:
     """Make payments, each of which succeeds, until a gauge has this value."""
 

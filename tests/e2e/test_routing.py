@@ -31,6 +31,7 @@ from tests.e2e.routing_kit import (
     second,
     settled,
     shop_of_both,
+    until_told,
     up_to_date,
     with_two_acquirers,
 )
@@ -214,6 +215,7 @@ async def test_a_channel_whose_breaker_is_open_is_passed_over_until_probes_reach
 ) -> None:
     """Each payment that the first channel never got goes on to the second, until none asks it."""
     await in_force(shop, await configure(health={"answers_min": 100_000}))
+    breaker = f'floodgate_breaker{{channel="{A}",lane="create"}}'
     system.kill(A)
     try:
 
@@ -223,13 +225,14 @@ async def test_a_channel_whose_breaker_is_open_is_passed_over_until_probes_reach
             return payment if len(await attempts(shop, payment)) == 1 else None
 
         payment = await until(passed_over)
+        await until_told(shop, breaker)
         (decision,) = await decisions(shop, payment)
         assert {"channel": A, "reason": "breaker"}.items() <= decision["candidates"][0].items()
         assert [one["identical"] for one in await replayed(system, payment)] == [True]
     finally:
         system.start_simulator()
         await system.ready()
-    await pay_until(shop, f'floodgate_breaker{{channel="{A}",lane="create"}}', 0)
+    await pay_until(shop, breaker, 0)
     assert (await shop.pay()).json["channel"] == A
 
 

@@ -1,7 +1,6 @@
 """WeChat Pay's words in ours: what is signed, what answers prove, which notices are believed."""
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from gateway.domain.wire import WireAnswer, WireRequest
 from tests.fakes import wechat_pay as fake
 
 NOW = datetime.now(UTC)
+SECONDS = int(NOW.timestamp())
 NUMBER = uuid_of(mint("att", 7, int(NOW.timestamp() * 1000)))
 NATIVE = {"type": "wechat", "flow": "native"}
 ASK = Ask(Verb.CREATE, NUMBER, 1999, "CNY", NATIVE, expires_at=NOW + timedelta(minutes=5))
@@ -33,7 +33,7 @@ def asked(verb: Verb) -> Ask:
     return replace(ASK, verb=verb)
 
 
-def answer(status: int, said: object = None, *, at: int | None = None) -> WireAnswer:
+def answer(status: int, said: object = None, *, at: int = SECONDS) -> WireAnswer:
     body = json.dumps(said) if said is not None else ""
     headers = fake.signed_headers(body, at=at)
     return WireAnswer(status, {n.lower(): v for n, v in headers.items()}, body.encode())
@@ -193,7 +193,7 @@ def test_an_order_that_never_came_is_closed_only_once_it_could_not_come_any_more
 ) -> None:
     close, none = asked(Verb.CLOSE), {"code": "ORDER_NOT_EXIST"}
     assert channel.read(close, answer(404, none)).verdict is Verdict.NOT_FOUND
-    after = int(time.time()) + 301
+    after = SECONDS + 301
     assert channel.read(close, answer(404, none, at=after)).verdict is Verdict.CLOSED
     assert channel.read(asked(Verb.QUERY), answer(404, none, at=after)).verdict is Verdict.NOT_FOUND
 
@@ -207,7 +207,7 @@ def test_what_is_not_signed_or_older_than_the_question_proves_nothing(
     strange = WireAnswer(200, {**whole.headers, "wechatpay-serial": "OTHER"}, whole.body)
     for each in (changed, bare, strange):
         assert channel.read(query, each) == Outcome(code="unsigned")
-    assert channel.read(query, answer(200, told(), at=int(time.time()) - 400)).code == "stale"
+    assert channel.read(query, answer(200, told(), at=SECONDS - 400)).code == "stale"
 
 
 def test_refunds_are_told_with_their_own_amount(channel: WechatChannel) -> None:
