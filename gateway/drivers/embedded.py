@@ -126,6 +126,8 @@ class Servers:
             ready_seconds=_RECOVERY_SECONDS,
             # The fast shutdown; SIGTERM would wait until every client has left.
             stop_signal=signal.SIGINT,
+            # Redis does not: a claim waits for it 50 ms and no longer.
+            stands_back=True,
         )
 
     def redis(self) -> Child:
@@ -173,7 +175,6 @@ class Servers:
             user=self.folder.user,
             log=self.folder.data / f"{name}.log",
             keep_fds=[self.folder.lock],
-            stands_back=True,
         )
 
     def _postgres_url(self, role: str) -> str:
