@@ -47,8 +47,8 @@ def serve(settings: Settings) -> int:
     with (
         stops_on_signals(),
         tempfile.TemporaryDirectory(prefix="floodgate-metrics-") as shared,
-        _door(settings) as door,
         Supervisor() as supervisor,
+        _door(settings) as door,  # closed before the workers drain, so that nobody waits behind it
     ):
         settings = replace(settings, metrics_dir=settings.metrics_dir or shared)
         supervisor.start(*_gateways(settings, door))
@@ -69,8 +69,8 @@ def dev(settings: Settings, *, data: Path, demo: bool) -> int:
             pg_bin=Path(settings.pg_bin) if settings.pg_bin else None,
             redis_bin=Path(settings.redis_bin) if settings.redis_bin else None,
         ) as servers,
-        _door(settings) as door,
         Supervisor() as supervisor,
+        _door(settings) as door,
     ):
         settings, owner_url = _with_servers(settings, servers, supervisor)
         _say(f"  database {settings.database_url}\n  redis    {settings.redis_url}")
@@ -168,6 +168,9 @@ def _door(settings: Settings) -> Iterator[list[int]]:
     """Open the Unix socket inside a block, where one is named; all workers accept from it."""
     if not settings.socket:
         yield []
+        return
+    if (file := listening.given_file(settings.socket)) is not None:
+        yield [file]
         return
     with listening.unix(settings.socket) as door:
         yield [door.fileno()]

@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     call to an acquirer; leases and drains are made for its default, so it can only be shorter.
     `simulator_b_url` is a second simulated acquirer, for whoever tries the router.
     `socket` is a Unix socket on which we listen as well, for a proxy on this machine, or `fd://N`,
-    one that somebody opened for us.
+    one that listens already and that we inherited.
     Without `simulator_trades` the simulated acquirer serves load tests and nobody else.
     `webhook_loopback` lets webhooks also go to this machine, by http.
     """

@@ -140,6 +140,8 @@ cdef inline void stop_accepting(Hall* hall) noexcept nogil:
         for i in range(hall.lines.count_max // ACCEPTED_MAX + 1):
             if load(&hall.paused) or not accept_some(hall, door):
                 break
+        # Others may hold the same socket: closing it alone would not end that we hear of it.
+        epoll_ctl(hall.poll, EPOLL_CTL_DEL, hall.doors[door], NULL)
         close(hall.doors[door])
     hall.doors_count = 0
     store(&hall.paused, 0)

@@ -316,8 +316,12 @@ class RefundPosted(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """What the caller gets: HTTP status, the body's exact bytes, and whether it was said before."""
+    """What the caller gets: HTTP status, the body's exact bytes, and whether it was said before.
+
+    It is `passing` when the next try may hear more: what became of it could not be posted yet.
+    """
 
     status: int
     body: bytes
     replayed: bool = False
+    passing: bool = False

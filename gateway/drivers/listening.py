@@ -1,6 +1,7 @@
 """Where callers come in: a port that workers share, and a Unix socket for a proxy beside us."""
 
 import contextlib
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Final
 
 from gateway.domain.errors import FloodgateError
 
-_BACKLOG: Final = 4096
+BACKLOG: Final = 4096  # callers who were not accepted yet
 _GIVEN: Final = "fd://"
 
 
@@ -30,12 +31,26 @@ def opened(host: str, port: int, path: str = "") -> Iterator[list[socket.socket]
     """
     with contextlib.ExitStack() as held:
         doors = [held.enter_context(_port(host, port))]
-        if path.startswith(_GIVEN):
-            file = int(path.removeprefix(_GIVEN))
+        if (file := given_file(path)) is not None:
             doors.append(held.enter_context(socket.socket(fileno=file)))
         elif path:
             doors.append(held.enter_context(unix(path)))
         yield doors
+
+
+def given_file(path: str) -> int | None:
+    """Say which file `given` names, None where it is a path; `PlaceTaken` where nobody listens."""
+    if not path.startswith(_GIVEN):
+        return None
+    try:
+        file = int(path.removeprefix(_GIVEN))
+        with socket.socket(fileno=os.dup(file)) as door:
+            listens = door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except (ValueError, OSError):
+        listens = 0
+    if not listens:
+        raise PlaceTaken(f"cannot listen on {path}: nobody opened it for us")
+    return file
 
 
 def refuse_taken(host: str, port: int) -> None:
@@ -57,16 +72,22 @@ def unix(path: str) -> Iterator[socket.socket]:
             _put_aside(place)
             listening.bind(path)
             place.chmod(0o666)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
+            ours = _which(place)
         except OSError as error:
             raise PlaceTaken(f"cannot listen on {path}: {error.strerror or error}") from None
-        ours = place.stat().st_ino
         try:
             yield listening
         finally:
             with contextlib.suppress(OSError):
-                if place.stat().st_ino == ours:
+                if _which(place) == ours:
                     place.unlink()
+
+
+def _which(place: Path) -> tuple[int, int, int]:
+    """Tell one file from another that came to the same place, and to the same number."""
+    found = place.stat()
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _put_aside(place: Path) -> None:
@@ -77,12 +98,15 @@ def _put_aside(place: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
         try:
             probe.connect(str(place))
         except ConnectionRefusedError:
             place.unlink()
-        else:
-            raise PlaceTaken(f"cannot listen on {place}: somebody listens there")
+            return
+        except BlockingIOError:  # his queue is full
+            pass
+        raise PlaceTaken(f"cannot listen on {place}: somebody listens there")
 
 
 @contextlib.contextmanager
@@ -90,7 +114,7 @@ def _port(host: str, port: int) -> Iterator[socket.socket]:
     with _bound(host, port, shared=True) as listening:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
         yield listening
 
 

@@ -34,7 +34,7 @@ from gateway.flow import steps
 from gateway.flow.away import note_away, unless_away
 from gateway.flow.desk import Desk
 from gateway.flow.once import let_go, served, used_by_nobody_else
-from gateway.flow.pay import CREATED, ask_around, has_ended, made_before, pay, told
+from gateway.flow.pay import CREATED, ask_around, has_ended, made_before, pay, told, unposted
 from gateway.flow.refusal import refusal
 
 logger: Final = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ async def pay_all(claimed: Claimed, desk: Desk) -> Answer:
     lap(steps.ITEMS)
     results = [_answer_to(end, claimed) for end in ends]
     answer = Answer(200, _written(results), replayed=_is_repeated(results))
-    if any(isinstance(end, Problem) and end.code in _UNFINISHED for end in ends):
+    if any(_is_unfinished(end) for end in ends):
         await desk.idempotency.release(claimed)
         return answer
     return await desk.idempotency.settle(claimed, answer)
@@ -276,7 +276,8 @@ class _Company:
         if opened is None:
             await self._refuse(place, InDoubt("it is late"))
         else:
-            self._ends[place] = await told(self._claimed[place], opened, None, self._desk)
+            self._ends[place] = unposted(opened)
+            await self._unharmed(self._desk.idempotency.release(self._claimed[place]))
 
     async def _reused(self, item: Claimed, problem: Problem) -> Answer:
         """Serve one whose key Redis has for another request, where PostgreSQL knows better."""
@@ -340,6 +341,10 @@ def _is_repeated(results: Sequence[Answer]) -> bool:
     """Tell whether payments were taken before and none was taken now."""
     taken = [result.replayed for result in results if _is_taken(result)]
     return bool(taken) and all(taken)
+
+
+def _is_unfinished(end: Answer | Problem) -> bool:
+    return end.passing if isinstance(end, Answer) else end.code in _UNFINISHED
 
 
 def _is_taken(result: Answer) -> bool:

@@ -72,10 +72,15 @@ async def told(
     """Answer as it is durable: what was posted, or what was opened while nothing could be."""
     if posted is None:
         await desk.idempotency.release(claimed)
-        return Answer(CREATED, not_posted_yet(opened))
+        return unposted(opened)
     answer = await desk.idempotency.settle(claimed, Answer(CREATED, posted.body))
     lap(steps.SETTLE)
     return answer
+
+
+def unposted(opened: Opened | Posted) -> Answer:
+    """Answer while nothing could be posted; no answer to keep."""
+    return Answer(CREATED, not_posted_yet(opened), passing=True)
 
 
 async def made_before(known: Heard | ReferenceTaken, claimed: Claimed, desk: Desk) -> Answer:

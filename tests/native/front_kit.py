@@ -66,7 +66,8 @@ class Lobby:
             each.listen(128)
             each.settimeout(0)
         self.port: int = listening[0].getsockname()[1]
-        self.front = Front(tuple(each.detach() for each in listening), bounds)
+        self.doors = tuple(each.detach() for each in listening)
+        self.front = Front(self.doors, bounds)
         self.requests: list[Request] = []
         self.handed: list[tuple[socket.socket, bytes]] = []
         self.echoes = False

@@ -1,6 +1,7 @@
 """How the front bears that there is no room, and how it ends: nothing is forgotten or left."""
 
 import gc
+import os
 import resource
 import socket
 import time
@@ -55,6 +56,18 @@ def test_all_doors_are_closed_while_there_is_no_room_and_open_again(tmp_path: Pa
                 answer = written(f"{path} ".encode())
                 assert lobby.read(client, len(answer)) == answer
                 client.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_drained_front_hears_nothing_of_a_door_that_others_hold(tmp_path: Path) -> None:
+    door = tmp_path / "door"
+    with lobby_of(door=str(door)) as lobby, socket.socket(fileno=os.dup(lobby.doors[1])):
+        lobby.front.drain()
+        lobby.until(lambda: lobby.front.is_quiet)
+        with socket.socket(socket.AF_UNIX) as late:
+            late.connect(str(door))  # nobody accepts it any more
+            before = lobby.busy_seconds()
+            assert not is_readable(0.3, late)
+            assert lobby.busy_seconds() - before < 0.1
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -71,9 +71,13 @@ class Journal:
             self._entries.clear()
         while self._unwritten:
             self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
-        for _ in range(len(self._waiting)):  # what is told may have more come
-            tell, what = self._waiting.popleft()
-            tell(what)
+        try:
+            for _ in range(len(self._waiting)):  # what is told may have more come
+                tell, what = self._waiting.popleft()
+                tell(what)
+        finally:  # one who cannot be told holds up nobody
+            if self._waiting and not self._will_write:
+                self._write_soon()
 
     def close(self) -> None:
         """Write what is left, and close the file."""

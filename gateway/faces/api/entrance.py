@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 
 from gateway.domain import limits
+from gateway.drivers.listening import BACKLOG
 from gateway.faces.api.server import ApiServer
 from native import front
 
@@ -21,19 +23,23 @@ def _connections_max() -> int:
     return max(files - limits.FILES_KEPT, files // 2)
 
 
+async def _served(api: ApiServer, listening: socket.socket) -> asyncio.Server:
+    """Have aiohttp serve a socket that listens; its file, if it has one, is not ours to delete."""
+    loop = asyncio.get_running_loop()
+    if listening.family != socket.AF_UNIX:
+        return await loop.create_server(api, sock=listening, backlog=BACKLOG)
+    if sys.version_info >= (3, 13):
+        return await loop.create_unix_server(
+            api, sock=listening, backlog=BACKLOG, cleanup_socket=False
+        )
+    return await loop.create_unix_server(api, sock=listening, backlog=BACKLOG)
+
+
 @contextlib.asynccontextmanager
 async def opened(api: ApiServer, listening: Sequence[socket.socket]) -> AsyncIterator[None]:
     """Serve sockets that listen inside a block; then finish what began and close what is idle."""
     if not front.COMPILED:
-        loop = asyncio.get_running_loop()
-        servers = [
-            await (
-                loop.create_unix_server(api, sock=each)
-                if each.family == socket.AF_UNIX
-                else loop.create_server(api, sock=each)
-            )
-            for each in listening
-        ]
+        servers = [await _served(api, each) for each in listening]
         try:
             yield
         finally:

@@ -171,6 +171,18 @@ def test_while_the_disk_is_full_nobody_hears_of_anything(tmp_path: Path) -> None
         assert [line.number for line in all_of(again)] == ["one", "two"]
 
 
+def test_who_cannot_be_told_holds_up_nobody(tmp_path: Path) -> None:
+    turn, told = Turn(), list[object]()
+    with kept(tmp_path, turn) as books:
+        paid(books, "one")
+        books.when_kept(int, "no number")
+        books.when_kept(told.append, "one")
+        with pytest.raises(ValueError, match="no number"):
+            turn.end()
+        turn.end()
+        assert told == ["one"]
+
+
 def test_a_journal_that_tells_of_each_booking_is_read_alike(tmp_path: Path) -> None:
     books = Books(7)
     taken = paid(books, "one")

@@ -76,6 +76,25 @@ def test_a_worker_listens_on_the_port_and_on_what_it_was_given(tmp_path: Path) -
                 port.accept()[0].close()
 
 
+def test_who_does_not_accept_keeps_his_door_though_his_queue_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as caller:
+        other.bind(str(path))
+        other.listen(0)
+        caller.connect(str(path))
+        with pytest.raises(PlaceTaken, match="somebody listens"), listening.unix(str(path)):
+            pass
+
+
+@pytest.mark.parametrize("path", ["fd://x", "fd://", "fd://999", "fd://0"])
+def test_what_nobody_opened_for_us_is_no_door(path: str) -> None:
+    with (
+        pytest.raises(PlaceTaken, match="nobody opened"),
+        listening.opened("127.0.0.1", 0, path),
+    ):
+        pass
+
+
 def test_a_port_is_shared_by_workers_and_refused_to_a_second_house() -> None:
     with listening.opened("127.0.0.1", 0) as (port,):
         number = port.getsockname()[1]

@@ -197,8 +197,24 @@ async def test_who_is_late_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     assert steps.ends == {"a": "settled", "z": "settled", "hangs": "released", "b": "released"}
 
 
+@pytest.mark.parametrize(
+    ("key", "end"), [("away", "released"), ("hangs", "released"), ("b1", "settled")]
+)
+async def test_a_batch_is_kept_when_nothing_more_will_be_known(
+    monkeypatch: pytest.MonkeyPatch, key: str, end: str
+) -> None:
+    """Who asks again is told what became of those that could not be posted in time."""
+    monkeypatch.setattr(limits, "ITEM_SECONDS_MAX", 0.05 if key == "hangs" else 60)
+    steps, _ = await taken("a", key)
+    assert steps.ends["b"] == end
+
+
 class Forgetful(Steps):
     """Claims that cannot be ended, for a reason that nobody foresaw."""
+
+    async def release(self, claimed: Claimed) -> None:
+        if claimed.key != "b":
+            raise ZeroDivisionError
 
     async def refuse(self, *_: object) -> None:
         raise ZeroDivisionError
@@ -210,6 +226,12 @@ class Forgetful(Steps):
 async def test_what_only_the_next_try_would_use_fails_nobody() -> None:
     _, told = await taken("a", "nobody", by=Forgetful)
     assert told == ["paid", "no_channel"]
+
+
+async def test_who_is_late_takes_no_result_of_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ITEM_SECONDS_MAX", 0.05)
+    _, told = await taken("a", "hangs", by=Forgetful)
+    assert (told[0], told[1]["certainty"]) == ("paid", "unknown")
 
 
 async def test_a_batch_is_gone_once_it_is_answered() -> None:
