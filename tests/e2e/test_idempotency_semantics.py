@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -307,17 +308,18 @@ async def test_redis_is_told_only_how_long_and_never_until_when(
         lease_ms = await witness.lifetime_ms(shop, key)
         first = await paying
         kept_ms = await witness.lifetime_ms(shop, key)
-        written: list[list[str]] = []
+        written: list[list[tuple[str, str]]] = []
         while len(written) < 2:
-            words = (await monitor.next_command())["command"].split(" ")
-            if words[0] == "SET" and words[1].startswith("idem:") and key in words[1]:
-                written.append(words[-2:])
+            # As it came: its reading by redis-py goes astray where a token ends with a backslash.
+            line = str(await monitor.connection.read_response())
+            if '"SET" "idem:' in line and key in line:
+                written.append(re.findall(r'"(PX)" "(\d+)"', line))
     assert first.status == 201
     assert 0 < lease_ms <= limits.CLAIM_LEASE_SECONDS * 1000
     assert 0 < kept_ms <= limits.ANSWER_KEEP_SECONDS * 1000
     assert kept_ms > limits.CLAIM_LEASE_SECONDS * 1000
     assert written == [
-        ["PX", str(limits.CLAIM_LEASE_SECONDS * 1000)],
-        ["PX", str(limits.ANSWER_KEEP_SECONDS * 1000)],
+        [("PX", str(limits.CLAIM_LEASE_SECONDS * 1000))],
+        [("PX", str(limits.ANSWER_KEEP_SECONDS * 1000))],
     ]
     await witness.proves(shop)

@@ -163,7 +163,8 @@ async def _ends(merchants: Merchants, events: list[dict[str, Any]]) -> dict[str,
 
     async def end(shop: Shop, payment: dict[str, Any]) -> End:
         refunds, further = [], []
-        if payment["amount_captured"]:
+        # What a close gave back was captured no more, and may have refunds all the same.
+        if payment["amount_captured"] or payment["status"] == "canceled":
             refunds = await page(shop, payment, "refunds")
         if payment["id"] in late:
             further = await page(shop, payment, "further_transactions")
