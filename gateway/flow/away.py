@@ -18,6 +18,9 @@ from gateway.ledger.codec import encode
 
 logger: Final = logging.getLogger(__name__)
 
+# What it ends with when an outcome is not posted: the database is away, or the time is over.
+AWAY: Final = (Unavailable, InDoubt, asyncio.CancelledError)
+
 _Posted = TypeVar("_Posted")
 
 
@@ -28,23 +31,16 @@ async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
     """
     try:
         return await posting
-    except (Unavailable, InDoubt) as error:
+    except AWAY as error:
         note_away(error)
-    except asyncio.CancelledError as error:
-        note_late(error)
-    return None
+        return None
 
 
-def note_away(error: Unavailable | InDoubt) -> None:
-    """Note that an outcome could not be posted: the database is away."""
-    logger.warning("an outcome could not be posted yet: %s", error)
-
-
-def note_late(error: asyncio.CancelledError) -> None:
-    """Note that an outcome was not posted in time; who is cancelled otherwise stays cancelled."""
-    if not is_over():
+def note_away(error: BaseException) -> None:
+    """Note that an outcome could not be posted; who is cancelled otherwise stays cancelled."""
+    if isinstance(error, asyncio.CancelledError) and not is_over():
         raise error
-    logger.warning("an outcome could not be posted in time")
+    logger.warning("an outcome could not be posted yet: %s", str(error) or "the time is over")
 
 
 def not_posted_yet(opened: Opened | Posted) -> bytes:

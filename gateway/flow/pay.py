@@ -3,13 +3,12 @@
 Where nobody outside has to be asked, it is made durable with what the payer has to do.
 """
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.domain.errors import InDoubt, Problem, Unavailable
+from gateway.domain.errors import Problem
 from gateway.domain.identity import public
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CreatePayment
@@ -25,7 +24,7 @@ from gateway.domain.stages import (
 )
 from gateway.drivers.stopwatch import lap
 from gateway.flow import query, steps
-from gateway.flow.away import not_posted_yet, note_away, note_late
+from gateway.flow.away import AWAY, not_posted_yet, note_away
 from gateway.flow.desk import Desk
 
 CREATED: Final = 201
@@ -58,10 +57,8 @@ async def pay(claimed: Claimed, desk: Desk) -> Answer:
             try:
                 answered = await ask_around(claimed, opened, desk)
                 posted = await desk.ledger.post(answered)
-            except (Unavailable, InDoubt) as error:
+            except AWAY as error:
                 note_away(error)
-            except asyncio.CancelledError as error:
-                note_late(error)
             lap(steps.POST)
     return await told(claimed, opened, posted, desk)
 
