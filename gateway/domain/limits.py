@@ -55,11 +55,11 @@ REDIS_PAUSE_SECONDS = 0.5
 
 # Batches: what one flush may carry, and what may wait for it.
 REDIS_BATCH_ITEMS_MAX = 256
-LEDGER_BATCH_ITEMS_MAX = 1000
+LEDGER_BATCH_ITEMS_MAX = 128  # some 15 ms: nobody waits behind a longer one
 QUEUE_ITEMS_MAX = 20_000
 # Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited, but
 # for a party, which is one.
-HANDED_OUT_ITEMS_MAX = 32
+HANDED_OUT_ITEMS_MAX = 4
 # After a flush that so many shared the ledger lets more gather, so long for each of them: what a
 # flush costs beside its items, one statement and one commit, is as much as some ten of them.
 REST_ITEMS_MIN = 8
@@ -86,11 +86,13 @@ POLICY_BYTES_MAX = 1024 * 1024
 SEATS_MIN = 64
 SEATS_START = 256
 SEATS_MAX = 2048
-SEAT_SECONDS_GOOD = 0.1
+SEAT_SECONDS_GOOD = 0.075
 SEATS_FALL_SHARE_MIN = 0.5  # at once: what is measured there is known early
 READS_MAX = 128
 # One seat in so many is kept for merchants below their share, among those seen so recently.
 SEATS_KEPT_PART = 8
+# Who holds less than one in so many of its share of the seats that are taken is served first.
+SEATS_FIRST_PART = 4
 SHARE_SECONDS = 1.0
 BATCH_SEATS_PART = 4
 QUOTA_WEIGHT_MAX = 1000
@@ -108,7 +110,7 @@ LOOKS_KEPT_SHARE = 0.6
 STALL_SECONDS = 0.3  # when fewer than that were finished, and more wait
 LIMIT_FALL_SHARE_MIN = 0.85
 LIMIT_USED_SHARE = 0.8
-CALM_TOLERANCE = 3
+CALM_TOLERANCE = 2
 CALM_LEARNED_SHARE = 0.1
 # Clients wait no longer than this, or as long as they say; what waited longer is not begun.
 PATIENCE_SECONDS = 5.0

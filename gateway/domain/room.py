@@ -201,8 +201,12 @@ class Room:
             return True
         return free > -limit and merchant is not None and self._is_below_share(merchant, limit)
 
-    def enter(self, merchant: int, *, weight: int, now: float, seats: int = 1) -> None:
-        """Take seats, whether there is room or not."""
+    def enter(self, merchant: int, *, weight: int, now: float, seats: int = 1) -> bool:
+        """Take seats, whether there is room or not; tell whether who takes them goes first.
+
+        That is who holds less than a part of its share of all that are taken: beside a flood it
+        would wait behind what others sent, and it is none of those who made the house full.
+        """
         if now - self._swept_at >= limits.SHARE_SECONDS:
             self._sweep(now)
         holder = self._holders.get(merchant)
@@ -214,6 +218,7 @@ class Room:
         holder.seen_at = now
         holder.taken += seats
         self.taken += seats
+        return limits.SEATS_FIRST_PART * holder.taken * self._weights < self.taken * weight
 
     def leave(self, merchant: int, seats: int = 1) -> None:
         """Give seats back."""
@@ -245,12 +250,13 @@ class Seat:
 
     So a slow channel holds no room of ours.  A request that carries many payments holds several,
     and says nothing of how long one takes.  `own_seconds` is how long it was really held, and
-    `calls` how often it was lent, or might have been; `hands` hear of both.
+    `calls` how often it was lent, or might have been; `hands` hear of both.  Who has one that
+    `goes_first` does not wait behind the others where results are handed out.
     """
 
     __slots__ = (
         *("_away", "_hands", "_is_over", "_merchant", "_room", "_seats", "_since", "_weight"),
-        *("calls", "own_seconds"),
+        *("calls", "goes_first", "own_seconds"),
     )
 
     def __init__(
@@ -300,7 +306,9 @@ class Seat:
             self._hands.finish(self.own_seconds, counts=self.calls > 0)
 
     def _sit(self, now: float) -> None:
-        self._room.enter(self._merchant, weight=self._weight, now=now, seats=self._seats)
+        self.goes_first = self._room.enter(
+            self._merchant, weight=self._weight, now=now, seats=self._seats
+        )
         self._since = now
         if self._hands is not None:
             self._hands.take(now, self._room.taken)

@@ -5,7 +5,8 @@ at once and a flood shares its round trips.  A queue may also rest after a flush
 where a flush costs the same whatever it carries, a flood that waits a moment longer is served
 sooner.  Many that come together have gathered already: they end the rest.  Results are handed out a
 few at a time: whoever is answered goes on at once, and a thousand of them in one turn of the loop
-would keep all others waiting, also those who are only told no.
+would keep all others waiting, also those who are only told no.  Who has a seat that goes first did
+not make the queue long: he leaves with the next flush, and is handed his result before the others.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from gateway.domain import limits
 from gateway.domain.errors import FloodgateError, Overloaded
+from gateway.domain.room import SEAT
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,6 +79,7 @@ class Batcher(Generic[Item, Result]):
         self._items: list[Item] = []
         # Who waits for these items, in the same order; a party stands there for each of its own.
         self._futures: list[asyncio.Future[Result] | _Party[Result]] = []
+        self._ahead = 0  # so many of them, at the head, go first
         self._flight: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._resting: asyncio.Future[None] | None = None
@@ -92,8 +95,15 @@ class Batcher(Generic[Item, Result]):
             self._loop = asyncio.get_running_loop()
             self._flight = self._loop.create_task(self._fly())
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._items.append(item)
-        self._futures.append(future)
+        seat = SEAT.get()
+        if seat is None or not seat.goes_first:
+            self._items.append(item)
+            self._futures.append(future)
+            return future
+        self._items.insert(self._ahead, item)
+        self._futures.insert(self._ahead, future)
+        self._ahead += 1
+        _end(self._resting)
         return future
 
     def submit_all(self, items: Sequence[Item]) -> asyncio.Future[list[Result | BaseException]]:
@@ -133,10 +143,12 @@ class Batcher(Generic[Item, Result]):
             while self._items:
                 items, futures = self._items[: self._items_max], self._futures[: self._items_max]
                 del self._items[: self._items_max], self._futures[: self._items_max]
-                self._has_gathered = False
+                ahead = min(self._ahead, len(items))
+                self._ahead -= ahead
+                self._has_gathered = self._ahead > 0 or len(self._items) >= limits.PARTY_ITEMS_MIN
                 if self._observe is not None:
                     self._observe(len(items))
-                await self._deliver(items, futures)
+                await self._deliver(items, futures, ahead)
                 if self._rest is not None and len(items) >= limits.REST_ITEMS_MIN:
                     await self._rested(
                         min(len(items) * self._rest.item_seconds, self._rest.seconds_max)
@@ -159,7 +171,10 @@ class Batcher(Generic[Item, Result]):
             self._resting = None
 
     async def _deliver(
-        self, items: list[Item], futures: list[asyncio.Future[Result] | _Party[Result]]
+        self,
+        items: list[Item],
+        futures: list[asyncio.Future[Result] | _Party[Result]],
+        ahead: int,
     ) -> None:
         results: Sequence[Result | BaseException]
         try:
@@ -174,16 +189,14 @@ class Batcher(Generic[Item, Result]):
         except Exception as error:  # noqa: BLE001 - whatever it was, it is answered to somebody
             if len(items) > 1:
                 middle = len(items) // 2
-                await self._deliver(items[:middle], futures[:middle])
-                await self._deliver(items[middle:], futures[middle:])
+                await self._deliver(items[:middle], futures[:middle], min(ahead, middle))
+                await self._deliver(items[middle:], futures[middle:], max(0, ahead - middle))
                 return
             results = [error]
         is_handing_out = bool(self._answered)
-        for future, result in zip(futures, results, strict=True):
-            if not isinstance(future, _Party):
-                self._answered.append((future, result))
-            elif (told := future.told(result)) is not None:
-                self._answered.append((future.future, told))
+        told = _told(futures, results)
+        self._answered.extendleft(reversed(told[:ahead]))
+        self._answered.extend(told[ahead:])
         if not is_handing_out:
             self._hand_out()
 
@@ -199,6 +212,20 @@ class Batcher(Generic[Item, Result]):
                 future.set_result(result)
         if self._answered:
             self._loop.call_soon(self._hand_out)
+
+
+def _told(
+    futures: Sequence[asyncio.Future[Result] | _Party[Result]],
+    results: Sequence[Result | BaseException],
+) -> list[tuple[asyncio.Future[Any], Any]]:
+    """Pair everybody who has all of his results now with what he is told, in their order."""
+    told: list[tuple[asyncio.Future[Any], Any]] = []
+    for future, result in zip(futures, results, strict=True):
+        if not isinstance(future, _Party):
+            told.append((future, result))
+        elif (whole := future.told(result)) is not None:
+            told.append((future.future, whole))
+    return told
 
 
 def _end(resting: asyncio.Future[None] | None) -> None:

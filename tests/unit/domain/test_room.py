@@ -48,8 +48,8 @@ def test_a_limit_falls_in_proportion_but_not_through_its_floor() -> None:
 def test_what_is_slow_when_all_is_calm_is_good() -> None:
     limit = limit_of()
     lasted(limit, 0.3, used=0.2)
-    assert limit.good_seconds == pytest.approx(0.9)
-    assert lasted(limit, 0.6) > 64
+    assert limit.good_seconds == pytest.approx(limits.CALM_TOLERANCE * 0.3)
+    assert lasted(limit, 0.9 * limit.good_seconds) > 64
 
 
 def test_calm_is_not_learned_from_a_full_house() -> None:
@@ -136,6 +136,26 @@ def test_those_who_are_coming_take_room() -> None:
     assert room.admits(BIG, limit=10, coming=9)
     assert not room.admits(None, limit=10, coming=9)
     assert not room.admits(BIG, limit=10, coming=20)
+
+
+def test_who_holds_next_to_nothing_of_a_full_room_goes_first() -> None:
+    room = Room()
+    assert not room.enter(SMALL, weight=1, now=0.0)  # all there is is its own
+    for _ in range(19):
+        room.enter(BIG, weight=1, now=0.0)
+    firsts = [room.enter(SMALL, weight=1, now=0.0) for _ in range(3)]
+    assert firsts == [True, False, False]  # 2 of 21 are less than an eighth, 3 of 22 are not
+    assert not room.enter(BIG, weight=1, now=0.0)
+
+
+def test_a_seat_goes_first_as_it_was_when_it_was_taken_again() -> None:
+    room = Room()
+    seat = Seat(room, SMALL, weight=1, now=0.0)
+    assert not seat.goes_first
+    filled(room, BIG, 80)
+    seat.lend(1.0)
+    seat.back(2.0)
+    assert seat.goes_first
 
 
 moves = st.lists(

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.domain import limits
 from gateway.domain.errors import Overloaded, Unavailable
+from gateway.domain.room import SEAT, Room, Seat
 from gateway.drivers.batching import Batcher, Rest
 
 POISON = "poison"
@@ -265,6 +266,76 @@ async def test_what_flies_meanwhile_is_answered_after_those_before_it() -> None:
     await batcher.drain()
     await turn()
     assert heard == list(range(7 * few))
+
+
+def submit_first(batcher: Batcher[str, str], item: str) -> asyncio.Future[str]:
+    """Submit as somebody does whose merchant holds nearly nothing of a full house."""
+    room = Room()
+    for _ in range(10):
+        room.enter(1, weight=1, now=0.0)
+    token = SEAT.set(Seat(room, 2, weight=1, now=0.0))
+    try:
+        return batcher.submit(item)
+    finally:
+        SEAT.reset(token)
+
+
+async def test_who_goes_first_is_answered_before_all_others() -> None:
+    few, office = limits.HANDED_OUT_ITEMS_MAX, Office(opened=False)
+    batcher = Batcher(office.flush, items_max=10 * few, queue_items_max=10 * few)
+    crowd = [batcher.submit(f"{number}") for number in range(2 * few)]
+    modest = [submit_first(batcher, item) for item in "abc"]
+    heard: list[str] = []
+    for future in (*crowd, *modest):
+        future.add_done_callback(lambda done: heard.append(done.result()))
+    office.door.set()
+    await batcher.drain()
+    await turn()
+    assert heard == [*"ABC", *(f"{number}" for number in range(2 * few))]
+
+
+async def test_who_goes_first_leaves_with_the_next_flush() -> None:
+    office = Office(opened=False)
+    batcher = Batcher(office.flush, items_max=3, queue_items_max=100)
+    batcher.submit("alone")
+    await turn()
+    for item in "abcde":
+        batcher.submit(item)
+    for item in "1234":
+        submit_first(batcher, item)
+    office.door.set()
+    await batcher.drain()
+    assert office.batches == [["alone"], [*"123"], [*"4ab"], [*"cde"]]
+
+
+async def test_who_goes_first_ends_a_rest() -> None:
+    office, many = Office(), limits.REST_ITEMS_MIN
+    batcher = Batcher(office.flush, items_max=many, queue_items_max=100, rest=Rest(3600, 3600))
+    await asyncio.gather(*(batcher.submit(f"{number}") for number in range(many)))
+    waits = batcher.submit("waits")
+    assert await submit_first(batcher, "first") == "FIRST"
+    assert await waits == "WAITS"
+    assert office.batches[1] == ["first", "waits"]
+
+
+async def test_a_queue_does_not_rest_while_many_wait_that_found_no_place() -> None:
+    many = limits.PARTY_ITEMS_MIN
+    batcher = Batcher(Office().flush, items_max=many, queue_items_max=100, rest=Rest(3600, 3600))
+    submitted = [batcher.submit(f"{number}") for number in range(2 * many)]
+    assert len(await asyncio.gather(*submitted)) == 2 * many
+
+
+@pytest.mark.parametrize("poisoned", range(5))
+async def test_who_goes_first_and_is_poison_harms_nobody_else(poisoned: int) -> None:
+    batcher = Batcher(Office(opened=True).flush, items_max=10, queue_items_max=10)
+    items = [POISON if number == poisoned else f"x{number}" for number in range(5)]
+    submitted = [
+        submit_first(batcher, item) if number < 2 else batcher.submit(item)
+        for number, item in enumerate(items)
+    ]
+    results = await asyncio.gather(*submitted, return_exceptions=True)
+    assert isinstance(results.pop(poisoned), ValueError)
+    assert results == [item.upper() for item in items if item != POISON]
 
 
 async def test_drain_of_an_idle_batcher_returns() -> None:
