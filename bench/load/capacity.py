@@ -1,6 +1,6 @@
 """The capacity of one machine: signed durable payments per second beside a bare aiohttp echo.
 
-    python -m bench.load.capacity [--seconds 10] [--rounds 3] [--connections 384] [--workers 2]
+    python -m bench.load.capacity [--seconds 10] [--rounds 3] [--connections 320] [--workers 2]
 
 Three things are asked in turn by the same generator, round after round, so that a noisy machine
 disturbs all of them: the echo, payments through the acquirer, and payments by a method for which no
@@ -184,7 +184,7 @@ def main() -> int:
     parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each payment run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=384)
+    parser.add_argument("--connections", type=int, default=320)
     parser.add_argument("--workers", type=int, default=2, help="gateway processes")
     given = parser.parse_args()
     with (

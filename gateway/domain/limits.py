@@ -58,8 +58,10 @@ REDIS_BATCH_ITEMS_MAX = 256
 LEDGER_BATCH_ITEMS_MAX = 128  # some 15 ms: nobody waits behind a longer one
 QUEUE_ITEMS_MAX = 20_000
 # Results that go out in one turn of the loop: each is up to 0.1 ms of work for whoever waited, but
-# for a party, which is one.
-HANDED_OUT_ITEMS_MAX = 4
+# for a party, which is one.  Where somebody among them goes first turns are kept short, which costs
+# a tenth more for each payment.
+HANDED_OUT_ITEMS_MAX = 32
+HANDED_OUT_BESIDE_FIRST_MAX = 4
 # After a flush that so many shared the ledger lets more gather, so long for each of them: what a
 # flush costs beside its items, one statement and one commit, is as much as some ten of them.
 REST_ITEMS_MIN = 8

@@ -6,7 +6,8 @@ where a flush costs the same whatever it carries, a flood that waits a moment lo
 sooner.  Many that come together have gathered already: they end the rest.  Results are handed out a
 few at a time: whoever is answered goes on at once, and a thousand of them in one turn of the loop
 would keep all others waiting, also those who are only told no.  Who has a seat that goes first did
-not make the queue long: he leaves with the next flush, and is handed his result before the others.
+not make the queue long: he leaves with the next flush, is handed his result before the others, and
+beside him fewer are handed theirs at a time.
 """
 
 import asyncio
@@ -85,6 +86,7 @@ class Batcher(Generic[Item, Result]):
         self._resting: asyncio.Future[None] | None = None
         self._has_gathered = False
         self._answered: collections.deque[tuple[asyncio.Future[Any], Any]] = collections.deque()
+        self._handed_out_max = limits.HANDED_OUT_ITEMS_MAX
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item; the future resolves to its own result."""
@@ -194,6 +196,9 @@ class Batcher(Generic[Item, Result]):
                 return
             results = [error]
         is_handing_out = bool(self._answered)
+        self._handed_out_max = (
+            limits.HANDED_OUT_BESIDE_FIRST_MAX if ahead else limits.HANDED_OUT_ITEMS_MAX
+        )
         told = _told(futures, results)
         self._answered.extendleft(reversed(told[:ahead]))
         self._answered.extend(told[ahead:])
@@ -202,7 +207,7 @@ class Batcher(Generic[Item, Result]):
 
     def _hand_out(self) -> None:
         """Give the next few their results, and the rest in the next turns of the loop."""
-        for _ in range(min(len(self._answered), limits.HANDED_OUT_ITEMS_MAX)):
+        for _ in range(min(len(self._answered), self._handed_out_max)):
             future, result = self._answered.popleft()
             if future.done():  # the waiter was cancelled; its item was carried out all the same
                 continue
