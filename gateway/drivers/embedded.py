@@ -140,6 +140,9 @@ class Servers:
             "databases": str(REDIS_DATABASES_COUNT),
             "appendonly": "yes" if self._durable else "no",
             "save": "",
+            # Nearly all that was written is still held, so a rewrite saves next to nothing; in a
+            # flood it would double what Redis costs, every few seconds at first.
+            "auto-aof-rewrite-min-size": "512mb",
         }
         return replace(
             child,
