@@ -13,7 +13,7 @@ HEAD_BYTES_MAX: Final = 8190  # before its empty line: what aiohttp takes of one
 
 _BEGINNINGS: Final = (b"GET /v1/", b"POST /v1/", b"DELETE /v1/")
 # A target of letters that RFC 3986 has in paths and queries.
-_LINE: Final = re.compile(rb"([A-Z]+) (/v1/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*) HTTP/1\.1\r")
+_LINE: Final = re.compile(rb"([A-Z]+) (/v1/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*) HTTP/1\.1\r(?=\n)")
 # A field of visible ASCII, without the blanks around its value: RFC 9110 section 5.5.  Those before
 # it are taken for good, or a line of blanks alone would be tried in as many ways as it is long.
 _FIELD: Final = re.compile(

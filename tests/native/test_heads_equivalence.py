@@ -73,6 +73,8 @@ def as_aiohttp_reads(wire: bytes) -> tuple[RawRequestMessage, Any]:
 
 @settings(max_examples=500)
 @given(heads() | mutated() | st.binary(max_size=40))
+@example(b"DELETE /v1/ HTTP/1.1\r\x00\nHost:\r\n\r\n")  # nothing stands between CR and LF
+@example(b"GET /v1/ HTTP/1.1\r\nHost:\r\x00\n\r\n")
 def test_both_read_the_same(wire: bytes) -> None:
     found = _heads_c.read(wire)
     event(found if isinstance(found, str) else "plain")
