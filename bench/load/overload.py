@@ -41,7 +41,7 @@ _SMALL_SHARE = 0.05
 _CALM_SHARE = 0.7
 _CALM_SECONDS = 10.0
 _AFTER_SHARE = 0.5
-_AFTER_SECONDS = 6.0
+AFTER_SECONDS = 6.0
 _CAPACITY_SECONDS = 8.0
 _SLICE_SECONDS = 0.5
 _NOTICES_PER_SECOND = 10
@@ -193,8 +193,8 @@ async def measure(running: Stack, given: argparse.Namespace) -> Measured:
     refused = flood.refused.total + flood_small.refused.total
     # All three send from this process: the first counts the CPU of all.
     in_flood = costs.between(before, costs.look(running), flood_result, paid=paid, refused=refused)
-    big.sign(int(_AFTER_SHARE * capacity * _AFTER_SECONDS))
-    await big.send(_AFTER_SHARE * capacity, _AFTER_SECONDS)
+    big.sign(int(_AFTER_SHARE * capacity * AFTER_SECONDS))
+    await big.send(_AFTER_SHARE * capacity, AFTER_SECONDS)
     after = big.told
     again = await big.fill(given.connections, _CAPACITY_SECONDS)
     later = await calm(big, small, again.per_second(_CREATED))
@@ -247,7 +247,7 @@ def aims_of(measured: Measured, seconds: float) -> list[Aim]:
         at_most("flood: p99 of refusals", _p99(measured.flood.refused), 10, " ms"),
         at_least("flood: small merchant, served of what it asked", 100 * share, 99, " %"),
         at_most("flood: small merchant, p99 over its p99 at 70 %", small / usual_small, 2),
-        at_most("flood: recovered after", _recovered(measured.after, 2 * usual), 2, " s"),
+        at_most("flood: recovered after", recovered(measured.after, 2 * usual), 2, " s"),
         at_most(f"flood: of {measured.notices.sent} notices refused", refused_notices, 0),
         at_most("flood: starts that the generator missed", missed, 0),
     ]
@@ -257,14 +257,14 @@ def _p99(histogram: Histogram) -> float:
     return histogram.percentile(0.99) / 1000
 
 
-def _recovered(after: Told, good: float) -> float:
-    """Say after how many seconds the first whole second began that was good.
+def recovered(after: Told, good: float) -> float:
+    """Say after how many seconds the first whole second began that was good, or the whole time.
 
     One bad half second by itself comes later, too, and in calm hours: PostgreSQL tidies up.
     """
     well = {at for at, histogram in after.slices.items() if _p99(histogram) <= good}
-    began = (at for at in sorted(well) if at + 1 in well)
-    return next(began, max(after.slices, default=0) + 1) * _SLICE_SECONDS
+    began = (at * _SLICE_SECONDS for at in sorted(well) if at + 1 in well)
+    return next(began, AFTER_SECONDS)
 
 
 def main() -> int:
