@@ -12,7 +12,15 @@ from gateway.channels.simulator.books import Books
 from gateway.channels.simulator.entries import OPEN, Payment, Refund, Status
 from gateway.channels.simulator.messages import CaptureOrder, Message, Order, RefundOrder, Report
 from gateway.channels.simulator.notices import Notifier, is_loopback
-from gateway.channels.simulator.scripts import QR, Letter, Script, Told, Truth, name_of, named
+from gateway.channels.simulator.scripts import (
+    TAKEN_AGAIN,
+    Letter,
+    Script,
+    Told,
+    Truth,
+    name_of,
+    named,
+)
 from gateway.drivers.clock import Clock
 
 _QR_PREFIX: Final = "qr_"
@@ -178,7 +186,7 @@ class Acquirer:
     def _report(self, payment: Payment) -> Report:
         waits_for_payer = payment.status is _REQUIRES_ACTION
         again = None
-        if payment.again or payment.script == QR:
+        if payment.script in TAKEN_AGAIN:
             again = tuple(self._books.taken(payment)[1:])
         return Report(
             payment.number,

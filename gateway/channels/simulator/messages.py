@@ -85,8 +85,8 @@ class RefundOrder(Struct, frozen=True, omit_defaults=True):
 class Report(Struct, frozen=True, gc=False, omit_defaults=True):
     """How a payment stands, or one refund of it when `refund_number` is there.
 
-    `again` are the transactions by which it was taken once more; it is not there where none was and
-    no payer can do that by himself.
+    `again` are the transactions by which it was taken once more; it is not there where that never
+    happens, which is nearly always.
     """
 
     number: str

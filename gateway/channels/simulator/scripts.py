@@ -100,6 +100,8 @@ _CARDS: Final[Mapping[str, Script]] = MappingProxyType(
 )
 QR: Final = "qr"
 _QR: Final = Script(truth=Truth.WHEN_PAID, notices=(Letter.TRUE,))
+# What may be taken more than once: whoever asks about it is told of every time.
+TAKEN_AGAIN: Final = frozenset({QR, *(name for name, script in _CARDS.items() if script.again)})
 _UNKNOWN: Final = Script(truth=Truth.DECLINED, decline="unknown_token")
 _LATENCY: Final = re.compile(r"tok_latency_([0-9]{1,5})")
 
