@@ -104,9 +104,12 @@ async def running(config: SimulatorConfig) -> AsyncIterator[str]:
             for caller in [*callers]:
                 caller.close()
             await acquirer.close()
-            await notifier.close()
-            if journal is not None:
-                journal.close()
+            try:
+                # What it writes last it tells the notifier, who is closed after it for that.
+                if journal is not None:
+                    journal.close()
+            finally:
+                await notifier.close()
 
 
 class Door:
