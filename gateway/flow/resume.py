@@ -35,31 +35,35 @@ _FURTHER: Final = "further"
 
 async def keep_resuming(desk: Desk) -> None:
     """Serve the recovery queues for ever; whatever fails is due again when its lease ends."""
-    attempts, refunds = Flights(), Flights()
+    attempts, refunds, aside = Flights(), Flights(), Flights()
     try:
         while True:
             try:
-                await resume_due(desk, attempts, refunds)
+                await resume_due(desk, attempts, refunds, aside)
             except Exception as error:  # noqa: BLE001 - no error may end the worker
                 logger.warning("the recovery queue cannot be read: %r", error)
             await attempts.rest(_PACE_SECONDS, _IDLE_SECONDS)
     finally:
-        await attempts.leave(_LEAVE_SECONDS)
-        await refunds.leave(_LEAVE_SECONDS)
+        for flights in (attempts, refunds, aside):
+            await flights.leave(_LEAVE_SECONDS)
 
 
-async def resume_due(desk: Desk, attempts: Flights, refunds: Flights) -> None:
-    """Begin what is due now, without waiting for the answers."""
+async def resume_due(desk: Desk, attempts: Flights, refunds: Flights, aside: Flights) -> None:
+    """Begin what is due now, without waiting for the answers.
+
+    Only attempts make room for more of their kind when they land, so only they end the rest that
+    follows.  What is looked at each time, `aside`, would let nobody rest.
+    """
     now = desk.clock.now()
     for due in await desk.recovery.take(now, attempts.busy):
         attempts.start(due.channel, _resume(due, desk), due.attempt_id)
     for lost in await desk.recovery.take_refunds(now, refunds.busy):
         refunds.start(lost.channel, _resume_refund(lost, desk), lost.refund_id)
-    if not attempts.busy[_NOTICES]:
+    if not aside.busy[_NOTICES]:
         left = serve_left_notices(desk, limits.LEFT_NOTICES_ITEMS_MAX)
-        attempts.start(_NOTICES, left, "what was left of the notices")
-    if not refunds.busy[_FURTHER]:
-        refunds.start(_FURTHER, _settle_further(desk), "what was paid beside payments")
+        aside.start(_NOTICES, left, "what was left of the notices")
+    if not aside.busy[_FURTHER]:
+        aside.start(_FURTHER, _settle_further(desk), "what was paid beside payments")
 
 
 async def _resume(due: Due, desk: Desk) -> None:

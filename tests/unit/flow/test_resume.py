@@ -89,7 +89,7 @@ async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> N
     desk = desk_of(queue, rest)
     attempts = Flights()
     for _ in range(2):
-        await resume.resume_due(desk, attempts, Flights())
+        await resume.resume_due(desk, attempts, Flights(), Flights())
         async with asyncio.timeout(5):
             while len(attempts) > len(SLOW):
                 await attempts.rest(0, 5)
@@ -101,13 +101,22 @@ async def test_a_slow_channel_holds_up_neither_its_round_nor_the_next_one() -> N
     assert sorted(rest.learned) == [*SLOW, *QUICK], "the router hears what became of each"
 
 
+async def test_a_round_that_finds_nothing_is_followed_by_a_rest() -> None:
+    """What is looked at in each round ends no rest: it would be for ever the last one's landing."""
+    attempts, refunds, aside = Flights(), Flights(), Flights()
+    desk = desk_of(FakeQueue([]), FakeRest())
+    await resume.resume_due(desk, attempts, refunds, aside)
+    assert (len(attempts), len(refunds), len(aside)) == (0, 0, 2)
+    await aside.leave(5)
+
+
 async def test_nobody_asks_beyond_the_lease(caplog: pytest.LogCaptureFixture) -> None:
     """A worker that took an attempt and then stood still for long leaves it to the next one."""
     queue, rest = FakeQueue([SLOW[0]]), FakeRest()
     desk = desk_of(queue, rest)
     rest.time = LEASE_ENDS - timedelta(seconds=limits.QUERY_LEASE_REST_SECONDS)
     attempts = Flights()
-    await resume.resume_due(desk, attempts, Flights())
+    await resume.resume_due(desk, attempts, Flights(), Flights())
     async with asyncio.timeout(5):
         await attempts.landed()
     assert queue.seen == []
