@@ -57,6 +57,7 @@ cdef enum:
     STATUS_AT = 9
     STATUSES = 1000
     ROUND_MICROSECONDS = 500
+    REFUSED_SECONDS = 1         # as `bench.load.lean` has it
 
 cdef enum:                      # what a connection does
     GONE
@@ -70,6 +71,7 @@ cdef struct Line:
     bint is_open                # it took something already
     bint waits                  # it stands among the idle ones, though it may be gone
     int request                 # which one it was asked
+    double refused              # when it was refused, where it rests for that
     size_t sent                 # so many of its bytes
     double began                # from when it counts
     char* kept                  # bytes of an answer that is not whole
@@ -108,6 +110,7 @@ cdef struct Field:
     Queue idle
     Queue places                # that are free again
     Queue requests
+    Queue refused               # that rest before they ask again, in the order in which they may
     const char** wires
     size_t* sizes
     bint again[STATUSES]        # after these a request is asked again
@@ -290,19 +293,42 @@ cdef inline void finish(Field* field, int which, const char* data) noexcept nogi
         (data[STATUS_AT] - c"0") * 100 + (data[STATUS_AT + 1] - c"0") * 10
         + data[STATUS_AT + 2] - c"0"
     )
-    cdef int request
+    cdef bint is_refused = 0 <= status < STATUSES and field.again[status]
     line.kept_size = 0
     line.state = IDLE
     field.busy -= 1
     note(field, line, status)
-    if 0 <= status < STATUSES and field.again[status]:
+    if is_refused:
         enqueue(&field.requests, line.request)
     if not field.is_closed:
         rest(field, which)
-    elif now() < field.until:
-        request = dequeue(&field.requests)
-        if request >= 0:
-            ask(field, which, request, now())
+    elif is_refused:
+        line.refused, line.waits = now(), True
+        enqueue(&field.refused, which)
+    else:
+        ask_next(field, which, now())
+
+
+cdef inline void ask_next(Field* field, int which, double at) noexcept nogil:
+    """Ask the next on a connection of a closed run, while it goes on."""
+    cdef int request = dequeue(&field.requests) if at < field.until else -1
+    if request >= 0:
+        ask(field, which, request, at)
+
+
+cdef inline void come_again(Field* field, double at) noexcept nogil:
+    """Let those ask again who have rested since they were refused."""
+    cdef int which
+    while field.refused.count:
+        which = field.refused.places[field.refused.first]
+        if field.lines[which].state == IDLE and at < field.lines[which].refused + REFUSED_SECONDS:
+            return
+        dequeue(&field.refused)
+        field.lines[which].waits = False
+        if field.lines[which].state == IDLE:
+            ask_next(field, which, at)
+        else:
+            enqueue(&field.places, which)
 
 
 cdef inline void hear(Field* field, int which) noexcept nogil:
@@ -376,7 +402,8 @@ cdef inline void follow(Field* field, double began, const double* arrivals, int 
             i += 1
         if i == count and ((field.busy == 0 and at >= end) or at >= end + patience):
             return
-        if field.is_closed and field.busy == 0:
+        come_again(field, at)
+        if field.is_closed and not field.busy and not (field.refused.count and field.requests.count):
             return
         due = began + arrivals[i] if i < count else end + patience
         wait = 0

@@ -47,6 +47,7 @@ cdef class Sender:
             or field.desk == NULL or not make_queue(&field.idle, connections_max)
             or not make_queue(&field.places, connections_max)
             or not make_queue(&field.requests, len(requests))
+            or not make_queue(&field.refused, connections_max)
         ):
             raise MemoryError
         for i, wire in enumerate(self.held):
@@ -67,6 +68,7 @@ cdef class Sender:
         free(field.idle.places)
         free(field.places.places)
         free(field.requests.places)
+        free(field.refused.places)
         free(field.lines)
         free(field.wires)
         free(field.sizes)
@@ -98,7 +100,10 @@ cdef class Sender:
         return self.field.open
 
     def closed(self, double seconds, double patience):
-        """Ask on all connections, and again when there is an answer, for so long."""
+        """Ask on all connections, and again when there is an answer, for so long.
+
+        Who was refused rests for a second before he asks again.
+        """
         cdef Field* field = &self.field
         cdef double began = now()
         field.is_closed, field.until = True, began + seconds

@@ -19,6 +19,8 @@ from msgspec import Struct, field
 from bench.load.histogram import Histogram
 
 ANSWER_SECONDS = 30.0
+# So long whoever was refused rests in a closed run: the least that a refusal asks for.
+REFUSED_SECONDS = 1.0
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
@@ -67,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._need = 0
         self._request = b""
         self._sent_at: float | None = None
+        self.status = 0  # of the last answer
         self.transport: asyncio.Transport | None = None
         self.free: Callable[[Connection], None] | None = None
 
@@ -94,7 +97,8 @@ class Connection(asyncio.Protocol):
         began, self._sent_at = self._sent_at, None
         body = buffer[self._body_at : self._need]
         self._buffer, self._need = b"", 0
-        self._done(self._request, int(buffer[9:12]), body, began, time.perf_counter())
+        self.status = int(buffer[9:12])
+        self._done(self._request, self.status, body, began, time.perf_counter())
         if self.free is not None:
             self.free(self)
 
@@ -130,7 +134,8 @@ class Generator:
 
     `observe` hears of the end of each; a connection that ended without an answer has status 0.
     With `patience_seconds` a connection is ended that has brought no answer for so long.  What is
-    answered with a status in `again` is asked again, when there is nothing left to ask.
+    answered with a status in `again` was refused: it is asked again, when there is nothing left to
+    ask, and a closed run's connection rests for a second first, as a caller does who can read.
     """
 
     def __init__(
@@ -270,7 +275,13 @@ class Generator:
         return made
 
     def _again(self, connection: Connection) -> None:
-        if self._is_over:
+        if connection.status in self._again_statuses:
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._go_on, connection)
+        else:
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        if self._is_over or connection.transport is None:
             return
         request = self._next()
         if request is None:

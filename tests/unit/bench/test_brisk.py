@@ -113,6 +113,31 @@ async def test_who_was_refused_asks_again_after_all_others(make: Make) -> None:
     assert all(ended >= began for _, _, began, ended in heard)
 
 
+async def test_who_was_refused_in_a_closed_run_rests_before_it_asks_again(make: Make) -> None:
+    """The others go on meanwhile, and while anything is left nobody thinks that all is asked."""
+    asked: list[bytes] = []
+    heard: list[Heard] = []
+
+    def say(head: bytes) -> bytes:
+        asked.append(head[5:6])
+        return BUSY if asked[-1] == b"0" and asked.count(b"0") < 3 else MADE
+
+    async with serving(say) as url:
+        sending = make(
+            url,
+            [asking(n) for n in range(4)],
+            observe=hearing(heard),
+            again=frozenset({503}),
+        )
+        async with asyncio.timeout(20):
+            result = await sending.closed(connections=2, seconds=60)
+    assert sorted(asked[:4]) == [b"0", b"1", b"2", b"3"]
+    assert asked[4:] == [b"0", b"0"], "what was refused comes last"
+    assert (result.statuses, sending.left) == ({503: 2, 201: 4}, [])
+    refused = next(each for each in heard if each[1] == 503)
+    assert max(began for _, _, began, _ in heard) - refused[3] >= 0.9
+
+
 async def test_what_finds_no_connection_or_has_nothing_to_ask_is_missed(make: Make) -> None:
     async with serving(lambda _: MADE) as url:
         sending = make(url, [asking(1)] * 2)
