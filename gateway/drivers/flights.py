@@ -15,12 +15,15 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Flights:
-    """Tasks under way; `busy` counts them by lane."""
+    """Tasks under way; `busy` counts them by lane.
 
-    def __init__(self) -> None:
+    Those that land end the rest of whoever waits for a `landing`, which several may share.
+    """
+
+    def __init__(self, landing: asyncio.Event | None = None) -> None:
         self.busy: Counter[str] = Counter()
         self._flights: set[asyncio.Task[None]] = set()
-        self._landing = asyncio.Event()
+        self._landing = asyncio.Event() if landing is None else landing
 
     def __len__(self) -> int:
         return len(self._flights)

@@ -35,7 +35,8 @@ _FURTHER: Final = "further"
 
 async def keep_resuming(desk: Desk) -> None:
     """Serve the recovery queues for ever; whatever fails is due again when its lease ends."""
-    attempts, refunds, aside = Flights(), Flights(), Flights()
+    landing = asyncio.Event()
+    attempts, refunds, aside = Flights(landing), Flights(landing), Flights()
     try:
         while True:
             try:
@@ -51,8 +52,8 @@ async def keep_resuming(desk: Desk) -> None:
 async def resume_due(desk: Desk, attempts: Flights, refunds: Flights, aside: Flights) -> None:
     """Begin what is due now, without waiting for the answers.
 
-    Only attempts make room for more of their kind when they land, so only they end the rest that
-    follows.  What is looked at each time, `aside`, would let nobody rest.
+    Attempts and refunds make room for more when they land, and so end the rest that follows.  What
+    is looked at each time, `aside`, would let nobody rest.
     """
     now = desk.clock.now()
     for due in await desk.recovery.take(now, attempts.busy):

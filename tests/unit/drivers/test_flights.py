@@ -30,6 +30,14 @@ async def test_whoever_rests_is_woken_by_a_landing() -> None:
     await flights.rest(0, 0.001)  # nothing lands, and it rests no longer than it may
 
 
+async def test_whoever_rests_is_woken_by_those_who_share_his_landing() -> None:
+    landing = asyncio.Event()
+    flights, others = Flights(landing), Flights(landing)
+    others.start("quick", asyncio.sleep(0), "another flight")
+    async with asyncio.timeout(5):
+        await flights.rest(0, 60)
+
+
 async def test_a_flight_that_fails_is_logged_and_forgotten(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
