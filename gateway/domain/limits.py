@@ -8,6 +8,7 @@ HEADERS_COUNT_MAX = 48
 TARGET_BYTES_MAX = 4096
 HEAD_SECONDS_MAX = 10  # from a head's first byte to its last
 IDLE_SECONDS_MAX = 75  # without a request, or without taking the answer
+LINGER_SECONDS = 2.0  # after the last answer, for who still sends or still takes it
 # Connections of one worker; so many files are left for all else: channels, databases, logs.
 CONNECTIONS_MAX = 10_000
 FILES_KEPT = 5_000
@@ -302,7 +303,8 @@ assert STRAYS_PER_SECOND_MAX * 4 < RETENTION_BATCH_ITEMS_MAX / RETENTION_PAUSE_S
 )
 assert DRAIN_SECONDS < MINTED_WITHIN_SECONDS, "whatever waits mints its id before it is cut off"
 assert PAGE_ITEMS_MAX < PAGE_WALK_ITEMS_MAX, "a page fits into one walk"
-assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS < 30, "a drain must let the running call end"
+assert CHANNEL_ANSWER_SECONDS < DRAIN_SECONDS, "a drain must let the running call end"
+assert DRAIN_SECONDS + LINGER_SECONDS < 30, "and is over within 30 s, last answers taken"
 assert RELOAD_SECONDS < 5, "revocation must reach every worker within five seconds"
 assert LEDGER_BATCH_ITEMS_MAX <= QUEUE_ITEMS_MAX, "the queue feeds a flush"
 assert 2 * LEDGER_REST_SECONDS_MAX < SEAT_SECONDS_GOOD, "two rests are a part of what is good"

@@ -22,7 +22,6 @@ from gateway.faces.api.standing import Standing
 from native.front import Bounds, Front, Request
 
 _PIECE_SECONDS: Final = 0.25
-_LINGER_SECONDS: Final = 2.0
 _TEND_SECONDS: Final = 0.002
 
 
@@ -61,7 +60,7 @@ class FrontDoor:
             batch_bytes_max=limits.BATCH_BODY_BYTES_MAX,
             idle_seconds=limits.IDLE_SECONDS_MAX,
             piece_seconds=_PIECE_SECONDS,
-            linger_seconds=_LINGER_SECONDS,
+            linger_seconds=limits.LINGER_SECONDS,
         )
         for each in listening:
             each.settimeout(0)

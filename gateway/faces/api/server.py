@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
@@ -59,10 +59,12 @@ class _Protocol(HeadTimer):
     """aiohttp's protocol, with its own errors written as ours: they would show what was sent.
 
     `read_before` was read of the connection before it was handed over; `left` hears of its end.
+    `answered` is the body of the last request that was answered, whether it was read or not.
     """
 
     read_before = b""
     left: Callable[[], None] | None = None
+    answered: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with what was read before anything more can come."""
@@ -74,8 +76,10 @@ class _Protocol(HeadTimer):
                 self.wait_for_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell whoever counts connections."""
+        """Tell whoever counts connections, and whoever waits for what nobody sends any more."""
         super().connection_lost(exc)
+        if self.answered is not None:
+            self.answered.feed_eof()  # aiohttp reads on to the end before it lets go
         if self.left is not None:
             self.left()
             self.left = None
@@ -118,6 +122,7 @@ class ApiServer(web.Server):
             access_log=None,  # type: ignore[arg-type]  # None switches it off
             auto_decompress=False,
             keepalive_timeout=limits.IDLE_SECONDS_MAX,
+            lingering_time=limits.LINGER_SECONDS,
         )
 
     def pre_shutdown(self) -> None:
@@ -221,6 +226,7 @@ class ApiServer(web.Server):
             response = reply.as_response()
         if self.draining:
             response.force_close()
+        made.answered = request.content
         return response
 
     async def _signed(

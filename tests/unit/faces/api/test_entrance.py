@@ -1,13 +1,16 @@
 """The entrance: with the front or without it, what comes is served, and the end is orderly."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway.domain import limits
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import listening
 from gateway.drivers.clock import Clock
@@ -57,6 +60,19 @@ async def served_until_the_end(api: ApiServer, doors: list[socket.socket]) -> No
         await asyncio.open_connection(*address)
 
 
+@contextlib.asynccontextmanager
+async def entered() -> AsyncIterator[tuple[ApiServer, tuple[str, int]]]:
+    """Open a house that has room for everybody; give it, and where it listens."""
+    room = SimpleNamespace(refusal=lambda *_: None, let_in=lambda: None, came=lambda: None)
+    desk: Any = SimpleNamespace(clock=Clock(), admission=room)
+    pages: Any = SimpleNamespace(find=lambda *_: None)
+    api = ApiServer(desk, pages)
+    with listening.opened("127.0.0.1", 0) as doors:
+        address = doors[0].getsockname()
+        async with opened(api, doors):
+            yield api, address
+
+
 @pytest.mark.parametrize("has_front", [True, False])
 @pytest.mark.parametrize("cut", [20, -2], ids=["head", "body"])
 async def test_half_a_request_is_served_to_its_end(
@@ -68,16 +84,9 @@ async def test_half_a_request_is_served_to_its_end(
     monkeypatch.setattr(front, "COMPILED", has_front)
     monkeypatch.setattr(server, "enter", enter)
     monkeypatch.setattr(front_door, "_PIECE_SECONDS", 60.0)
-    quiet = SimpleNamespace(refusal=lambda *_: None, let_in=lambda: None, came=lambda: None)
-    desk: Any = SimpleNamespace(clock=Clock(), admission=quiet)
-    pages: Any = SimpleNamespace(find=lambda *_: None)
-    api = ApiServer(desk, pages)
-    door = socket.socket()
-    door.bind(("127.0.0.1", 0))
-    door.listen()
-    address, wire = door.getsockname(), POST.replace(b"0", b"4") + b"body"
+    wire = POST.replace(b"0", b"4") + b"body"
     async with asyncio.timeout(10):
-        async with opened(api, [door]):
+        async with entered() as (api, address):
             reader, writer = await asyncio.open_connection(*address)
             writer.write(wire[:cut])
             after, asking = await asyncio.open_connection(*address)
@@ -94,3 +103,51 @@ async def test_half_a_request_is_served_to_its_end(
         assert (await ending).endswith(b"\r\nConnection: close\r\n\r\nbody")
         writer.close()
         asking.close()
+
+
+async def refused_unread(
+    address: tuple[str, int], length: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Announce a body that is too large, and read why it is refused."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(POST.replace(b"0", b"%d" % length))
+    assert b'"code":"body_too_large"' in await reader.readuntil(b"}")
+    return reader, writer
+
+
+@pytest.mark.parametrize("has_front", [True, False])
+async def test_who_was_refused_unread_and_leaves_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+) -> None:
+    monkeypatch.setattr(front, "COMPILED", has_front)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 60.0)
+    async with asyncio.timeout(5), entered() as (_, address):
+        _, writer = await refused_unread(address, 1 << 30)
+        writer.close()
+
+
+@pytest.mark.parametrize("has_front", [True, False])
+async def test_who_was_refused_unread_and_stays_is_soon_let_go(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+) -> None:
+    monkeypatch.setattr(front, "COMPILED", has_front)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.05)
+    async with asyncio.timeout(5), entered() as (_, address):
+        reader, writer = await refused_unread(address, 1 << 30)
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("has_front", [True, False])
+async def test_who_sends_on_learns_why_he_is_refused_and_may_ask_again(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+) -> None:
+    monkeypatch.setattr(front, "COMPILED", has_front)
+    body = b"x" * 4_000_000  # more than the kernel keeps for us
+    async with asyncio.timeout(5), entered() as (_, address):
+        reader, writer = await refused_unread(address, len(body))
+        writer.write(body)
+        await writer.drain()
+        writer.write(UNSIGNED)
+        assert b'"code":"not_found"' in await reader.readuntil(b"}")
+        writer.close()
