@@ -22,6 +22,9 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXPIRY_MAX: Final = timedelta(seconds=limits.EXPIRY_SECONDS_MAX)
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"field `([^`]*)`")
+# Python's names of types in msgspec's sentences, and JSON's for the same.
+_TYPE: Final = re.compile(r"\b(?:str|int|bool)\b")
+_JSON_TYPES: Final = {"str": "string", "int": "integer", "bool": "boolean"}
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY: Final = b'"idempotency_key"'
 _MEMBER: Final = re.compile(rb'[ \t\n\r]*:[ \t\n\r]*"(?:[^"\\]|\\.)*"[ \t\n\r]*([,}])')
@@ -197,8 +200,14 @@ def _wrong_field(message: str, whole: str) -> Problem:
         expected = "It must be an RFC 3339 time with offset"
     elif expected.startswith("Invalid"):
         expected = "The value is not one of those that are offered"
-    expected = expected.replace(r"\Z", "$")
-    return Problem("field_invalid", f"{expected}.", param=_shown(place, whole))
+    return Problem("field_invalid", f"{_in_words_of_json(expected)}.", param=_shown(place, whole))
+
+
+def _in_words_of_json(expected: str) -> str:
+    """Name types as JSON does, and write a pattern as OpenAPI does: msgspec shows Python's repr."""
+    types, regex, pattern = expected.partition(" matching regex ")
+    types = _TYPE.sub(lambda found: _JSON_TYPES[found.group()], types)
+    return types + regex + pattern.replace(r"\\Z", "$").replace("\\\\", "\\")
 
 
 def _shown(name: str, whole: str) -> str:

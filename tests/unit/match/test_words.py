@@ -1,0 +1,28 @@
+"""The words of a refusal: those of JSON and of OpenAPI, not those of the language that we use."""
+
+import msgspec
+import pytest
+
+from gateway.domain.errors import Problem
+from gateway.domain.payment import CreatePayment
+from gateway.match.rules import decode_body
+
+DECODER = msgspec.json.Decoder(CreatePayment)
+CARD = '"method":{"type":"card","token":"tok_ok"}'
+
+
+@pytest.mark.parametrize(
+    ("members", "param", "detail"),
+    [
+        ('"amount":"1"', "amount", "Expected `integer`."),
+        ('"reference":1', "reference", "Expected `string`."),
+        ('"reference":""', "reference", "Expected `string` of length >= 1."),
+        ('"description":1', "description", "Expected `string | null`."),
+        ('"currency":"cny"', "currency", "Expected `string` matching regex '^[A-Z]{3}$'."),
+        ('"metadata":[]', "metadata", "Expected `object`."),
+    ],
+)
+def test_a_refusal_speaks_of_json(members: str, param: str, detail: str) -> None:
+    with pytest.raises(Problem) as caught:
+        decode_body(f"{{{CARD},{members}}}".encode(), DECODER)
+    assert (caught.value.param, caught.value.detail) == (param, detail)
