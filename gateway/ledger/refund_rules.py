@@ -54,7 +54,10 @@ def refundable(standing: Standing, amount: int | None) -> int:
     """Say how much goes back; `Problem` 409 when that is more than there is."""
     payment = standing.payment
     if payment.status not in _REFUNDABLE or not payment.amount_captured:
-        raise Problem("state_conflict", f"A payment that is {payment.status.value} has no money.")
+        raise Problem(
+            "state_conflict",
+            f"A payment that is {payment.status.value} holds no money that could be given back.",
+        )
     left = payment.amount_captured - payment.amount_refunded
     wanted = amount if amount is not None else left
     if not 0 < wanted <= left:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gateway.domain import limits
 from gateway.domain.errors import InDoubt, Overloaded, Problem, StatementRefused, Unavailable
-from gateway.domain.payment import CANCELABLE, Standing
+from gateway.domain.payment import CANCELABLE, Payment, Standing, Status
 from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
     Answered,
@@ -203,18 +203,10 @@ class Ledger:
                 return heard
             opened = await self.opened(claimed.merchant.number, payment_id)
             payment = opened.standing.payment
-            change = begin_capture(
-                opened.standing,
-                opened.attempt,
-                payment.amount_authorized if amount is None else amount,
-                claimed.at,
-            )
+            wanted = payment.amount_authorized if amount is None else amount
+            change = begin_capture(opened.standing, opened.attempt, wanted, claimed.at)
             if change is None:
-                raise Problem(
-                    "state_conflict",
-                    f"This payment is {payment.status.value}, or has not this much to capture,"
-                    " or is being canceled.",
-                )
+                raise _not_captured(payment, wanted)
             change = replace(change, use=claimed.use)
             if await self._posting.submit(change) is not None:
                 return Opened(change.standing, change.attempt, lease=change.due_at)
@@ -289,6 +281,20 @@ class Ledger:
         await self._beginning.drain()
         await self._switching.drain()
         await self._posting.drain()
+
+
+def _not_captured(payment: Payment, amount: int) -> Problem:
+    """Say why no capture of this amount may begin."""
+    if payment.status is not Status.REQUIRES_CAPTURE:
+        status = payment.status.value
+        return Problem(
+            "state_conflict",
+            f"Only a payment that is requires_capture is captured; this one is {status}.",
+        )
+    if amount > payment.amount_authorized:
+        held = payment.amount_authorized
+        return Problem("state_conflict", f"No more than {held} can be captured.", param="amount")
+    return Problem("state_conflict", "This payment is being canceled.")
 
 
 def _begun(drawn: Drawn) -> Begun | Exception:

@@ -61,7 +61,9 @@ async def test_a_capture_takes_what_was_held_or_a_part(
 async def test_more_than_was_held_is_not_captured(shop: Shop, amount: int) -> None:
     payment = await authorized(shop)
     before = await facts(shop, payment["id"])
-    refused(await act(shop, payment["id"], "capture", {"amount": amount}), 409, "state_conflict")
+    reply = await act(shop, payment["id"], "capture", {"amount": amount})
+    refused(reply, 409, "state_conflict")
+    assert (reply.json["param"], "No more than 1999" in reply.json["detail"]) == ("amount", True)
     assert await facts(shop, payment["id"]) == before
     assert (await act(shop, payment["id"], "capture")).json["status"] == "succeeded"
 
