@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 from typing import Any, Final
 
@@ -62,6 +63,14 @@ class _Session(asyncpg.Connection):
         await self.execute("SET plan_cache_mode = force_generic_plan", timeout=5)
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Name the error that the pool speaks of, and leave its words and its stack behind."""
+    if record.exc_info and record.exc_info[0] is not None:
+        record.msg = f"PostgreSQL cannot be reached ({record.exc_info[0].__name__}); trying again"
+        record.args, record.exc_info = (), None
+    return True
+
+
 def _is_open(session: Lent) -> bool:
     """Tell whether a session lives; one that was lost has gone back to the pool by itself."""
     try:
@@ -80,6 +89,7 @@ class Sessions:
     def __init__(
         self, url: str, *, count: int, statement_cache: int, plan_seconds: float = PLAN_KEEP_SECONDS
     ) -> None:
+        logging.getLogger("asyncpg.pool").addFilter(_in_one_line)
         self._url = url
         self._count = count
         self._statement_cache = statement_cache
