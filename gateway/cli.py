@@ -56,6 +56,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError("a path begins with /")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="floodgate",
@@ -175,11 +181,11 @@ def _key(parser: argparse.ArgumentParser) -> None:
 
 def _curl_parser(commands: Any) -> None:
     curl = commands.add_parser("curl", help="print a signed curl command")
-    curl.add_argument("method", type=str.upper)
-    curl.add_argument("path")
-    curl.add_argument("--body")
+    curl.add_argument("method", type=str.upper, help="GET, POST or DELETE")
+    curl.add_argument("path", type=_path, help="such as /v1/payments?limit=10")
+    curl.add_argument("--body", help="the JSON that is sent, byte for byte")
     curl.add_argument("--key-id", required=True)
-    curl.add_argument("--secret", required=True)
+    curl.add_argument("--secret", required=True, help="the base64 that was shown with the key")
     curl.add_argument("--idempotency-key", help="made up for a POST when it is not given")
     curl.add_argument("--base-url", help="where the gateway is (http://HOST:PORT)")
     curl.set_defaults(run=_curl)

@@ -148,7 +148,7 @@ def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
     }
     new = path.with_suffix(".new")
     with open(new, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        json.dump(demo, file, indent=2)
+        file.write(json.dumps(demo, indent=2) + "\n")
     new.replace(path)
     return demo
 
@@ -211,13 +211,13 @@ def _show_demo(base_url: str, demo: dict[str, Any]) -> None:
         asyncio.run(Demo(base_url, Credentials(demo["key_id"], demo["secret"])).run())
     except (LaunchError, FloodgateError) as error:
         _say(f"the demo payment was not made: {error}")
-    curl = (
-        f"floodgate curl GET /v1/payments --base-url {base_url}"
-        f" --key-id {demo['key_id']} --secret …"
-    )
+    # As it was called, so that the line can be pasted: the script is seldom on the path.
+    program = sys.argv[0] if Path(sys.argv[0]).name == "floodgate" else "floodgate"
     _say(
         f"\nGo on with\n  {base_url}/docs          the API\n  {base_url}/openapi.json  for tools\n"
-        f"  {base_url}/metrics       for Prometheus\n  {curl}\nCtrl-C stops everything."
+        f"  {base_url}/metrics       for Prometheus\n  {program} curl GET /v1/payments"
+        f" --base-url {base_url} --key-id {demo['key_id']} --secret …\n"
+        "where … is the secret beside the demo key. Ctrl-C stops everything."
     )
 
 

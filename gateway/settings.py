@@ -141,7 +141,9 @@ def _checked(given: Mapping[str, Any]) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsWrong(f"a setting has a wrong value: {error}") from None
+        expected, _, place = str(error).partition(" - at `$.")
+        name = place.rstrip("`") or "a setting"
+        raise SettingsWrong(f"{name} has a wrong value: {expected}") from None
 
 
 def _without_password(url: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli import main
 from gateway.idempotency.rules import key_of
 from gateway.signing import Credentials, Unsigned, curl_command, sign
 from native.signature import HmacKey, read
@@ -75,3 +76,9 @@ def test_a_curl_command_survives_the_shell(body: bytes) -> None:
 
 def test_credentials_do_not_show_their_secret() -> None:
     assert CREDENTIALS.secret not in repr(CREDENTIALS)
+
+
+def test_a_path_without_its_slash_is_no_path(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["curl", "GET", "v1/payments", "--key-id", "key_1", "--secret", CREDENTIALS.secret])
+    assert "a path begins with /" in capsys.readouterr().err
