@@ -78,10 +78,11 @@ class Sampler:
         commits: int = await connection.fetchval(_COMMITS)
         async with session.get(f"{self._stack.base_url}/metrics") as answer:
             metrics = read_metrics(await answer.text())
+        at = time.perf_counter()  # looking at the memory takes long
         cpu = {**self._stack.cpu_seconds(), GENERATOR: self._generator_seconds()}
         cpu[OTHERS] = machine_seconds() - sum(cpu.values())
         memory = self._stack.memory_bytes() if len(self.samples) % 5 == 0 else {}
-        self.samples.append(Sample(time.perf_counter(), cpu, commits, memory, metrics))
+        self.samples.append(Sample(at, cpu, commits, memory, metrics))
 
     def _generator_seconds(self) -> float:
         """Sum what the generator's processes used; what ended keeps what it was last seen with."""

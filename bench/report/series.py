@@ -13,6 +13,8 @@ _OPEN, _POST = "open", "post"
 _STEPS = "floodgate_step_seconds"
 _STORY = ("verify", "admit", "match", "claim", "route", "open", "ask", "post", "settle")
 _STEADY_SHARE = 0.9
+# CPU is counted in hundredths of a second: over less than this it is noise.
+_STRETCH_SECONDS_MIN = 0.25
 
 Line = Sequence[tuple[float, float]]
 
@@ -109,9 +111,9 @@ def _during(record: Record) -> Sequence[Sample]:
 
 
 def _steps(samples: Sequence[Sample]) -> Iterator[tuple[float, float, Sample, Sample]]:
-    """Give middle, length and ends of each stretch between two samples."""
+    """Give middle, length and ends of each stretch between two samples that is no mere moment."""
     for before, after in itertools.pairwise(samples):
-        if after.at > before.at:
+        if after.at - before.at >= _STRETCH_SECONDS_MIN:
             yield (before.at + after.at) / 2, after.at - before.at, before, after
 
 
@@ -221,22 +223,27 @@ def step_times(record: Record) -> dict[str, float]:
     return {step: taken[step] for step in dict.fromkeys([*_STORY, *taken]) if step in taken}
 
 
-def goodput(record: Record) -> float:
-    """Give what was served well of what was due in a second, over the seconds near the peak."""
-    busiest = max((s.offered for s in record.recording.seconds), default=0)
-    near = [s.served for s in record.recording.seconds if s.offered >= busiest * _STEADY_SHARE]
-    return sum(near) / len(near) if near else 0.0
+def at_the_peak(record: Record) -> tuple[float, float]:
+    """Give what was offered in a second, and what of it was served well, near the peak.
+
+    Both are means over the same seconds: one that was fuller by chance is no rate.
+    """
+    seconds = record.recording.seconds
+    busiest = max((s.offered for s in seconds), default=0)
+    near = [s for s in seconds if s.offered >= busiest * _STEADY_SHARE]
+    count = max(len(near), 1)
+    return sum(s.offered for s in near) / count, sum(s.served for s in near) / count
 
 
 def figures(record: Record) -> dict[str, tuple[float, str]]:
     """Give the figures of the summary, each with its unit."""
     run = record.recording
     latency = run.latency()
-    busiest = max((s.offered for s in run.seconds), default=0)
+    offered, goodput = at_the_peak(record)
     per_answer = cpu_per_answer(record)
     shown = {
-        "offered at the peak": (float(busiest), "/s"),
-        "goodput at the peak": (goodput(record), "/s"),
+        "offered at the peak": (offered, "/s"),
+        "goodput at the peak": (goodput, "/s"),
         "answered": (float(run.answered), ""),
         "good": (float(run.good), ""),
         "shed": (float(run.shed), ""),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from bench.load.judge import ProofShown, Verdict
-from bench.load.recorder import Recording
+from bench.load.recorder import Recording, Second
 from bench.load.sampler import Sample, labelled, read_metrics
 from bench.report import series
 from bench.report.page import Picture, comparison, page
@@ -93,6 +93,15 @@ def test_lines_over_time(record: Record) -> None:
     assert series.memory(record) == {"gateway": [(0.0, 1.0)]}
 
 
+def test_a_mere_moment_gives_no_rate(record: Record) -> None:
+    before = series.cpu(record)
+    last = record.samples[-1]
+    moment = replace(last, at=last.at + 0.01, cpu=last.cpu | {"others": 0.64})
+    record.samples = [*record.samples, moment]
+    assert series.cpu(record) == before
+    assert series.cpu_used(record)["others"] == pytest.approx(0.64), "but it is counted"
+
+
 def test_steps_come_in_the_order_of_the_story(record: Record) -> None:
     steps = series.step_times(record)
     assert list(steps) == ["verify", "settle"]
@@ -114,6 +123,18 @@ def test_figures(record: Record) -> None:
     assert "CPU per answer: others" not in shown
     assert shown["cores that others took"][0] == pytest.approx(0.3)
     assert shown["p99 of refusals"][0] == pytest.approx(2, rel=0.02)
+
+
+def test_what_was_offered_at_the_peak_is_of_the_same_seconds_as_what_was_good(
+    record: Record,
+) -> None:
+    record.recording.seconds = [
+        Second(offered=offered, served=served)
+        for offered, served in ((10, 10), (95, 95), (100, 90), (89, 0))
+    ]
+    assert series.at_the_peak(record) == (97.5, 92.5)
+    record.recording.seconds = []
+    assert series.at_the_peak(record) == (0, 0)
 
 
 def test_numbers_as_people_read_them() -> None:
