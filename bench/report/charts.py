@@ -74,7 +74,8 @@ def _throughput(axes: Axes, record: Record, scale: Scale) -> None:
     x, y = _columns(lines["offered"])
     axes.fill_between(x, y, color=_OFFERED, alpha=0.22, linewidth=0, label="offered")
     axes.plot(x, y, color=_OFFERED, linewidth=1)
-    axes.plot(*_columns(lines["answered"]), color=_BLUE, label="answered")
+    # Broad and pale, so that it is seen where everything that was answered was good.
+    axes.plot(*_columns(lines["answered"]), color=_BLUE, label="answered", linewidth=6, alpha=0.4)
     axes.plot(*_columns(lines["good"]), color=_GOOD, label="good")
     for name, colour in (("shed", _SHED), ("failed", _FAILED)):
         if any(value for _, value in lines[name]):
@@ -215,8 +216,15 @@ def _steps(axes: Axes, record: Record, scale: Scale) -> None:
 def _bars(axes: Axes, values: Mapping[str, float], most: float, colours: Sequence[str]) -> None:
     axes.barh(list(values), list(values.values()), color=colours, height=0.62)
     for row, value in enumerate(values.values()):
-        words = f"  {series.in_words(value, '')}"
-        axes.annotate(words, (value, row), va="center", ha="left", color=_INK, fontsize=9)
+        axes.annotate(
+            series.in_words(value, ""),
+            (value, row),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            color=_INK,
+            fontsize=9,
+        )
     axes.invert_yaxis()
     axes.set_xlim(0, most * 1.16)
     axes.grid(visible=False, axis="y")
@@ -231,8 +239,9 @@ _PICTURES: tuple[tuple[str, str, str, bool, Draw], ...] = (
         "throughput",
         "What was asked, and what came of it",
         (
-            "Offered: arrivals of the schedule, which waits for nobody. Good: 2xx within a second"
-            " of the scheduled start. Shed: 429 and 503, nothing was begun."
+            "Offered: arrivals of the schedule, which waits for nobody. Answered, good and shed are"
+            " drawn when the answer came. Good: 2xx within a second of the scheduled start, or"
+            " however late by its script. Shed: 429 and 503, nothing was begun."
         ),
         True,
         _throughput,
@@ -280,14 +289,29 @@ _PICTURES: tuple[tuple[str, str, str, bool, Draw], ...] = (
         "Commits per payment",
         (
             "For one payment: flushes that open it and post it. All: reads, notices, refunds and"
-            " background work, too."
+            " background work, too; PostgreSQL tells of these up to a second late."
         ),
         False,
         _commits,
     ),
     ("memory", "Memory by component", "What a component shares with nobody.", False, _memory),
-    ("cost", "CPU per answer", "Each component's CPU time by answers.", False, _cost),
-    ("steps", "Time per step", "Waiting for a batch or an acquirer counts.", True, _steps),
+    (
+        "cost",
+        "CPU per answer",
+        (
+            "CPU time over the whole run by its answers. Where few share a flush, each costs more;"
+            " a short run holds a part of the worker's start."
+        ),
+        False,
+        _cost,
+    ),
+    (
+        "steps",
+        "Time per step",
+        "Waiting for a batch or an acquirer counts, also for one whose script keeps silent.",
+        True,
+        _steps,
+    ),
 )
 
 
@@ -344,7 +368,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _thousands(value: float, _: Any) -> str:
-    return f"{value:,.0f}"
+    return f"{value:,.10g}"  # a tick may lie at 2.5
 
 
 def _milliseconds(value: float, _: Any) -> str:
