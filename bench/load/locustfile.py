@@ -60,6 +60,7 @@ class Desk:
         self._options = options
         self._parts: list[Run] = []
         self.begun_at = 0.0
+        self.recording: Recording | None = None  # of the user that this process has
 
     def prepare(self, environment: Environment) -> None:
         """Before the first user: fix the plan, the beginning, and who takes which part."""
@@ -111,18 +112,26 @@ class Desk:
         return whole
 
     def tell(self, environment: Environment) -> None:
-        """Print a line of progress again and again, from locust's own statistics."""
+        """Print a line of progress again and again.
+
+        Of other processes a master hears only by locust's own statistics, which count each try.
+        """
         while True:
             gevent.sleep(_PROGRESS_SECONDS)
             if self.begun_at and not isinstance(environment.runner, WorkerRunner):
-                total = environment.stats.total
-                so_far = Recording()
-                so_far.due(0.0)
-                so_far.seconds[0].offered = so_far.seconds[0].answered = total.num_requests
-                so_far.seconds[0].failed = total.num_failures
-                so_far.seconds[0].good = total.num_requests - total.num_failures
+                so_far = self.recording or _counted_by_locust(environment)
                 sys.stdout.buffer.write(progress_of(so_far, time.time() - self.begun_at))
                 sys.stdout.buffer.flush()
+
+
+def _counted_by_locust(environment: Environment) -> Recording:
+    total = environment.stats.total
+    so_far = Recording()
+    so_far.due(0.0)
+    so_far.seconds[0].offered = so_far.seconds[0].answered = total.num_requests
+    so_far.seconds[0].failed = total.num_failures
+    so_far.seconds[0].good = total.num_requests - total.num_failures
+    return so_far
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -178,6 +187,7 @@ class Payers(FastHttpUser):  # type: ignore[misc]  # as above
         super().__init__(environment)
         self._traffic = Traffic(self._plan)
         self._recording = Recording()
+        environment.floodgate.recording = self._recording
         self._under_way = Group()
 
     @task  # type: ignore[untyped-decorator]
