@@ -25,9 +25,13 @@ from gateway.domain.stages import (
     Posted,
     Routed,
 )
+from gateway.drivers.redis import Redis
+from gateway.drivers.redis_line import Command
 from gateway.flow.batch import _Company, pay_all
 from gateway.flow.desk import Desk
+from gateway.idempotency.fast import FastClaims
 from gateway.idempotency.rules import fingerprint_of, key_of
+from gateway.idempotency.service import Idempotency
 from tests.unit.nouns import ATTEMPT, COMMAND, MATCHED, NOON, STANDING, VERIFIED
 
 BATCH = Claimed(Matched(VERIFIED, MATCHED.operation, (), CreatePayments(())), "b", b"b", b"t")  # type: ignore[arg-type]
@@ -232,6 +236,50 @@ async def test_who_is_late_takes_no_result_of_others_along(monkeypatch: pytest.M
     monkeypatch.setattr(limits, "ITEM_SECONDS_MAX", 0.05)
     _, told = await taken("a", "hangs", by=Forgetful)
     assert (told[0], told[1]["certainty"]) == ("paid", "unknown")
+
+
+class SlowRedis:
+    """Takes what is to be kept, and answers only when something else is asked meanwhile."""
+
+    is_away = False
+
+    def __init__(self) -> None:
+        self.claims = FastClaims(cast("Redis", self))
+        self.ended: list[tuple[object, object]] = []
+
+    async def ask(self, commands: Sequence[Command]) -> list[None]:
+        while commands[0][0] == b"SET" and not self.claims.waiting():  # noqa: ASYNC110 - no Event
+            await asyncio.sleep(0)
+        for each in commands:
+            self.ended.append((each[0], each[1 if each[0] == b"SET" else 3]))
+        return [None] * len(commands)
+
+
+class Remembering(Steps):
+    """Claims that are ended in such a Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = SlowRedis()
+        self.idempotency = Idempotency(self.redis.claims)
+
+    async def settle_all(self, ends: Sequence[tuple[Claimed, Answer]]) -> None:
+        await self.idempotency.settle_all(ends)
+
+    async def release(self, claimed: Claimed) -> None:
+        await self.idempotency.release(claimed)
+
+
+async def test_an_answer_that_is_being_kept_when_time_is_over_is_kept_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "ITEM_SECONDS_MAX", 0.05)
+    steps, told = await taken("a", "hangs", by=Remembering)
+    assert (told[0], told[1]["certainty"]) == ("paid", "unknown")
+    assert isinstance(steps, Remembering)
+    kept, *released = steps.redis.ended
+    assert kept == (b"SET", b"idem:{7:a}")
+    assert released == [(b"EVAL", b"idem:{7:hangs}"), (b"EVAL", b"idem:{7:b}")]
 
 
 async def test_a_batch_is_gone_once_it_is_answered() -> None:
