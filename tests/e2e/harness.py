@@ -152,6 +152,10 @@ class System:
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         self.send(name, number)
+        return self.ended(name)
+
+    def ended(self, name: str) -> int:
+        """Wait until one has ended that was told to, and give how."""
         return _end_of(self.processes.pop(name))
 
     def send(self, name: str, number: signal.Signals) -> None:

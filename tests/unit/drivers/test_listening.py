@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from doors_kit import CALLERS, GRANTED, queue_of, waiting_at
 
 from gateway.drivers import listening
 from gateway.drivers.listening import PlaceTaken
@@ -103,3 +104,9 @@ def test_a_port_is_shared_by_workers_and_refused_to_a_second_house() -> None:
         with pytest.raises(PlaceTaken, match=f"127.0.0.1:{number}"):
             listening.refuse_taken("127.0.0.1", number)
     listening.refuse_taken("127.0.0.1", number)
+
+
+def test_a_crowd_may_wait_at_every_door(tmp_path: Path) -> None:
+    door = str(tmp_path / "door")
+    with listening.opened("127.0.0.1", 0, door) as (port, _):
+        assert (queue_of(port), waiting_at(door)) == (GRANTED, CALLERS)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from doors_kit import CALLERS, GRANTED, queue_of, waiting_at
 
 from gateway.domain import limits
 from gateway.domain.stages import Answer, Received
@@ -43,8 +44,10 @@ async def test_what_comes_is_served_until_the_end(
 
 async def served_until_the_end(api: ApiServer, doors: list[socket.socket]) -> None:
     address, door = (each.getsockname() for each in doors)
+    port, other = (each.dup() for each in doors)  # the doors as another worker holds them
     async with asyncio.timeout(10):
         async with opened(api, doors):
+            assert (queue_of(port), waiting_at(door)) == (GRANTED, CALLERS)
             reader, writer = await asyncio.open_connection(*address)
             for ways in ((reader, writer), await asyncio.open_unix_connection(door)):
                 for wire, said in ((ALIVE, b"page"), (UNSIGNED, b'"code":"not_found"')):
@@ -56,8 +59,12 @@ async def served_until_the_end(api: ApiServer, doors: list[socket.socket]) -> No
         assert api.draining
         assert (await idle.read(), (await reader.read())[-1:]) == (b"", b"}")
         writer.close()
+    port.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
+    with other, socket.socket(socket.AF_UNIX) as late:
+        late.connect(door)  # it is the other's as before
+        other.accept()[0].close()
 
 
 @contextlib.asynccontextmanager
