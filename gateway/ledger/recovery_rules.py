@@ -73,11 +73,12 @@ def again(
 ) -> Again | None:
     """Say when to ask next, after what was answered is posted; None when nothing is to be learnt.
 
-    Never long after the deadline, at which the attempt is closed.  A hold that should have been let
-    go, and was not, is asked about like an open payment, until it must have lapsed; one that was
-    noticed only then, until every wait was waited once.  Of what is paid more is asked while the
-    channel knows of more money, or did not answer; where it would tell of more that came, it is
-    looked at now and then.  `jitter` lies between -1 and 1.
+    Never long after the deadline, at which the attempt is closed.  A hold is asked about before its
+    end only where something spoke against it, so silence is no answer to that.  One that should
+    have been let go, and was not, is asked about like an open payment, until it must have lapsed;
+    one that was noticed only then, until every wait was waited once.  Of what is paid more is asked
+    while the channel knows of more money, or did not answer; where it would tell of more that came,
+    it is looked at now and then.  `jitter` lies between -1 and 1.
     """
     payment, attempt = posted.standing.payment, answered.opened.attempt
     verdict, at = answered.outcome.verdict, answered.at
@@ -98,7 +99,8 @@ def again(
         return _while_frozen(payment, attempt, verdict, at=at, soon=soon)
     is_held = payment.status is Status.REQUIRES_CAPTURE
     ends_at = _hold_ends_at(payment) if is_held else attempt.expires_at
-    if is_held and at < ends_at and not attempt.cancel_wished:
+    is_silent = verdict is Verdict.UNKNOWN
+    if is_held and at < ends_at and not attempt.cancel_wished and not is_silent:
         return Again(ends_at)
     return Again(ends_at if at < ends_at < soon else soon)
 
@@ -152,4 +154,7 @@ def _gives_up_at(payment: Payment) -> datetime:
 
 
 def _hold_ends_at(payment: Payment) -> datetime:
-    return payment.created_at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+    """Say when a hold ends: one that waits for its capture lives from when we heard of it."""
+    is_held = payment.status is Status.REQUIRES_CAPTURE
+    began_at = payment.updated_at if is_held else payment.created_at
+    return began_at + timedelta(seconds=limits.AUTHORIZATION_SECONDS)

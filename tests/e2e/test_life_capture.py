@@ -277,6 +277,7 @@ async def test_a_hold_that_lapses_is_closed_at_the_acquirer(
     await as_owner(
         database,
         "UPDATE payment SET created_at = created_at - interval '8 days',"
+        " updated_at = updated_at - interval '8 days',"
         " expires_at = expires_at - interval '8 days' WHERE id = $1",
         payment["id"].removeprefix("pay_"),
     )

@@ -123,6 +123,25 @@ def test_what_is_open_is_asked_about_again(
     assert next_look(status, verdict, at) == (Again(when) if when is not None else None)
 
 
+def test_silence_does_not_confirm_a_hold_that_something_spoke_against() -> None:
+    """A decline was told of it, which may be older than the hold: so its channel was asked."""
+    assert next_look(Status.REQUIRES_CAPTURE, Verdict.UNKNOWN, NOON) == Again(NOON + SOON)
+
+
+def test_a_hold_lives_from_when_it_was_placed_however_old_its_payment_is() -> None:
+    """A payer may take a week to confirm; whoever asks on the next day does not let it go."""
+    placed, ask = HOLD_ENDS - timedelta(hours=1), HOLD_ENDS + timedelta(hours=1)
+    told = answered(Status.REQUIRES_CAPTURE, Verdict.AUTHORIZED, ask)
+    payment = replace(told.opened.standing.payment, updated_at=placed)
+    standing = replace(told.opened.standing, payment=payment)
+    told = replace(told, opened=replace(told.opened, standing=standing))
+    assert not is_over(told)
+    ends = placed + timedelta(seconds=limits.AUTHORIZATION_SECONDS)
+    posted = Posted(standing, b"")
+    assert again(told, posted, queries=1, was_check=False, jitter=0) == Again(ends)
+    assert is_over(replace(told, at=ends))
+
+
 def test_a_channel_that_may_know_more_soon_is_asked_soon_however_often_it_was() -> None:
     told = answered(Status.REQUIRES_ACTION, Verdict.PENDING, NOON)
     posted = Posted(told.opened.standing, b"")
