@@ -17,6 +17,7 @@ from gateway.domain.posting import JournalKind
 Columns = Sequence[tuple[str, str]]
 
 _CLOSE_ENDS: Final = f"interval '{limits.SILENCE_SECONDS} seconds'"
+_WRITTEN_BY: Final = f"interval '{limits.DATABASE_WRITE_SECONDS} seconds'"
 
 
 def input_of(columns: Columns) -> str:
@@ -172,12 +173,12 @@ SELECT w.payment_id, k.fingerprint, k.operation, k.resource_id, own.id AS own_id
 # Where money came, the waits between questions begin anew: perhaps more has come.
 # An attempt is known by the transaction that was booked, whatever was told before; what comes after
 # that is a further one.  A success may cross a close that gives it back, so one that comes when the
-# attempt was to be closed is asked about once more: at a time of its own, because whoever holds the
-# lease says what follows on the lease's own end.  What was due sooner stays a look or a question,
-# as it was, and where somebody asks just now it is a question.  What a reversal leaves is what
-# refunds have: one that came in between is weighed first.  The first answer ends the lease under
-# which the money was asked for; a change that a request's key belongs to begins one, because the
-# channel is about to be asked.
+# attempt was to be closed, or is told so shortly before that it may be written only then, is asked
+# about once more: at a time of its own, because whoever holds the lease says what follows on the
+# lease's own end.  What was due sooner stays a look or a question, as it was, and where somebody
+# asks just now it is a question.  What a reversal leaves is what refunds have: one that came in
+# between is weighed first.  The first answer ends the lease under which the money was asked for; a
+# change that a request's key belongs to begins one, because the channel is about to be asked.
 POST_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("payment_id", "uuid"),
@@ -209,8 +210,10 @@ POST_COLUMNS: Final[Columns] = (
     ("currency", "text"),
     *LEGS,
 )
-_CROSSES_CLOSE: Final = """\
-m.status = 'succeeded' AND (a.cancel_wished OR a.expires_at <= m.at AND a.capture_amount IS NULL)"""
+_CROSSES_CLOSE: Final = f"""\
+m.status = 'succeeded' AND (a.cancel_wished OR a.capture_amount IS NULL AND (
+    a.expires_at <= m.at
+    OR a.answered_at IS NOT NULL AND a.expires_at <= m.at + {_WRITTEN_BY}))"""
 _WAS_DUE_AT: Final = f"""\
 CASE WHEN a.due_at = a.leased_until THEN m.at + {_CLOSE_ENDS} ELSE a.due_at END"""
 POST: Final = f"""

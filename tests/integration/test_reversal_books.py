@@ -23,6 +23,7 @@ from tests.integration.ledger_desk import DECLINED, Desk, desk_on, new_merchant
 
 TAKEN = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1999, currency="CNY")
 RETURNED = Outcome(Verdict.CLOSED, "tx_1", code="refund", returned=True)
+PENDING = Outcome(Verdict.PENDING)
 OWED = ["1121.simulator.CNY", "2201.CNY", "2221.CNY", "4001.CNY"]
 
 
@@ -179,19 +180,29 @@ async def test_a_success_that_may_cross_a_close_is_asked_about_once_more(
     assert after["due_at"] == (before["due_at"] if is_wished else None)
 
 
-async def test_so_is_one_that_comes_after_its_time(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "is_first", "is_asked"),
+    [(1, False, True), (1, True, True), (-8, False, True), (-8, True, False), (-12, False, False)],
+)
+async def test_so_is_one_that_may_be_written_after_its_time(
+    desk: Desk, *, seconds: int, is_first: bool, is_asked: bool
+) -> None:
+    """It is told at one time and written at another; between them a worker may begin to close.
+
+    Until its first answer an attempt is leased to whoever opened it.
+    """
     opened = await desk.opened()
-    read = await hears(desk, opened, Outcome(Verdict.PENDING))
-    late = opened.attempt.expires_at + timedelta(seconds=1)
-    await desk.ledger.post(Answered(read, TAKEN, late))
-    due = "SELECT due_at FROM attempt WHERE merchant_id = $1 AND id = $2"
+    read = opened if is_first else await hears(desk, opened, PENDING)
+    told_at = opened.attempt.expires_at + timedelta(seconds=seconds)
+    taken = replace(TAKEN, channel_transaction=f"tx_1 {opened.attempt.id}")
+    await desk.ledger.post(Answered(read, taken, told_at))
+    due = "SELECT due_at, is_check FROM attempt WHERE merchant_id = $1 AND id = $2"
     (row,) = await desk.postgres.read(due, desk.merchant.number, uuid_of(opened.attempt.id))
-    assert row["due_at"] is not None
+    assert (row["due_at"] is not None, row["is_check"]) == (is_asked, False)
 
 
 NOT_LATER, LATER = timedelta(), timedelta(minutes=2)
 AGAIN = Outcome(Verdict.SUCCEEDED, "tx_2", amount=1999, currency="CNY")
-PENDING = Outcome(Verdict.PENDING)
 TELLS_MORE = replace(TAKEN, tells_more=True)
 
 
