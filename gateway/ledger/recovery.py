@@ -5,6 +5,8 @@ merchant who wants to know; when the holder dies the attempt is due again by its
 take together is paced by channel, and what is open goes before what is only looked at.
 """
 
+import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -66,6 +68,8 @@ class RecoveryQueue:
     def __init__(self, postgres: Postgres, paces: Callable[[], Mapping[str, Pace]]) -> None:
         self._postgres = postgres
         self._paces = paces
+        self._named: list[int] = []
+        self._named_until = -math.inf
 
     async def take(self, now: datetime, busy: Mapping[str, int]) -> list[Due]:
         """Lease attempts that are due, as many as each channel has room for beside what is busy.
@@ -118,7 +122,12 @@ class RecoveryQueue:
         return [read_due_further(row) for row in rows if row["due_at"] is not None]
 
     async def _merchants(self) -> list[int]:
-        return [row["id"] for row in await self._postgres.read(sql.MERCHANTS)]
+        """Name all merchants; who came since they were read waits for the next time."""
+        at = asyncio.get_running_loop().time()
+        if at >= self._named_until:
+            self._named = [row["id"] for row in await self._postgres.read(sql.MERCHANTS)]
+            self._named_until = at + limits.RELOAD_SECONDS
+        return self._named
 
     async def _room(
         self, lane: _Lane, merchants: list[int], now: datetime, busy: Mapping[str, int]
