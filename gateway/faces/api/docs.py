@@ -248,10 +248,13 @@ def _problems() -> str:
         "new_key": "use a new key",
         "later": "the same, later",
         "never": "do not repeat it",
+        # With these nothing was wrong that could be mended.
+        "request_in_progress": "the same, in a moment",
+        "internal_error": "the very same, with the same key",
     }
     rows = "".join(
         f'<tr id="problem-{code}"><td>{kind.status}</td><td><code>{code}</code></td>'
-        f"<td>{html.escape(kind.title)}</td><td>{advice[kind.retry]}</td></tr>"
+        f"<td>{html.escape(kind.title)}</td><td>{advice.get(code) or advice[kind.retry]}</td></tr>"
         for code, kind in sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0]))
     )
     return (
