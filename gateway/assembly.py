@@ -115,7 +115,10 @@ def vault_of(settings: Settings) -> sealing.Vault:
 def postgres_of(settings: Settings, *, connections: int | None = None) -> Postgres:
     """Make the pool of connections, not yet open."""
     if not settings.database_url:
-        raise SettingsWrong("FLOODGATE_DATABASE_URL is needed")
+        raise SettingsWrong(
+            "FLOODGATE_DATABASE_URL is needed; that of a running `floodgate dev` stands in its"
+            " demo.json"
+        )
     return Postgres(
         settings.database_url,
         connections=connections or settings.database_connections,
