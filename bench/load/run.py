@@ -130,7 +130,17 @@ async def flame_graph(running: Stack, path: Path, *, seconds: float) -> AsyncIte
         yield
         return
     (pid, *_) = running.pids("gateway")
-    words = ["record", "--pid", str(pid), "--output", str(path), "--nonblocking", "--rate", "200"]
+    words = [
+        "record",
+        "--pid",
+        str(pid),
+        "--output",
+        str(path),
+        "--nonblocking",
+        "--gil",
+        "--rate",
+        "200",
+    ]
     words += ["--duration", str(math.ceil(seconds))]
     program = str(Path(sys.executable).with_name("py-spy"))
     process = await asyncio.create_subprocess_exec(

@@ -299,8 +299,8 @@ _PICTURES: tuple[tuple[str, str, str, bool, Draw], ...] = (
         "cost",
         "CPU per answer",
         (
-            "CPU time over the whole run by its answers. Where few share a flush, each costs more;"
-            " a short run holds a part of the worker's start."
+            "CPU time over the whole run by its answers but refusals, whose cost is in it. Where"
+            " few share a flush, each costs more; a short run holds a part of the worker's start."
         ),
         False,
         _cost,

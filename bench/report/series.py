@@ -146,10 +146,13 @@ def cpu_used(record: Record) -> dict[str, float]:
 
 
 def cpu_per_answer(record: Record) -> dict[str, float]:
-    """Give the microseconds of CPU that each part used for one answer."""
-    answered = max(record.recording.answered, 1)
+    """Give the microseconds of CPU that each part used for one answer that was no refusal.
+
+    What refusing cost is in it: divided by the refusals, too, a flood would look cheap.
+    """
+    served = max(record.recording.answered - record.recording.shed, 1)
     used = cpu_used(record)
-    return {part: used[part] / answered * 1e6 for part in parts_of(record) if part != OTHERS}
+    return {part: used[part] / served * 1e6 for part in parts_of(record) if part != OTHERS}
 
 
 def memory(record: Record) -> dict[str, Line]:

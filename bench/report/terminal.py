@@ -27,7 +27,8 @@ def show_run(console: Console, recording: Recording) -> None:
         kinds.add_column(column, justify="right")
     for kind, result in sorted(recording.kinds.items(), key=lambda item: -item[1].latency.total):
         told = ", ".join(
-            f"{count:,} x {status or 'none'}" for status, count in sorted(result.statuses.items())
+            f"{count:,}\N{NO-BREAK SPACE}x\N{NO-BREAK SPACE}{status or 'none'}"
+            for status, count in sorted(result.statuses.items())
         )
         times = [result.latency.percentile(share) for share in (0.5, 0.9, 0.99)]
         row = (*times, result.latency.highest)

@@ -118,8 +118,8 @@ def test_figures(record: Record) -> None:
     assert shown["commits per payment"][0] == pytest.approx(28 / 50)
     assert shown["transactions per answer, all"][0] == pytest.approx(14 / 50)
     assert shown["items in a flush: open"][0] == pytest.approx(50 / 14)
-    assert shown["CPU per answer: gateway"][0] == pytest.approx(10_000)
-    assert shown["CPU per answer: generator"][0] == pytest.approx(100)
+    assert shown["CPU per answer: gateway"][0] == pytest.approx(1.1e6 / 50)
+    assert shown["CPU per answer: generator"][0] == pytest.approx(0.011e6 / 50)
     assert "CPU per answer: others" not in shown
     assert shown["cores that others took"][0] == pytest.approx(0.3)
     assert shown["p99 of refusals"][0] == pytest.approx(2, rel=0.02)
@@ -176,7 +176,7 @@ def test_two_records_stand_side_by_side_on_one_scale(record: Record) -> None:
     assert (scale.seconds, scale.rate) == (2, 100)
     dearer = replace(record, recording=replace(record.recording, cpu_seconds=1.1))
     wide = series.Scale.of(record, dearer)
-    assert wide.cost_us == pytest.approx(10_000)
+    assert wide.cost_us == pytest.approx(1.1e6 / 50)
     assert wide.step_ms == pytest.approx(0.5 / 14 * 1000)
     assert wide.mebibytes == 1
 
