@@ -209,6 +209,7 @@ async def test_bytes_that_are_no_request(shop: Shop, garbage: bytes) -> None:
         await wire.send(garbage + b"\r\n\r\n")
         reply = await wire.answer()
         refused(reply, 400, "request_malformed")
+        assert reply.json["detail"] == "This is no HTTP request, or its head is too long."
         await wire.until_closed()
 
 

@@ -12,10 +12,9 @@ from gateway.faces.api.openapi import document
 from gateway.match.table import OPERATIONS
 from native.envelope import Code
 
-# Here the code comes from elsewhere: from native, whose own list is held to ours, or from a branch.
+# Here the code comes from elsewhere: from native, whose own list is held to ours.
 PASSED_ON = {
     "gateway/verify/service.py": "what native found; its list is held to ours below",
-    "gateway/faces/api/server.py": "one of two codes, chosen by whose fault it was",
 }
 
 

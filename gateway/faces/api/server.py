@@ -97,9 +97,12 @@ class _Protocol(HeadTimer):
         client_error = status < HTTPStatus.INTERNAL_SERVER_ERROR
         if not client_error:
             logger.error("a request failed outside the flow", exc_info=exc)
-        code = "request_malformed" if client_error else "internal_error"
-        request_id = _request_id()
-        response = _refusal(Problem(code, "This cannot be served."), request_id).as_response()
+        problem = (
+            Problem("request_malformed", "This is no HTTP request, or its head is too long.")
+            if client_error
+            else Problem("internal_error", "This was not foreseen; it is safe to send it again.")
+        )
+        response = _refusal(problem, _request_id()).as_response()
         response.force_close()
         return response
 
