@@ -97,7 +97,8 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
         remark = said("notice_differs", kept.id, notice.outcome, kept.received_at)
         await desk.remarks.note(merchant, opened.standing.payment.id, remark)
     if fact is Fact.DECLINED and _is_held(opened):
-        # It may be older than the hold: what the channel says when it is asked decides.
+        # It may be older than the hold: what the channel says when it is asked decides.  So it is
+        # while that is being captured, or what is taken just now would be late money of an end.
         await desk.recovery.ask_soon(opened.attempt, answered.at)
         await desk.recovery.saw(replace(answered, at=kept.received_at), "notice")
         return "asked about"
@@ -108,8 +109,9 @@ async def _post(notice: Notice, account: Account, kept: KeptNotice, desk: Desk) 
 
 
 def _is_held(opened: Opened) -> bool:
-    held = opened.standing.payment.status is Status.REQUIRES_CAPTURE
-    return held and not opened.attempt.replaced
+    status, attempt = opened.standing.payment.status, opened.attempt
+    is_taken = status is Status.PROCESSING and attempt.is_capturing
+    return (status is Status.REQUIRES_CAPTURE or is_taken) and not attempt.replaced
 
 
 def _is_its(account: Account, asked: Attempt | RefundStanding) -> bool:

@@ -211,8 +211,9 @@ async def test_an_old_notice_does_not_undo_a_capture_that_has_begun(
     stop = wired.acquirer.stop_at(b"/capture")
     capturing = asyncio.create_task(act(wired.shop, payment["id"], "capture", {"amount": 700}))
     await stop.reached()
-    assert (await notify(system, shop, report(number, "authorized"))).status == 200
-    assert (await shop.payment(payment["id"]))["status"] == "processing"
+    for status in ("authorized", "declined"):
+        assert (await notify(system, shop, report(number, status))).status == 200
+        assert (await shop.payment(payment["id"]))["status"] == "processing"
     refused(await act(shop, payment["id"], "capture"), 409, "state_conflict")
     stop.go()
     assert (await capturing).json["amount_captured"] == 700

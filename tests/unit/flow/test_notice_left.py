@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from msgspec.structs import replace
 
 from gateway.channels.notices import KeptNotice
@@ -26,9 +27,13 @@ class FakeDesk:
     """One notice that was left, of the one payment that there is."""
 
     def __init__(
-        self, verdict: Verdict = Verdict.SUCCEEDED, status: Status = Status.PROCESSING
+        self,
+        verdict: Verdict = Verdict.SUCCEEDED,
+        status: Status = Status.PROCESSING,
+        attempt: Attempt = ATTEMPT,
     ) -> None:
         self.outcome = Outcome(verdict)
+        self.attempt = attempt
         self.standing = replace(STANDING, payment=replace(STANDING.payment, status=status))
         self.made_due: list[datetime] = []
         self.posted: list[Answered] = []
@@ -43,7 +48,7 @@ class FakeDesk:
         return Notice("n", HEX, None, self.outcome), Account(channel)
 
     async def by_attempt(self, *_: Any) -> Opened:
-        return Opened(self.standing, ATTEMPT)
+        return Opened(self.standing, self.attempt)
 
     def now(self) -> Any:
         return NOON
@@ -79,12 +84,25 @@ async def test_what_was_left_is_posted_as_of_now_and_told_as_of_when_it_came() -
     assert fake.filed == ["nothing new"]
 
 
-async def test_that_a_hold_failed_is_asked_about_before_it_is_believed() -> None:
-    """The notice may be older than the hold; of what is not held it is believed at once."""
-    held = FakeDesk(Verdict.FAILED, Status.REQUIRES_CAPTURE)
+@pytest.mark.parametrize(
+    ("status", "attempt"),
+    [
+        (Status.REQUIRES_CAPTURE, ATTEMPT),
+        (Status.PROCESSING, replace(ATTEMPT, capture_amount=10_000)),
+    ],
+    ids=["held", "being captured"],
+)
+async def test_that_a_hold_failed_is_asked_about_before_it_is_believed(
+    status: Status, attempt: Attempt
+) -> None:
+    """The notice may be older than the hold, which is perhaps being captured just now."""
+    held = FakeDesk(Verdict.FAILED, status, attempt)
     await serve_left_notices(held.desk, 9)
     assert (held.posted, held.made_due, held.filed) == ([], [NOON], ["asked about"])
     assert [each.at for each in held.seen] == [LEFT.received_at]
+
+
+async def test_what_is_told_of_anything_else_is_believed_at_once() -> None:
     for verdict, status in (
         (Verdict.FAILED, Status.PROCESSING),
         (Verdict.CLOSED, Status.REQUIRES_CAPTURE),
