@@ -6,15 +6,20 @@ is taken by nobody, so it goes back whenever it is not left to people.
 """
 
 import hashlib
+import logging
+from typing import Final
 
 from msgspec.structs import replace
 
+from gateway.domain.identity import public
 from gateway.domain.payment import Standing, Status
 from gateway.domain.refund import Refund
-from gateway.domain.stages import KeyUse, Opened, RefundOpened
+from gateway.domain.stages import Heard, KeyUse, Opened, ReferenceTaken, RefundOpened
 from gateway.flow.desk import Desk
 from gateway.flow.refund import post_refund
 from gateway.ledger.refund_rules import planned_further
+
+logger: Final = logging.getLogger(__name__)
 
 
 def is_late(standing: Standing) -> bool:
@@ -45,7 +50,10 @@ async def settle(opened: Opened, desk: Desk) -> Opened | None:
 
 
 async def _give_back(opened: Opened, desk: Desk) -> bool:
-    """Give back what is left, once: what fails is for people; False when it could not be begun."""
+    """Give back what is left, once: what fails is for people; False when it could not be begun.
+
+    It is for people as well where the merchant gave its name to another refund.
+    """
     payment, merchant = opened.standing.payment, opened.standing.merchant
     left = payment.amount_captured - payment.amount_refunded
     name = f"late-{payment.id}-"
@@ -69,6 +77,13 @@ async def _give_back(opened: Opened, desk: Desk) -> bool:
         updated_at=now,
     )
     begun = await desk.refunds.open(use, refund, opened.attempt)
+    if isinstance(begun, Heard):
+        # An earlier try took the key and made nothing, for the payment changed: take its place.
+        refund = replace(refund, id=public("re", begun.resource))
+        begun = await desk.refunds.open(use, refund, opened.attempt)
+    if isinstance(begun, ReferenceTaken):
+        logger.warning("%s: another refund has the name of what is to go back", payment.id)
+        return True
     if not isinstance(begun, RefundOpened):
         return False
     await post_refund(await desk.channels.refund(begun), desk)
