@@ -33,6 +33,7 @@ from gateway.drivers import sealing
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
 from gateway.ledger.chart import account_of
+from gateway.ledger.proofs import prove
 from gateway.ledger.refund_store import PostgresRefundBooks
 from gateway.ledger.refunds import RefundLedger
 from gateway.ledger.service import Ledger
@@ -172,6 +173,15 @@ async def desk_on(database: Database, merchant: Merchant) -> AsyncIterator[Desk]
         yield Desk(postgres, merchant, Clock())
     finally:
         await postgres.close()
+
+
+@asynccontextmanager
+async def proven_desk(database: Database) -> AsyncIterator[Desk]:
+    """One worker for a new merchant; when it is left every proof of the books holds."""
+    async with desk_on(database, await new_merchant(database)) as desk:
+        yield desk
+        for proof in await prove(desk.postgres):
+            assert proof.holds, proof
 
 
 async def new_merchant(database: Database) -> Merchant:

@@ -11,18 +11,14 @@ from gateway.domain.payment import Standing
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.flow import late
 from gateway.flow.desk import Desk as FlowDesk
-from gateway.ledger.proofs import prove
 from gateway.ledger.refunds import RefundLedger
-from tests.integration.ledger_desk import Desk, desk_on, new_merchant
+from tests.integration.ledger_desk import Desk, proven_desk
 
 
 @pytest.fixture
 async def desk(database: Any) -> AsyncIterator[Desk]:
-    """One worker; when its test is over every proof of the books holds."""
-    async with desk_on(database, await new_merchant(database)) as desk:
+    async with proven_desk(database) as desk:
         yield desk
-        for proof in await prove(desk.postgres):
-            assert proof.holds, proof
 
 
 class GivesBack:

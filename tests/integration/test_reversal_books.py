@@ -16,10 +16,9 @@ from gateway.domain.refund import RefundStatus
 from gateway.domain.stages import Answered, Opened, RefundAnswered, RefundOpened
 from gateway.flow.desk import Desk as FlowDesk
 from gateway.flow.refund import post_refund
-from gateway.ledger.proofs import prove
 from gateway.ledger.recovery import RecoveryQueue
 from gateway.ledger.recovery_rules import again
-from tests.integration.ledger_desk import DECLINED, Desk, desk_on, new_merchant
+from tests.integration.ledger_desk import DECLINED, Desk, proven_desk
 
 TAKEN = Outcome(Verdict.SUCCEEDED, "tx_1", amount=1999, currency="CNY")
 RETURNED = Outcome(Verdict.CLOSED, "tx_1", code="refund", returned=True)
@@ -29,11 +28,8 @@ OWED = ["1121.simulator.CNY", "2201.CNY", "2221.CNY", "4001.CNY"]
 
 @pytest.fixture
 async def desk(database: Any) -> AsyncIterator[Desk]:
-    """One worker; when its test is over every proof of the books holds."""
-    async with desk_on(database, await new_merchant(database)) as desk:
+    async with proven_desk(database) as desk:
         yield desk
-        for proof in await prove(desk.postgres):
-            assert proof.holds, proof
 
 
 async def hears(desk: Desk, opened: Opened, *outcomes: Outcome) -> Opened:
