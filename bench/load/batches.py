@@ -24,12 +24,12 @@ from msgspec import Struct
 from bench.aims import Aim, at_least, parser_of, tell
 from bench.load import requests
 from bench.load.brisk import generator
+from bench.load.capacity import REFUSED
 from bench.load.stack import Stack, own_folder, stack
 
 _SUCCEEDED = "SELECT count(*) FROM payment WHERE status = 'succeeded'"
 _WARM_UP_SECONDS = 2.0
 _SIGNED_AHEAD = 6000
-_REFUSED = frozenset({503})
 _TARGET = 3.0
 
 
@@ -45,7 +45,7 @@ async def measure(
     running: Stack, wires: Sequence[bytes], *, connections: int, seconds: float
 ) -> Run:
     """Send for so long and count what the books say of it; what is refused comes again."""
-    sending = generator(running.base_url, wires, again=_REFUSED)
+    sending = generator(running.base_url, wires, again=REFUSED)
     connection = await asyncpg.connect(running.database_url)
     try:
         before, used = await connection.fetchval(_SUCCEEDED), running.cpu_seconds()["gateway"]
@@ -54,7 +54,7 @@ async def measure(
         made = await connection.fetchval(_SUCCEEDED) - before
     finally:
         await connection.close()
-    assert result.statuses.keys() <= {200, 201, *_REFUSED}, result.statuses
+    assert result.statuses.keys() <= {200, 201, *REFUSED}, result.statuses
     assert sending.left, "it paid all that was signed"
     assert not result.broken
     return Run(made / seconds, used / made * 1e6, result.milliseconds(0.99))

@@ -38,7 +38,7 @@ _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_dat
 # PostgreSQL's processes report what they did at most this late.
 _STATISTICS_SECONDS = 1.2
 _CREATED = 201
-_REFUSED = frozenset({503})
+REFUSED = frozenset({503})
 _CORES = 2
 _ASKING, _UNASKING = "through the acquirer", "without asking"
 _SHARES = {_ASKING: 0.35, _UNASKING: 0.6}
@@ -110,7 +110,7 @@ async def pay(target: Target, *, connections: int, seconds: float) -> Measured:
     running = target.running
     signed = requests.payments(running.credentials, running.host, target.method)
     ready = list(islice(signed, int(_PER_SECOND_MAX * seconds)))
-    sending = generator(target.base_url, ready, again=_REFUSED)
+    sending = generator(target.base_url, ready, again=REFUSED)
     commits = await commits_of(running.database_url)
     told = await metrics_of(target.base_url)
     used = target.cpu_seconds()

@@ -17,7 +17,7 @@ import uvloop
 
 from bench.aims import Aim, at_most, parser_of, tell
 from bench.load import requests
-from bench.load.capacity import Measured, Target, pay
+from bench.load.capacity import REFUSED, Measured, Target, pay
 from bench.load.stack import Stack, own_folder, stack
 from gateway.drivers.embedded import OWNER
 
@@ -101,7 +101,7 @@ async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
         runs: list[Measured] = []
         for _ in range(given.rounds):
             run = await pay(target, connections=given.connections, seconds=given.seconds)
-            assert run.result.statuses.keys() <= {201, 503}, run.result.statuses
+            assert run.result.statuses.keys() <= {201, *REFUSED}, run.result.statuses
             runs.append(run)
         all_parts = statistics.median(run.microseconds() for run in runs)
         postgres = statistics.median(run.microseconds("postgres") for run in runs)

@@ -130,18 +130,8 @@ async def flame_graph(running: Stack, path: Path, *, seconds: float) -> AsyncIte
         yield
         return
     (pid, *_) = running.pids("gateway")
-    words = [
-        "record",
-        "--pid",
-        str(pid),
-        "--output",
-        str(path),
-        "--nonblocking",
-        "--gil",
-        "--rate",
-        "200",
-    ]
-    words += ["--duration", str(math.ceil(seconds))]
+    words = ["record", "--pid", str(pid), "--output", str(path), "--nonblocking", "--gil"]
+    words += ["--rate", "200", "--duration", str(math.ceil(seconds))]
     program = str(Path(sys.executable).with_name("py-spy"))
     process = await asyncio.create_subprocess_exec(
         program, *words, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL

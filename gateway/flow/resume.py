@@ -45,8 +45,7 @@ async def keep_resuming(desk: Desk) -> None:
                 logger.warning("the recovery queue cannot be read: %r", error)
             await attempts.rest(_PACE_SECONDS, _IDLE_SECONDS)
     finally:
-        for flights in (attempts, refunds, aside):
-            await flights.leave(_LEAVE_SECONDS)
+        await asyncio.gather(*(each.leave(_LEAVE_SECONDS) for each in (attempts, refunds, aside)))
 
 
 async def resume_due(desk: Desk, attempts: Flights, refunds: Flights, aside: Flights) -> None:
