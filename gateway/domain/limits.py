@@ -53,6 +53,7 @@ ANSWER_KEEP_SECONDS = 24 * 3600
 REDIS_BUDGET_SECONDS = 0.05
 REDIS_CONNECT_SECONDS = 1.0  # whoever asks meanwhile waits for no more than a budget
 REDIS_PAUSE_SECONDS = 0.5
+CLAIMS_LEFT_MAX = 10_000  # of claims that Redis may hold in vain so many are given back later
 
 # Batches: what one flush may carry, and what may wait for it.
 REDIS_BATCH_ITEMS_MAX = 256

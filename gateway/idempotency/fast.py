@@ -7,8 +7,13 @@ One value per key, one round trip for everything that gathered meanwhile::
 
 The hash tag is the whole idempotency key, so a big merchant spreads over a cluster.  A claim and an
 answer are one plain command each, which costs Redis half of what a script does.
+
+A Redis that was away for a moment may hold claims of requests that have ended meanwhile: their
+answers it never heard, or it hung and hears of the claims late.  They are given back when it
+answers again, or who asks once more would be told for the rest of the lease that they are running.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -37,6 +42,12 @@ end
 _REMOVE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
+# Takes away a request's claim, whoever of its tries made it: PostgreSQL decides then.
+_FORGET: Final = """
+if string.sub(redis.call('GET', KEYS[1]) or '', 1, 33) == ARGV[1] then
+    redis.call('DEL', KEYS[1])
+end
+"""
 
 
 class Remembered(Struct, frozen=True):
@@ -51,8 +62,9 @@ class FastClaims:
 
     def __init__(self, redis: Redis, *, observe: Callable[[int], None] | None = None) -> None:
         self._redis = redis
+        self._left: dict[bytes, bytes] = {}  # fingerprints of claims that Redis may hold in vain
         self._batcher: Batcher[Command, bytes | None] = Batcher(
-            redis.ask,
+            self._ask,
             items_max=limits.REDIS_BATCH_ITEMS_MAX,
             queue_items_max=limits.QUEUE_ITEMS_MAX,
             observe=observe,
@@ -72,11 +84,11 @@ class FastClaims:
         """
         if self._redis.is_away:
             return None, None
-        token = chance(8)
-        value = _claimed(fingerprint, token)
+        token, name = chance(8), _name(merchant, key)
         try:
-            found = await self._batcher.submit(_claim(_name(merchant, key), value))
+            found = await self._batcher.submit(_claim(name, _claimed(fingerprint, token)))
         except Unavailable:
+            self._leave(name, fingerprint)
             return None, None
         return (token, None) if found is None else (None, _read(found))
 
@@ -90,12 +102,16 @@ class FastClaims:
         if self._redis.is_away:
             return [(None, None)] * len(uses)
         tokens = [chance(8) for _ in uses]
+        names = [_name(merchant, key) for merchant, key, _ in uses]
         told = await self._batcher.submit_all(
             [
-                _claim(_name(merchant, key), _claimed(fingerprint, token))
-                for (merchant, key, fingerprint), token in zip(uses, tokens, strict=True)
+                _claim(name, _claimed(fingerprint, token))
+                for name, (*_, fingerprint), token in zip(names, uses, tokens, strict=True)
             ]
         )
+        for name, (*_, fingerprint), found in zip(names, uses, told, strict=True):
+            if isinstance(found, BaseException):
+                self._leave(name, fingerprint)
         return [
             (token, None)
             if found is None
@@ -103,33 +119,38 @@ class FastClaims:
             for token, found in zip(tokens, told, strict=True)
         ]
 
-    async def finish(self, merchant: int, key: str, fingerprint: bytes, answer: Answer) -> None:
+    async def finish(
+        self, merchant: int, key: str, fingerprint: bytes, answer: Answer, *, claimed: bool = True
+    ) -> None:
         """Remember the answer, whoever held the claim: its content is durable already.
 
         The first success stays the answer: another one tells of the same a moment later, and is
-        taken back at once.  Where we end in between it stays, and is as true.
+        taken back at once.  Where we end in between it stays, and is as true.  `claimed` says
+        whether Redis gave the request a claim.
         """
-        name = _name(merchant, key)
-        held = await self._try((b"SET", name, _answered(fingerprint, answer), *_KEPT))
+        name, in_vain = _name(merchant, key), fingerprint if claimed else None
+        value = _answered(fingerprint, answer)
+        held = await self._end(name, in_vain, (b"SET", name, value, *_KEPT))
         if held is not None and _has_succeeded(held):
-            await self._try((b"SET", name, held, *_KEPT))
+            await self._end(name, None, (b"SET", name, held, *_KEPT))
 
-    async def finish_all(self, ends: Sequence[tuple[int, str, bytes, Answer]]) -> None:
+    async def finish_all(self, ends: Sequence[tuple[int, str, bytes, Answer, bool]]) -> None:
         """Remember the answers of many requests, each as `finish` does."""
-        if self._redis.is_away:
-            return
         names = [_name(merchant, key) for merchant, key, *_ in ends]
-        told = await self._batcher.submit_all(
-            [
-                (b"SET", name, _answered(fingerprint, answer), *_KEPT)
-                for name, (*_, fingerprint, answer) in zip(names, ends, strict=True)
-            ]
-        )
-        again = [
-            (b"SET", name, held, *_KEPT)
-            for name, held in zip(names, told, strict=True)
-            if isinstance(held, bytes) and _has_succeeded(held)
-        ]
+        told: Sequence[bytes | BaseException | None] = [Unavailable()] * len(ends)
+        if not self._redis.is_away:
+            told = await self._batcher.submit_all(
+                [
+                    (b"SET", name, _answered(fingerprint, answer), *_KEPT)
+                    for name, (_, _, fingerprint, answer, _) in zip(names, ends, strict=True)
+                ]
+            )
+        again = []
+        for name, (_, _, fingerprint, _, claimed), held in zip(names, ends, told, strict=True):
+            if isinstance(held, BaseException):
+                self._leave(name, fingerprint if claimed else None)
+            elif held is not None and _has_succeeded(held):
+                again.append((b"SET", name, held, *_KEPT))
         if again:
             await self._batcher.submit_all(again)
 
@@ -137,22 +158,40 @@ class FastClaims:
         self, merchant: int, key: str, fingerprint: bytes, *, token: bytes, answer: Answer
     ) -> None:
         """Remember a refusal, if the claim is still ours: else another try may have succeeded."""
-        claim, value = _claimed(fingerprint, token), _answered(fingerprint, answer)
-        await self._try((b"EVAL", _REPLACE, 1, _name(merchant, key), claim, value, _KEEP_MS))
+        name, claim = _name(merchant, key), _claimed(fingerprint, token)
+        value = _answered(fingerprint, answer)
+        await self._end(name, fingerprint, (b"EVAL", _REPLACE, 1, name, claim, value, _KEEP_MS))
 
     async def release(self, merchant: int, key: str, fingerprint: bytes, token: bytes) -> None:
         """Give the claim back, if it is still ours: nothing was begun under it."""
-        claim = _claimed(fingerprint, token)
-        await self._try((b"EVAL", _REMOVE, 1, _name(merchant, key), claim))
+        name, claim = _name(merchant, key), _claimed(fingerprint, token)
+        await self._end(name, fingerprint, (b"EVAL", _REMOVE, 1, name, claim))
 
-    async def _try(self, command: Command) -> bytes | None:
-        if self._redis.is_away:
-            return None
-        try:
-            return await self._batcher.submit(command)
-        except Unavailable:
-            # The lease ends by itself, and PostgreSQL remembers what matters.
-            return None
+    async def _end(self, name: bytes, fingerprint: bytes | None, command: Command) -> bytes | None:
+        """End a claim; one of which Redis does not hear is given back later."""
+        if not self._redis.is_away:
+            try:
+                return await self._batcher.submit(command)
+            except Unavailable:
+                pass
+        self._leave(name, fingerprint)
+        return None
+
+    def _leave(self, name: bytes, fingerprint: bytes | None) -> None:
+        """Note down a claim that is in vain; where there are too many its lease ends by itself."""
+        if fingerprint is not None and len(self._left) < limits.CLAIMS_LEFT_MAX:
+            self._left[name] = fingerprint
+
+    async def _ask(self, commands: Sequence[Command]) -> Sequence[bytes | BaseException | None]:
+        """Run commands, and before them give back what Redis may still hold in vain."""
+        if not self._left:
+            return await self._redis.ask(commands)
+        left = [*itertools.islice(self._left.items(), limits.REDIS_BATCH_ITEMS_MAX)]
+        forgetting = [(b"EVAL", _FORGET, 1, name, b"P" + fingerprint) for name, fingerprint in left]
+        replies = await self._redis.ask([*forgetting, *commands])
+        for name, _ in left:
+            self._left.pop(name, None)
+        return replies[len(left) :]
 
 
 def _name(merchant: int, key: str) -> bytes:

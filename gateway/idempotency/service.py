@@ -59,13 +59,22 @@ class Idempotency:
 
     async def settle(self, claimed: Claimed, answer: Answer) -> Answer:
         """Keep the answer for whoever asks again, then give it."""
-        await self._fast.finish(claimed.merchant.number, claimed.key, claimed.fingerprint, answer)
+        await self._fast.finish(
+            claimed.merchant.number,
+            claimed.key,
+            claimed.fingerprint,
+            answer,
+            claimed=claimed.token is not None,
+        )
         return answer
 
     async def settle_all(self, ends: Sequence[tuple[Claimed, Answer]]) -> None:
         """Keep many answers for whoever asks again."""
         await self._fast.finish_all(
-            [(each.merchant.number, each.key, each.fingerprint, end) for each, end in ends]
+            [
+                (each.merchant.number, each.key, each.fingerprint, end, each.token is not None)
+                for each, end in ends
+            ]
         )
 
     async def refuse(self, claimed: Claimed, answer: Answer) -> None:

@@ -1,6 +1,7 @@
 """Idempotency claims on a real Redis: one winner, exact answers, and no harm when it is away."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
@@ -192,6 +193,78 @@ async def test_a_redis_that_hangs_is_left_alone_and_found_again(redis_url: str) 
             while (await claims.claim(7, "k", PRINT)) == (None, None):  # noqa: ASYNC110 - a pause
                 await asyncio.sleep(0.02)
         await driver.close()
+
+
+@contextlib.asynccontextmanager
+async def behind(proxy: Proxy, redis_url: str) -> AsyncIterator[FastClaims]:
+    """Claims at a Redis behind a wire, given up and found again soon."""
+    database = parse_qs(urlsplit(redis_url).query)["db"][0]
+    url = f"redis://127.0.0.1:{proxy.port}/{database}"
+    driver = await Redis(url, budget_seconds=0.2, pause_seconds=0.1).open()
+    yield FastClaims(driver)
+    await driver.close()
+
+
+async def found_again(claims: FastClaims, key: str) -> tuple[bytes | None, Remembered | None]:
+    async with asyncio.timeout(20):
+        while (told := await claims.claim(7, key, PRINT)) == (None, None):  # noqa: ASYNC110 - a pause
+            await asyncio.sleep(0.02)
+    return told
+
+
+async def test_a_claim_that_came_late_is_given_back(redis_url: str, memory: aioredis.Redis) -> None:
+    """Redis hung while a request was served, and hears of its claim when that has long ended."""
+    async with Proxy(urlsplit(redis_url).path) as proxy, behind(proxy, redis_url) as claims:
+        hanging = proxy.stop_at(b"idem:{7:k}")
+        assert await claims.claim(7, "k", PRINT) == (None, None)
+        hanging.go()
+        async with asyncio.timeout(20):
+            while await memory.get("idem:{7:k}") is None:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        token, told = await found_again(claims, "k")
+        assert (len(token or b""), told) == (8, None)
+
+
+@pytest.mark.parametrize("end", ["finish", "finish_all", "refuse", "release"])
+async def test_a_claim_whose_end_was_not_heard_is_given_back(redis_url: str, end: str) -> None:
+    async with Proxy(urlsplit(redis_url).path) as proxy, behind(proxy, redis_url) as claims:
+        held, _ = await found_again(claims, "k")
+        assert held is not None
+        await proxy.refuse()
+        for _ in range(2):  # first it is found out that Redis is away
+            match end:
+                case "finish":
+                    await claims.finish(7, "k", PRINT, ANSWER)
+                case "finish_all":
+                    await claims.finish_all([(7, "k", PRINT, ANSWER, True)])
+                case "refuse":
+                    await claims.refuse(7, "k", PRINT, token=held, answer=ANSWER)
+                case _:
+                    await claims.release(7, "k", PRINT, held)
+        await proxy.accept()
+        token, told = await found_again(claims, "k")
+        assert (len(token or b""), told) == (8, None)
+
+
+async def test_only_a_claim_of_the_same_request_is_given_back(
+    redis_url: str, claims: FastClaims
+) -> None:
+    async with Proxy(urlsplit(redis_url).path) as proxy, behind(proxy, redis_url) as unheard:
+        held = [(await found_again(unheard, key))[0] for key in ("answered", "other")]
+        await proxy.refuse()
+        for key, token in zip(("answered", "other"), held, strict=True):
+            assert token is not None
+            await unheard.release(7, key, PRINT, token)
+        await claims.finish(7, "answered", PRINT, ANSWER)
+        assert held[1] is not None
+        await claims.release(7, "other", PRINT, held[1])
+        await claims.claim(7, "other", OTHER)
+        await proxy.accept()
+        await found_again(unheard, "new")
+    _, answered = await claims.claim(7, "answered", PRINT)
+    assert answered is not None
+    assert answered.answer is not None
+    assert await claims.claim(7, "other", PRINT) == (None, Remembered(OTHER, None))
 
 
 @pytest.mark.parametrize("value", [b"", b"?", b"D" + PRINT, b"D" + PRINT + b"2x1{}"])
