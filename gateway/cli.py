@@ -317,10 +317,13 @@ def _curl(settings: Settings, given: argparse.Namespace) -> int:
     import uuid
 
     from gateway.assembly import public_base
+    from gateway.idempotency.rules import key_of
     from gateway.signing import Credentials, Unsigned, curl_command, sign
 
-    key = given.idempotency_key
-    if key is None and given.method == "POST":
+    key: str | None = given.idempotency_key
+    if key is not None:
+        key = key_of(key)
+    elif given.method == "POST":
         key = str(uuid.uuid4())
     request = Unsigned(given.method, given.path, (given.body or "").encode(), key)
     try:

@@ -45,7 +45,8 @@ def sign(request: Unsigned, credentials: Credentials, at: datetime) -> Mapping[s
         headers["Content-Type"] = "application/json"
         headers["Content-Digest"] = covered["content-digest"] = f"sha-256=:{digest}:"
     if request.idempotency_key is not None:
-        headers["Idempotency-Key"] = covered["idempotency-key"] = f'"{request.idempotency_key}"'
+        quoted = request.idempotency_key.replace("\\", "\\\\").replace('"', '\\"')
+        headers["Idempotency-Key"] = covered["idempotency-key"] = f'"{quoted}"'
     names = " ".join(f'"{name}"' for name in covered)
     parameters = f'({names});created={int(at.timestamp())};keyid="{credentials.key_id}"'
     lines = [f'"{name}": {value}' for name, value in covered.items()]

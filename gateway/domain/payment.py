@@ -146,7 +146,7 @@ class CreatePayment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX, pattern=PRINTABLE)] | None
     ) = None
     payer: Payer | None = None
-    metadata: Metadata = {}
+    metadata: Metadata | None = {}
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     return_url: Annotated[str, Meta(max_length=limits.URL_CHARS_MAX, pattern=_URL)] | None = None
 

@@ -324,6 +324,8 @@ def _kept(problem: Problem) -> Problem:
 def _answer_to(result: Answer | Problem, claimed: Claimed) -> Answer:
     if isinstance(result, Answer):
         return result
+    if result.code.startswith("idempotency_key"):
+        result.param = "idempotency_key"  # what is a header elsewhere is a member of an item
     return answer_of(result, claimed.matched.verified.received.request_id)
 
 
@@ -355,5 +357,4 @@ def _key_stands_twice() -> Problem:
     return Problem(
         "idempotency_key_reused",
         "This key stands in the same batch for another payment, or is the key of the batch itself.",
-        param="idempotency_key",
     )

@@ -153,7 +153,7 @@ class Routing(Reloading):
             currency=command.currency,
             method=command.method,
             channel=channel,
-            metadata=command.metadata,
+            metadata=command.metadata or {},
             description=command.description,
             created_at=at,
             updated_at=at,

@@ -213,6 +213,14 @@ async def test_two_merchants_may_use_one_reference_and_one_key(system: System, s
     assert "Idempotent-Replayed" not in theirs.headers
 
 
+async def test_what_is_null_was_not_said(shop: Shop) -> None:
+    left_out = await shop.pay()
+    names = ("description", "payer", "metadata", "expires_at", "return_url")
+    null = await shop.pay(**dict.fromkeys(names))
+    assert [null.json[name] for name in ("description", "metadata")] == [None, {}]
+    assert (null.json["status"], null.json.keys()) == ("succeeded", left_out.json.keys())
+
+
 async def test_a_reference_is_used_once(shop: Shop) -> None:
     first = (await shop.pay(reference="4711")).json
     second = await shop.pay(reference="4711", amount=5)

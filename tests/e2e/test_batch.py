@@ -76,6 +76,7 @@ async def test_items_stand_in_order_and_alone(shop: Shop, witness: Witness) -> N
     ]
     problems = [result.get("problem", {}) for result in reply.json["results"]]
     assert (problems[2]["param"], problems[12]["payment"]) == ("amount", earlier["id"])
+    assert {problems[place]["param"] for place in (6, 9, 10, 11)} == {"idempotency_key"}
     unknown = reply.json["results"][13]["payment"]
     await shop.until(unknown["id"], "succeeded")
     await witness.proves(shop, payments=6, captures=5)

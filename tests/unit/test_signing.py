@@ -29,7 +29,7 @@ REQUESTS = st.builds(
     st.sampled_from(["GET", "POST", "DELETE"]),
     TARGETS,
     st.binary(max_size=60),
-    st.none() | st.text(st.characters(min_codepoint=0x23, max_codepoint=0x5B), min_size=1),
+    st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
 )
 
 
@@ -82,3 +82,25 @@ def test_a_path_without_its_slash_is_no_path(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["curl", "GET", "v1/payments", "--key-id", "key_1", "--secret", CREDENTIALS.secret])
     assert "a path begins with /" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given_key", "header"),
+    [("k", '"k"'), ('"k"', '"k"'), ('a"b\\c', '"a\\"b\\\\c"'), (None, '"')],
+)
+def test_the_key_of_a_curl_command_is_the_one_that_was_given(
+    capsys: pytest.CaptureFixture[str], given_key: str | None, header: str
+) -> None:
+    """As a header has it: quoted or bare."""
+    words = ["curl", "POST", "/v1/payments", "--key-id", "key_1", "--secret", CREDENTIALS.secret]
+    words += [] if given_key is None else ["--idempotency-key", given_key]
+    assert main(words) == 0
+    assert f"Idempotency-Key: {header}" in " ".join(shlex.split(capsys.readouterr().out))
+
+
+def test_a_curl_command_carries_no_key_that_would_be_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["curl", "POST", "/v1/payments", "--key-id", "key_1", "--secret", CREDENTIALS.secret]
+    assert main([*words, "--idempotency-key", "a b"]) == 1
+    assert "visible ASCII" in capsys.readouterr().err

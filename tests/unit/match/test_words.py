@@ -19,7 +19,8 @@ CARD = '"method":{"type":"card","token":"tok_ok"}'
         ('"reference":""', "reference", "Expected `string` of length >= 1."),
         ('"description":1', "description", "Expected `string | null`."),
         ('"currency":"cny"', "currency", "Expected `string` matching regex '^[A-Z]{3}$'."),
-        ('"metadata":[]', "metadata", "Expected `object`."),
+        ('"method":[]', "method", "Expected `object`."),
+        ('"metadata":[]', "metadata", "Expected `object | null`."),
     ],
 )
 def test_a_refusal_speaks_of_json(members: str, param: str, detail: str) -> None:
