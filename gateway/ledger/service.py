@@ -13,6 +13,7 @@ from gateway.domain.payment import CANCELABLE, Payment, Standing, Status
 from gateway.domain.recovery import silence_ends_at
 from gateway.domain.stages import (
     Answered,
+    Attempt,
     Claimed,
     Drawn,
     Heard,
@@ -225,10 +226,7 @@ class Ledger:
             opened = await self.opened(claimed.merchant.number, payment_id)
             status, attempt = opened.standing.payment.status, opened.attempt
             if status not in CANCELABLE or attempt.is_capturing or attempt.cancel_wished:
-                raise Problem(
-                    "state_conflict",
-                    f"This payment is {status.value}, or is being captured or canceled already.",
-                )
+                raise _not_canceled(status, attempt)
             if await self._books.begin_cancel(claimed, attempt):
                 wished = replace(attempt, cancel_wished=True)
                 return replace(opened, attempt=wished, lease=silence_ends_at(claimed.at))
@@ -295,6 +293,15 @@ def _not_captured(payment: Payment, amount: int) -> Problem:
         held = payment.amount_authorized
         return Problem("state_conflict", f"No more than {held} can be captured.", param="amount")
     return Problem("state_conflict", "This payment is being canceled.")
+
+
+def _not_canceled(status: Status, attempt: Attempt) -> Problem:
+    """Say why no cancellation may begin."""
+    if status not in CANCELABLE:
+        return Problem("state_conflict", f"A payment that is {status.value} cannot be canceled.")
+    if attempt.is_capturing:
+        return Problem("state_conflict", "This payment is being captured.")
+    return Problem("state_conflict", "This payment is being canceled already.")
 
 
 def _begun(drawn: Drawn) -> Begun | Exception:

@@ -154,9 +154,10 @@ async def its_time_comes(witness: Witness, shop: Shop, payment_id: str) -> None:
         await witness.database.execute(change, number)
 
 
-def refused(reply: Reply, status: int, code: str) -> None:
-    """Assert a refusal."""
+def refused(reply: Reply, status: int, code: str, *, detail: str = "") -> None:
+    """Assert a refusal, and that it says this."""
     assert (reply.status, reply.json.get("code")) == (status, code), reply
+    assert detail in reply.json["detail"]
 
 
 async def together(*calls: Any) -> list[Any]:

@@ -173,7 +173,12 @@ async def test_a_capture_under_way_is_not_canceled(
     stop = wired.acquirer.stop_at(b"/capture")
     capturing = asyncio.create_task(act(wired.shop, payment["id"], "capture", {"amount": 1500}))
     await stop.reached()
-    refused(await act(shop, payment["id"], "cancel"), 409, "state_conflict")
+    refused(
+        await act(shop, payment["id"], "cancel"),
+        409,
+        "state_conflict",
+        detail="This payment is being captured.",
+    )
     refused(await act(shop, payment["id"], "capture"), 409, "state_conflict")
     assert (await shop.payment(payment["id"]))["status"] == "processing"
     stop.go()
@@ -189,7 +194,8 @@ async def test_a_cancel_under_way_is_not_captured(
     canceling = asyncio.create_task(act(wired.shop, payment["id"], "cancel"))
     await stop.reached()
     refused(await act(shop, payment["id"], "capture"), 409, "state_conflict")
-    refused(await act(shop, payment["id"], "cancel"), 409, "state_conflict")
+    again = await act(shop, payment["id"], "cancel")
+    refused(again, 409, "state_conflict", detail="This payment is being canceled already.")
     stop.go()
     assert (await canceling).json["status"] == "canceled"
     assert await booked(shop, witness) == []
