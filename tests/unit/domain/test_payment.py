@@ -101,6 +101,7 @@ def decoded(changes: dict[str, Any]) -> CreatePayment:
         {"expires_at": "2026-05-01T20:00:00+08:00"},
         {"return_url": "https://shop.example/back?order=1"},
         {"description": None, "payer": None, "expires_at": None, "return_url": None},
+        {"metadata": None},  # as Go writes an empty map
     ],
     ids=str,
 )
@@ -142,7 +143,6 @@ def test_a_body_that_is_taken(changes: dict[str, Any]) -> None:
         {"metadata": {"k": "v" * (limits.METADATA_VALUE_CHARS_MAX + 1)}},
         {"metadata": {"k" * (limits.METADATA_KEY_CHARS_MAX + 1): "v"}},
         {"metadata": {str(n): "" for n in range(limits.METADATA_PAIRS_MAX + 1)}},
-        {"metadata": None},
         {"payer": {"passport": "x"}},
         {"expires_at": "2026-05-01T20:00:00"},
         {"expires_at": 1_777_636_800},
