@@ -168,6 +168,13 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
         raise _wrong_field(str(error), "query") from None
 
 
+def no_query(query: str) -> Problem:
+    """Refuse the query of a call that takes none, by the name of its first field."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    param = _shown(pairs[0][0], "query") if pairs else "query"
+    return Problem("field_unknown", "This call takes no query.", param=param)
+
+
 def _refuse_twice(pairs: Sequence[tuple[str, Any]], whole: str = "body") -> dict[str, Any]:
     seen = dict(pairs)
     if len(seen) != len(pairs):

@@ -15,6 +15,7 @@ from gateway.match.rules import (
     decode_body,
     decode_item,
     decode_query,
+    no_query,
     refuse_unfit,
 )
 from gateway.match.table import CREATE_PAYMENT, OPERATIONS
@@ -98,7 +99,7 @@ class Match:
         if operation.carries == "query":
             return decode_query(received.query, operation.command)
         if received.query:
-            raise Problem("field_unknown", "This call takes no query.")
+            raise no_query(received.query)
         if operation.carries == "body":
             return call.decode(received.body or b"{}", call.decoder)
         return operation.command()

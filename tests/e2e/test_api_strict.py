@@ -155,7 +155,7 @@ async def test_an_empty_body_misses_its_fields(shop: Shop) -> None:
 async def test_sync_takes_no_field(shop: Shop) -> None:
     path = f"/v1/payments/{(await shop.pay()).json['id']}/sync"
     refused(await shop.call("POST", path, {"force": True}), "field_unknown", "force")
-    refused(await shop.call("POST", f"{path}?force=1", {}), "field_unknown")
+    refused(await shop.call("POST", f"{path}?force=1", {}), "field_unknown", "force")
 
 
 QUERIES: dict[str, tuple[str, str, str | None]] = {
@@ -211,7 +211,7 @@ QUERIES: dict[str, tuple[str, str, str | None]] = {
     "/v1/events?after=-1": ("before the beginning", "field_invalid", "after"),
     f"/v1/events?after={1 << 64}": ("more than 64 bits", "field_invalid", "after"),
     "/v1/events?limit=1000": ("too many events", "field_invalid", "limit"),
-    "/v1/ledger/accounts?limit=1": ("a query where none is taken", "field_unknown", None),
+    "/v1/ledger/accounts?limit=1": ("a query where none is taken", "field_unknown", "limit"),
 }
 
 
@@ -227,8 +227,8 @@ async def test_a_wrong_query_is_named(
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "!~", 'a"b', "order:4711/1"])
 async def test_a_key_in_quotes_and_bare_is_one_key(shop: Shop, key: str) -> None:
-    body, quoted = order(), key.replace('"', r"\"")
-    first = await shop.call("POST", "/v1/payments", body, key=quoted)
+    body = order()
+    first = await shop.call("POST", "/v1/payments", body, key=key)
     assert first.status == 201, first.body
     second = await bare(shop, body, key)
     assert (second.status, second.body) == (201, first.body)

@@ -225,13 +225,6 @@ def test_a_call_without_a_body_is_an_empty_object() -> None:
         decode_body(b'{"a":1}', msgspec.json.Decoder(Nothing))
 
 
-def test_what_may_be_left_out_may_be_null() -> None:
-    names = ("description", "payer", "metadata", "expires_at", "return_url")
-    nothing = written(dict.fromkeys(names, "null"))
-    command = decode_body(f"{{{WHOLE},{nothing}}}".encode(), DECODER)
-    assert [getattr(command, name) for name in names] == [None] * len(names)
-
-
 @pytest.mark.parametrize(
     ("query", "command"),
     [

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayment
-from gateway.match.rules import decode_body
+from gateway.match.rules import decode_body, no_query
 
 DECODER = msgspec.json.Decoder(CreatePayment)
 CARD = '"method":{"type":"card","token":"tok_ok"}'
@@ -27,3 +27,19 @@ def test_a_refusal_speaks_of_json(members: str, param: str, detail: str) -> None
     with pytest.raises(Problem) as caught:
         decode_body(f"{{{CARD},{members}}}".encode(), DECODER)
     assert (caught.value.param, caught.value.detail) == (param, detail)
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("limit=1", "limit"),
+        ("expand%5B%5D=x&limit=1", "expand[]"),
+        ("limit", "limit"),
+        ("&", "query"),
+        ("4111111111111111=1", "query"),
+        ("%FF=1", "query"),
+    ],
+)
+def test_a_query_where_none_is_taken_is_named_by_its_first_field(query: str, param: str) -> None:
+    problem = no_query(query)
+    assert (problem.code, problem.param) == ("field_unknown", param)
