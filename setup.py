@@ -1,12 +1,19 @@
-"""The table of compiled modules; all else about the distribution stands in pyproject.toml."""
+"""The table of compiled modules; all else about the distribution stands in pyproject.toml.
 
+`FLOODGATE_PURE=1` installs without them, for a machine that has no C compiler.  What was installed
+so also runs only so.
+"""
+
+import os
 import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError, ExecError
 
+COMPILED = os.environ.get("FLOODGATE_PURE") != "1"
 BENCH = "bench.load._brisk_c"
 HAS_BENCH = sys.platform == "linux" and Path("bench").is_dir()
 
@@ -18,7 +25,13 @@ class Build(build_ext):
         """Build."""
         if not (self.inplace or self.editable_mode):
             self.extensions = [each for each in self.extensions if each.name != BENCH]
-        super().run()
+        try:
+            super().run()
+        except (CCompilerError, ExecError, OSError) as problem:
+            raise BaseError(
+                f"{problem}; a C compiler and Python's headers are needed, or FLOODGATE_PURE=1 "
+                "to install, and then to run, plain Python, which is slower"
+            ) from problem
 
     def get_source_files(self) -> list[str]:
         """Give what a source distribution holds of the extensions."""
@@ -42,5 +55,7 @@ setup(
             *[Extension(BENCH, ["bench/load/_brisk_c.pyx"])][:HAS_BENCH],
         ],
         compiler_directives={"language_level": "3", "binding": True, "autotestdict": False},
-    ),
+    )
+    if COMPILED
+    else [],
 )
