@@ -9,6 +9,13 @@ SHAPE ?= spike
 # Of a load run: LOAD_SECONDS=30, RATE=900 arrivals a second at the peak (else what a short closed run
 # reaches), FLAME=1 for a flame graph.
 LOAD = $(if $(LOAD_SECONDS),--seconds $(LOAD_SECONDS)) $(if $(RATE),--peak $(RATE)) $(if $(FLAME),--flame)
+# A PYTHON that is named makes .venv again, unless it is the one that made it.
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) $(WHICH)),$(shell $(BIN)/python $(WHICH) 2>/dev/null))
+ANOTHER := another-python
+endif
+endif
 MADE_FROM := pyproject.toml setup.py $(wildcard native/*.p[xy][dx] bench/load/*.p[xy][dx])
 
 help:  ## show this list
@@ -64,14 +71,16 @@ bench-peers: $(BENCH_READY)  ## beside the same API as most teams write it; two 
 docs: $(READY)  ## draw the state diagrams again
 	$(BIN)/python docs/states.py
 
-$(READY): $(MADE_FROM)
+$(READY): $(MADE_FROM) $(ANOTHER)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed: make PYTHON=python3.11'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo 'venv is missing: apt-get install python3-venv'; exit 1; }
-	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' \
+	@[ "$$FLOODGATE_PURE" = 1 ] || \
+		$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' \
 		2>/dev/null || { echo 'Python.h is missing: apt-get install python3-dev gcc'; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@[ -z "$(ANOTHER)" ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+		$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
 	@touch $@
 
@@ -80,4 +89,4 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-.PHONY: help install run test soak check bench bench-save bench-compare capacity overload flash-sale locust targets bench-peers docs
+.PHONY: another-python help install run test soak check bench bench-save bench-compare capacity overload flash-sale locust targets bench-peers docs
