@@ -9,6 +9,7 @@ from gateway.domain.payment import ASKABLE
 from gateway.domain.stages import Answer, Attempt, Claimed
 from gateway.flow import query
 from gateway.flow.asking import ask_again
+from gateway.flow.away import unless_away
 from gateway.flow.desk import Desk
 from gateway.ledger.codec import encode
 
@@ -17,13 +18,18 @@ async def sync(claimed: Claimed, desk: Desk) -> Answer:
     """Show a payment as it stands after the channel was asked.
 
     Somebody else's question is as good as ours; where the channel allows no more of them, or the
-    answer does not come soon, the payment is shown as it stands.
+    answer does not come soon, the payment is shown as it stands.  So it is, too, where PostgreSQL
+    alone remembers the key.
     """
     payment_id = query.payment_id_of(claimed.matched)
+    heard = await desk.ledger.heard(claimed)
+    if heard is not None:
+        return await query.recall(claimed, heard, desk)
     opened = await desk.ledger.opened(claimed.merchant.number, payment_id)
     if opened.standing.payment.status in ASKABLE:
         await _ask_or_wait(opened.attempt, desk)
     standing = await query.standing_of(claimed.matched, desk)
+    await unless_away(desk.ledger.note_use(claimed, payment_id))
     return await desk.idempotency.settle(claimed, Answer(200, encode(standing.payment)))
 
 

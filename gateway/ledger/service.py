@@ -262,6 +262,10 @@ class Ledger:
         """Look up what PostgreSQL remembers of a request's key."""
         return await self._books.heard(claimed)
 
+    async def note_use(self, claimed: Claimed, payment_id: str) -> None:
+        """Remember the key of a request about this payment that changed nothing by itself."""
+        await self._books.note_use(claimed, payment_id)
+
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""
         return await self._books.standing(merchant, payment_id)

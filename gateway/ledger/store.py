@@ -174,6 +174,18 @@ class PostgresBooks:
         row = rows[0]
         return Heard(bytes(row["fingerprint"]), row["operation"], row["resource_id"].hex)
 
+    async def note_use(self, claimed: Claimed, payment_id: str) -> None:
+        """Remember what a key was used for, unless it is remembered already."""
+        await self._postgres.write(
+            wishes.USED,
+            claimed.merchant.number,
+            claimed.key,
+            claimed.fingerprint,
+            claimed.matched.operation.name,
+            uuid_of(payment_id),
+            claimed.at,
+        )
+
     async def begin_cancel(self, claimed: Claimed, attempt: Attempt) -> bool:
         """Note down that an attempt is to be closed.
 

@@ -1,4 +1,4 @@
-"""The SQL of a merchant's wish to cancel, and of what a key was used for before."""
+"""The SQL of a merchant's wish to cancel, and of what keys were used for."""
 
 from typing import Final
 
@@ -31,4 +31,10 @@ SELECT merchant_id FROM claimed
 """
 HEARD: Final = """
 SELECT fingerprint, operation, resource_id FROM idempotency_key WHERE merchant_id = $1 AND key = $2
+"""
+# For a request that changes nothing by itself, once it is served.
+USED: Final = """
+INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (merchant_id, key) DO NOTHING
 """

@@ -22,7 +22,7 @@ async def ask(shop: Shop, operation: str, payment: Any, key: str) -> Reply:
     return await shop.call("POST", path, bodies.get(operation, {}), key=key)
 
 
-MOVING = ("create", "refunds", "capture", "cancel")
+OPERATIONS = ("create", "refunds", "capture", "cancel", "sync")
 
 
 async def is_refused(
@@ -39,19 +39,31 @@ async def is_refused(
     await witness.proves(shop, payments=1 + (first == "create"), captures=captured)
 
 
-@pytest.mark.parametrize("operations", [*permutations((*MOVING, "sync"), 2)], ids="-then-".join)
+@pytest.mark.parametrize("operations", [*permutations(OPERATIONS, 2)], ids="-then-".join)
 async def test_a_key_of_one_operation_is_refused_by_every_other(
     shop: Shop, witness: Witness, operations: tuple[str, str]
 ) -> None:
     await is_refused(shop, witness, operations, redis_remembers=True)
 
 
-@pytest.mark.parametrize("operations", [*permutations(MOVING, 2)], ids="-then-".join)
+@pytest.mark.parametrize("operations", [*permutations(OPERATIONS, 2)], ids="-then-".join)
 async def test_and_is_still_refused_when_redis_forgot(
     shop: Shop, witness: Witness, operations: tuple[str, str]
 ) -> None:
-    """A sync is left out: it moves nothing, so only Redis remembers its key."""
     await is_refused(shop, witness, operations, redis_remembers=False)
+
+
+async def test_a_sync_is_answered_once_though_it_moves_nothing(
+    shop: Shop, witness: Witness
+) -> None:
+    """Where Redis forgot its key, it is told how the payment stands by now."""
+    made = (await shop.pay(capture="manual")).json
+    assert not replayed(await ask(shop, "sync", made, KEY))
+    await ask(shop, "capture", made, "capture-1")
+    await witness.claim_ends(shop, KEY)
+    again = await ask(shop, "sync", made, KEY)
+    assert (again.status, replayed(again), again.json["status"]) == (200, True, "succeeded")
+    await witness.proves(shop)
 
 
 async def test_concurrent_refunds_never_exceed_what_was_captured(
