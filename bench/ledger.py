@@ -3,10 +3,11 @@
     python -m bench.ledger [--batches 100 500 2000 8000] [--transfers 200000] [--rounds 3]
 
 What is timed is the part of the posting statement that writes transfers and folds balances, on one
-connection with fsync on; every transfer is one of the three of a capture, and all captures are one
-merchant's, so each batch changes the same hot accounts.  The COPY writes the same rows, encoded
-before the clock starts, into a table with the same primary key and checks and without balances.
-Both take turns, and the medians count.  Ends by proving every balance.
+connection with fsync on, which writes arrays as the gateway's do.  Every transfer is one of the
+three of a capture, and all captures are one merchant's: each batch changes the same hot accounts.
+The COPY writes the same rows, encoded before the clock starts, into a table with the same primary
+key and checks and without balances.  Both take turns, and the medians count.  Ends by proving every
+balance.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from bench.aims import Aim, at_least, parser_of, tell
 from bench.load.stack import own_folder
 from gateway.domain import identity
 from gateway.domain.posting import JournalKind
+from gateway.drivers.arrays import write_natively
 from gateway.drivers.embedded import Servers
 from gateway.drivers.migrations import migrate
 from gateway.drivers.processes import Supervisor
@@ -133,6 +135,7 @@ async def compare(url: str, given: argparse.Namespace) -> list[Aim]:
     """Measure both in turn for each size of batch; gives both beside what they should be."""
     aims = []
     connection = await asyncpg.connect(url, server_settings={"jit": "off"})
+    await write_natively(connection)
     await connection.execute(_BARE)
     for size in given.batches:
         rates: dict[str, list[float]] = {"ledger": [], "copy": []}
