@@ -20,7 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.domain import limits
-from gateway.domain.errors import Unavailable
+from gateway.domain.errors import Overloaded, Unavailable
 from gateway.domain.identity import chance
 from gateway.domain.stages import Answer
 from gateway.drivers.batching import Batcher
@@ -87,6 +87,8 @@ class FastClaims:
         token, name = chance(8), _name(merchant, key)
         try:
             found = await self._batcher.submit(_claim(name, _claimed(fingerprint, token)))
+        except Overloaded:  # Redis heard nothing of it
+            return None, None
         except Unavailable:
             self._leave(name, fingerprint)
             return None, None
@@ -110,7 +112,7 @@ class FastClaims:
             ]
         )
         for name, (*_, fingerprint), found in zip(names, uses, told, strict=True):
-            if isinstance(found, BaseException):
+            if isinstance(found, BaseException) and not isinstance(found, Overloaded):
                 self._leave(name, fingerprint)
         return [
             (token, None)
