@@ -1,5 +1,6 @@
 # The gateway for production: docker build -t floodgate . && docker run --env-file … floodgate
 
+# No newer Python costs less: docs/performance.md, "The interpreter".
 FROM python:3.11-slim AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \

@@ -1,4 +1,4 @@
-"""The versions of Python stand in many places, and all say the same."""
+"""What is handed out is whole, and the versions of Python are the same wherever they stand."""
 
 import re
 import tomllib
@@ -37,3 +37,11 @@ def test_the_image_is_made_of_one_of_them() -> None:
     assert len(bases) == 2
     assert set(bases) < set(VERSIONS)
     assert len(set(bases)) == 1
+
+
+def test_no_file_that_is_read_at_work_is_left_out_of_the_wheel() -> None:
+    gateway = ROOT / "gateway"
+    files = {path for path in gateway.rglob("*") if path.is_file()}
+    globs = TOLD["tool"]["setuptools"]["package-data"]["gateway"]
+    packed = {path for glob in globs for path in gateway.glob(glob)}
+    assert packed == {path for path in files if path.suffix not in {".py", ".pyc"}}
