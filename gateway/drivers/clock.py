@@ -20,3 +20,8 @@ class Clock:
     def milliseconds(self) -> int:
         """Say what time it is, in milliseconds since 1970."""
         return times.milliseconds(self.now())
+
+    def instant(self) -> tuple[datetime, int]:
+        """Say what time it is, and the same in milliseconds since 1970, for a name."""
+        now = self.now()
+        return now, times.milliseconds(now)

@@ -134,7 +134,8 @@ class Routing(Reloading):
         command, verified = claimed.matched.command, claimed.matched.verified
         merchant, at = verified.merchant, verified.received.at
         assert isinstance(command, CreatePayment)
-        case, born = _case_of(merchant, command), self._clock.milliseconds()
+        # Lists are in the order of names: the payment's time is the one that its name has.
+        case, (now, born) = _case_of(merchant, command), self._clock.instant()
         payment_id = mint("pay", merchant.number, born)
         known = self._look_up(case)
         made = known.made
@@ -155,9 +156,9 @@ class Routing(Reloading):
             channel=channel,
             metadata=command.metadata or {},
             description=command.description,
-            created_at=at,
-            updated_at=at,
-            expires_at=_expiry(command, at),
+            created_at=now,
+            updated_at=now,
+            expires_at=_expiry(command, now),
         )
         standing = Standing(
             payment=payment,

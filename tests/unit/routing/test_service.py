@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway.domain import limits
 from gateway.domain.errors import Problem
+from gateway.domain.identity import milliseconds_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CardMethod
 from gateway.domain.stages import Answered, Claimed, Opened, Routed
@@ -18,6 +20,7 @@ from gateway.routing.policy import Policy
 from gateway.routing.quota import Quotas
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
+from native.times import milliseconds
 from tests.fakes.operators import Operators
 from tests.unit.nouns import COMMAND, MATCHED, MERCHANT, NOON
 
@@ -87,6 +90,16 @@ async def test_what_is_chosen_is_handed_on() -> None:
     assert attempt.terms.commission.bps == MERCHANT.commission_bps
     assert routed.decision is not None
     assert decode(routed.decision).chosen == A
+
+
+async def test_a_payment_has_the_time_that_its_name_has() -> None:
+    """However long its request waited: who lists by names finds the times in the same order."""
+    stage = await Stage().refreshed()
+    stage.clock.at = NOON + timedelta(milliseconds=1250)
+    payment = stage.routing.choose(CLAIMED).standing.payment
+    assert payment.created_at == payment.updated_at == stage.clock.at
+    assert milliseconds_of(payment.id) == milliseconds(stage.clock.at)
+    assert payment.expires_at - payment.created_at == timedelta(seconds=limits.CARD_OPEN_SECONDS)
 
 
 async def test_money_that_is_to_be_held_goes_where_it_can_be() -> None:
