@@ -9,7 +9,7 @@ from msgspec import Struct
 from gateway.domain import limits
 from gateway.domain.errors import Problem, Unavailable
 from gateway.domain.fees import Terms
-from gateway.domain.identity import mint
+from gateway.domain.identity import mint, mint_in_order
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CardMethod, CreatePayment, Method, Payment, Standing, type_of
 from gateway.domain.stages import Answered, Attempt, Claimed, Merchant, Rerouted, Routed
@@ -136,7 +136,9 @@ class Routing(Reloading):
         assert isinstance(command, CreatePayment)
         # Lists are in the order of names: the payment's time is the one that its name has.
         case, (now, born) = _case_of(merchant, command), self._clock.instant()
-        payment_id = mint("pay", merchant.number, born)
+        payment_id = mint_in_order(
+            "pay", merchant.number, milliseconds=born, microsecond=now.microsecond
+        )
         known = self._look_up(case)
         made = known.made
         if made is None or self._is_shut(case, made[0]):

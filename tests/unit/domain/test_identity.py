@@ -41,6 +41,20 @@ def test_ids_are_ordered_by_time(one: int, other: int, times: list[int]) -> None
     assert identity.mint("pay", one, earlier) < identity.mint("pay", other, later)
 
 
+@given(MERCHANTS, MERCHANTS, st.lists(st.integers(0, 2**57), min_size=2, max_size=2, unique=True))
+def test_ids_in_order_are_so_by_the_microsecond(one: int, other: int, times: list[int]) -> None:
+    earlier, later = (
+        identity.mint_in_order(
+            "pay", merchant, milliseconds=micros // 1000, microsecond=micros % 1_000_000
+        )
+        for merchant, micros in zip((one, other), sorted(times), strict=True)
+    )
+    assert earlier < later
+    made = uuid.UUID(identity.uuid_of(earlier))
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    assert identity.milliseconds_of(earlier) == min(times) // 1000
+
+
 def test_ids_of_one_millisecond_differ() -> None:
     assert len({identity.mint("pay", 7, 0) for _ in range(4096)}) == 4096
 
