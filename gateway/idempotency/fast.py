@@ -191,9 +191,13 @@ class FastClaims:
         left = [*itertools.islice(self._left.items(), limits.REDIS_BATCH_ITEMS_MAX)]
         forgetting = [(b"EVAL", _FORGET, 1, name, b"P" + fingerprint) for name, fingerprint in left]
         replies = await self._redis.ask([*forgetting, *commands])
-        for name, _ in left:
-            self._left.pop(name, None)
-        return replies[len(left) :]
+        told = replies[len(left) :]
+        # Where it refuses all it is starting, or may not write: it holds what it held before.
+        refuses_all = all(isinstance(reply, BaseException) for reply in told)
+        for (name, _), reply in zip(left, replies, strict=False):
+            if not (refuses_all and isinstance(reply, BaseException)):
+                self._left.pop(name, None)
+        return told
 
 
 def _name(merchant: int, key: str) -> bytes:
