@@ -207,7 +207,7 @@ class Ledger:
             wanted = payment.amount_authorized if amount is None else amount
             change = begin_capture(opened.standing, opened.attempt, wanted, claimed.at)
             if change is None:
-                raise _not_captured(payment, wanted)
+                return await self._heard_or(_not_captured(payment, wanted), claimed)
             change = replace(change, use=claimed.use)
             if await self._posting.submit(change) is not None:
                 return Opened(change.standing, change.attempt, lease=change.due_at)
@@ -226,11 +226,18 @@ class Ledger:
             opened = await self.opened(claimed.merchant.number, payment_id)
             status, attempt = opened.standing.payment.status, opened.attempt
             if status not in CANCELABLE or attempt.is_capturing or attempt.cancel_wished:
-                raise _not_canceled(status, attempt)
+                return await self._heard_or(_not_canceled(status, attempt), claimed, wrote=wrote)
             if await self._books.begin_cancel(claimed, attempt):
                 wished = replace(attempt, cancel_wished=True)
                 return replace(opened, attempt=wished, lease=silence_ends_at(claimed.at))
             wrote = True
+
+    async def _heard_or(self, refusal: Problem, claimed: Claimed, *, wrote: bool = False) -> Heard:
+        """Refuse, unless another try of this very request was quicker, and is why it is refused."""
+        heard = await self._books.heard(claimed, wrote=wrote)
+        if heard is None:
+            raise refusal
+        return heard
 
     async def adopt(self, opened: Opened, at: datetime) -> Posted | None:
         """Take late money as the order's money; None when there is none to take any more.

@@ -8,10 +8,19 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from gateway.domain.errors import Overloaded
+from gateway.domain.errors import Overloaded, Problem
 from gateway.domain.outcome import NextAction, Outcome, Verdict
-from gateway.domain.payment import Status
-from gateway.domain.stages import Answered, Claimed, Drawn, Opened, Posted, Routed
+from gateway.domain.payment import Standing, Status
+from gateway.domain.stages import (
+    Answered,
+    Attempt,
+    Claimed,
+    Drawn,
+    Heard,
+    Opened,
+    Posted,
+    Routed,
+)
 from gateway.ledger.drawn_rules import Begun
 from gateway.ledger.ports import Books
 from gateway.ledger.service import Ledger
@@ -78,3 +87,39 @@ async def test_what_is_drawn_wrongly_fails_alone() -> None:
     paid = Answered(Opened(good.standing, good.attempt), Outcome(Verdict.SUCCEEDED), NOON)
     told = await ledger.open_all([good, Drawn(good, paid), drawn(good)])
     assert [type(each) for each in told] == [Opened, AssertionError, Posted]
+
+
+class Raced(Box):
+    """Books in which a payment was canceled or captured just after its request was looked up."""
+
+    def __init__(self, heard: Heard | None) -> None:
+        super().__init__()
+        self._told = iter((None, heard))
+
+    async def heard(self, _claimed: Claimed, *, wrote: bool = False) -> Heard | None:
+        assert not wrote
+        return next(self._told)
+
+    async def standing(self, *_: object) -> Standing:
+        return replace(STANDING, payment=replace(STANDING.payment, status=Status.SUCCEEDED))
+
+    async def attempt_of(self, *_: object) -> Attempt:
+        return ATTEMPT
+
+
+@pytest.mark.parametrize("is_capture", [False, True])
+async def test_a_try_that_was_slower_is_not_refused_for_what_the_quicker_one_did(
+    *, is_capture: bool
+) -> None:
+    """Both came while Redis was away, so neither knew of the other."""
+    matched = replace(MATCHED, parameters=(STANDING.payment.id,))
+    claimed, heard = Claimed(matched, "k", b"f", None), Heard(b"f", "any", "0" * 32)
+
+    async def begin(ledger: Ledger) -> Opened | Heard:
+        if is_capture:
+            return await ledger.begin_capture(claimed, None)
+        return await ledger.begin_cancel(claimed)
+
+    assert await begin(Ledger(cast(Books, Raced(heard)))) is heard
+    with pytest.raises(Problem, match="state_conflict"):
+        await begin(Ledger(cast(Books, Raced(None))))
