@@ -13,6 +13,7 @@ import asyncpg
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
+from gateway.domain import limits
 from tests.fakes.proxy import COMMITTED, Proxy
 from tests.faults.plan import Fault
 from tests.faults.stage import Player, Stage, Wires
@@ -40,6 +41,9 @@ class Step:
         return proxy
 
 
+# A claim is made only where there is none, and an answer is kept for a day.
+CLAIM: Final = b"NX\r\n"
+FINISH: Final = b"%d" % (limits.ANSWER_KEEP_SECONDS * 1000)
 # The words that each write carries: its operation, or the type of its event.
 _WRITES: Final = (
     *(b"create_payment", b"payment."),
@@ -50,12 +54,12 @@ _CALLS: Final = (b"POST /v1/payments HTTP", b"/refunds HTTP", b"/capture HTTP", 
 COMMITS: Final = tuple(Step("postgres", word, COMMITTED) for word in _WRITES)
 ANSWERS: Final = tuple(Step("acquirer", word, _ANSWERED) for word in _CALLS)
 STEPS: Final = (
-    Step("redis", b"claim"),
+    Step("redis", CLAIM),
     *(Step("postgres", word) for word in _WRITES),
     *COMMITS,
     *(Step("acquirer", word) for word in _CALLS),
     *ANSWERS,
-    Step("redis", b"finish"),
+    Step("redis", FINISH),
 )
 # What is paid twice goes back by the worker: it is reserved, asked for, answered and posted.
 _GIVES_BACK: Final = (b"further-re_", b"further_refund.")
