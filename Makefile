@@ -1,6 +1,8 @@
 # Everything happens in .venv, which is made again when what it was made from has changed.
 
-PYTHON ?= python3
+ifeq ($(PYTHON),)
+PYTHON = python3
+endif
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
