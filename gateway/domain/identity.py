@@ -6,10 +6,10 @@ An id is a UUIDv7 (RFC 9562 section 5.7) of which the random part is laid out by
     | 30 bit merchant number | 28 bit random | 4 bit journal kind
 
 So every id names the shard that holds its row, and the journal of a cause has the id of that cause
-with its kind in the last hex digit: it exists once by construction.  What is listed by its id has,
-in place of the counter, the microseconds of its time (section 6.2, method 3) and two bits of the
-counter, so that the list stands in the order of time.  The public form is a prefix
-and the 32 hex digits; `uuid_of` gives the database's form.
+with its kind in the last hex digit: it exists once by construction.  A payment's has, in place of
+the counter, the microseconds of its time (section 6.2, method 3) and two bits of the counter: the
+list of payments stands in the order of time.  The public form is a prefix and the 32 hex digits;
+`uuid_of` gives the database's form.
 """
 
 import hashlib

@@ -25,7 +25,7 @@ _Posted = TypeVar("_Posted")
 
 
 async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
-    """Await a posting; None when the database is away: the worker will ask the channel again.
+    """Await a write; None when the database is away: what it is about is found out again.
 
     None as well when the request's time is over: what was begun is durable and can be shown.
     """
@@ -37,10 +37,10 @@ async def unless_away(posting: Awaitable[_Posted]) -> _Posted | None:
 
 
 def note_away(error: BaseException) -> None:
-    """Note that an outcome could not be posted; who is cancelled otherwise stays cancelled."""
+    """Note that a write was not made in time; who is cancelled otherwise stays cancelled."""
     if isinstance(error, asyncio.CancelledError) and not is_over():
         raise error
-    logger.warning("an outcome could not be posted yet: %s", str(error) or "the time is over")
+    logger.warning("a write was not made in time: %s", str(error) or "the time is over")
 
 
 def not_posted_yet(opened: Opened | Posted) -> bytes:
