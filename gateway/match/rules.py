@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -157,7 +157,7 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
     except (ValueError, UnicodeDecodeError):
         raise Problem("request_malformed", "The query cannot be read.") from None
     _refuse_twice(pairs, "query")
-    numbers = {field.name for field in fields(command) if isinstance(field.default, int)}
+    numbers = _numbers_of(command)
     given = {
         name: int(text) if name in numbers and _DIGITS.fullmatch(text) else text
         for name, text in pairs
@@ -166,6 +166,13 @@ def decode_query(query: str, command: type[Struct]) -> Struct:
         return msgspec.convert(given, command)
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error), "query") from None
+
+
+@functools.cache
+def _numbers_of(command: type[Struct]) -> frozenset[str]:
+    """Name the fields of a query that hold a number, or may."""
+    hints = get_type_hints(command)
+    return frozenset(name for name, hint in hints.items() if int in (hint, *get_args(hint)))
 
 
 def no_query(query: str) -> Problem:

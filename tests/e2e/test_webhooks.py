@@ -201,6 +201,11 @@ async def test_events_are_sent_again_on_demand(shop: Shop, receiver: Receiver) -
     assert reply.json == {"object": "webhook_redelivery", "queued": 2, "resume_after": None}
     await receiver.arrived(4)
     assert sorted(got.sequence for got in receiver.got) == [1, 2, 2, 2]
+    deliveries = f"{ENDPOINTS}/{made['id']}/deliveries?limit=1"
+    newest = (await shop.call("GET", deliveries)).json
+    oldest = (await shop.call("GET", f"{deliveries}&cursor={newest['next_cursor']}")).json
+    assert [page["data"][0]["sequence"] for page in (newest, oldest)] == [2, 1]
+    assert oldest["next_cursor"] is None
 
 
 async def test_a_deleted_endpoint_hears_nothing_more(shop: Shop, receiver: Receiver) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from gateway.domain.errors import Problem
 from gateway.domain.payment import CreatePayment
-from gateway.match.rules import decode_body, no_query
+from gateway.match.rules import decode_body, decode_query, no_query
+from gateway.match.table import ListDeliveries, ListEntries, ListEvents, ListPayments
 
 DECODER = msgspec.json.Decoder(CreatePayment)
 CARD = '"method":{"type":"card","token":"tok_ok"}'
@@ -43,3 +44,21 @@ def test_a_refusal_speaks_of_json(members: str, param: str, detail: str) -> None
 def test_a_query_where_none_is_taken_is_named_by_its_first_field(query: str, param: str) -> None:
     problem = no_query(query)
     assert (problem.code, problem.param) == ("field_unknown", param)
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (ListDeliveries, "cursor"),
+        (ListDeliveries, "limit"),
+        (ListEntries, "limit"),
+        (ListEvents, "after"),
+        (ListPayments, "limit"),
+    ],
+)
+def test_every_number_of_a_query_is_read_from_its_digits(
+    command: type[msgspec.Struct], number: str
+) -> None:
+    assert getattr(decode_query(f"{number}=3", command), number) == 3
+    with pytest.raises(Problem, match="field_invalid"):
+        decode_query(f"{number}=3.0", command)
