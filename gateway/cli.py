@@ -4,21 +4,31 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from gateway import cli_policy
-from gateway.domain.errors import FloodgateError
+from gateway.domain.errors import FloodgateError, StatementRefused
 from gateway.settings import Settings, overridden, read_settings
 
 ALGORITHMS: Final = ("hmac-sha256", "ed25519", "rsa-v1_5-sha256")
 LATE_SUCCESS: Final = ("review", "adopt", "refund")
+# What PostgreSQL says, by its SQLSTATE, to whoever runs a command too early or as somebody else.
+_REFUSALS: Final = MappingProxyType(
+    dict.fromkeys(
+        ("42P01", "42703", "42883", "3F000"),
+        "the database has not the tables of this version: `floodgate migrate` makes them",
+    )
+    | {"42501": "the role in FLOODGATE_DATABASE_URL is not allowed to do this"}
+)
 _FAILED: Final = 1
 _USAGE: Final = 2
 
@@ -32,10 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
         )
         run: Callable[[Settings, argparse.Namespace], int] = given.run
-        return run(settings, given)
+        status = run(settings, given)
+        sys.stdout.flush()
+        return status
     except FloodgateError as error:
         print(f"floodgate: {error}", file=sys.stderr)
         return _FAILED
+    except StatementRefused as refused:
+        if refused.state not in _REFUSALS:
+            raise
+        print(f"floodgate: {_REFUSALS[refused.state]}", file=sys.stderr)
+        return _FAILED
+    except BrokenPipeError:
+        # Whoever read our output has heard enough; Python's own last flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return 130
 

@@ -17,7 +17,7 @@ from gateway.domain.errors import FloodgateError
 from gateway.domain.identity import PLATFORM, is_id
 from gateway.drivers.clock import Clock
 from gateway.drivers.postgres import Postgres
-from gateway.settings import Settings
+from gateway.settings import Settings, why_unread
 from gateway.verify.store import PostgresKeyStore
 
 _Told = TypeVar("_Told")
@@ -80,8 +80,8 @@ def _words(file: Path) -> Mapping[str, Any]:
             raise FloodgateError("the file of --file is too large for a credential")
         words = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        name = type(error).__name__
-        raise FloodgateError(f"the file of --file cannot be read: {name}") from None
+        why = why_unread(error)
+        raise FloodgateError(f"the file of --file cannot be read: {why}") from None
     if not isinstance(words, dict):
         raise FloodgateError("the file of --file holds no object")
     return words

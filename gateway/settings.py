@@ -116,7 +116,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             given |= tomllib.loads(Path(config).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsWrong(
-                f"the file of FLOODGATE_CONFIG cannot be read: {type(error).__name__}"
+                f"the file of FLOODGATE_CONFIG cannot be read: {why_unread(error)}"
             ) from None
     given |= {
         name.removeprefix(PREFIX).lower(): value
@@ -130,6 +130,19 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         names = ", ".join(PREFIX + name.upper() for name in unknown)
         raise SettingsWrong(f"unknown setting: {names}")
     return _checked(given)
+
+
+def why_unread(error: Exception) -> str:
+    """Say what is wrong with a file that may hold secrets, and where, but nothing that is in it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    place = re.search(r"line (\d+),? column (\d+)", str(error))
+    where = f", see line {place[1]}, column {place[2]}" if place is not None else ""
+    name = type(error).__name__
+    kind = {"TOMLDecodeError": "it is no TOML", "JSONDecodeError": "it is no JSON"}
+    return kind.get(name, name) + where
 
 
 def overridden(settings: Settings, named: Mapping[str, Any]) -> Settings:

@@ -13,7 +13,8 @@ from typing import Final, TypeAlias
 import asyncpg
 import msgspec
 
-from gateway.domain.errors import FloodgateError, Unavailable
+from gateway.domain.errors import FloodgateError
+from gateway.drivers.sessions import unreachable
 
 MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 
@@ -82,8 +83,8 @@ async def migrate(owner_url: str, *, folder: Path = MIGRATIONS) -> list[str]:
     migrations = read_migrations(folder)
     try:
         connection = await asyncpg.connect(owner_url)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unreachable(error) from error
     try:
         applied = []
         while await pending(connection, migrations):

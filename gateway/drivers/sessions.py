@@ -71,6 +71,19 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     return True
 
 
+def unreachable(error: Exception) -> Unavailable:
+    """Say why nobody answers; of a URL that cannot be read nothing, for its password may be in it.
+
+    A password of whose characters one ends the part that it stands in is the usual reason.
+    """
+    if isinstance(error, ValueError):
+        return Unavailable(
+            "the URL of PostgreSQL cannot be read: postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE"
+            " is wanted, and of a password / as %2F, # as %23, ? as %3F, @ as %40"
+        )
+    return Unavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
+
+
 def _is_open(session: Lent) -> bool:
     """Tell whether a session lives; one that was lost has gone back to the pool by itself."""
     try:
@@ -119,8 +132,8 @@ class Sessions:
                 connection_class=_Session,
                 server_settings={"application_name": "floodgate", "jit": "off"},
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unavailable("PostgreSQL cannot be reached") from error
+        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise unreachable(error) from error
 
     async def close(self) -> None:
         """Close every session; what still runs is waited for, but not for ever."""

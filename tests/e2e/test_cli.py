@@ -7,11 +7,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import asyncpg
 import pytest
@@ -22,35 +21,8 @@ from gateway import assembly
 from gateway.domain.identity import is_id, merchant_number
 from gateway.signing import Credentials
 from tests.conftest import Database
+from tests.e2e.cli_kit import run, run_in
 from tests.e2e.harness import Shop, System, free_port, order
-
-
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def run(*words: str, environment: Mapping[str, str] | None = None) -> Run:
-    """Run `floodgate` with these words, and of our settings with these alone."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLOODGATE_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *words),
-        env=kept | dict(environment or {}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Run(process.returncode, out.decode(), err.decode())
-
-
-async def run_in(system: System, *words: str) -> Run:
-    return await run(*words, environment=system.settings.environment())
 
 
 async def test_version_and_help() -> None:
@@ -93,49 +65,6 @@ async def test_settings_are_shown_without_their_secrets(tmp_path: Path) -> None:
     in_query = {"FLOODGATE_DATABASE_URL": "postgresql:///f?user=app&password=hunter2&host=/run/p"}
     shown = await run("settings", environment=in_query)
     assert shown.json["database_url"] == "postgresql:///f?user=app&password=***&host=/run/p"
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"FLOODGATE_COLOUR": "hunter2"}, "FLOODGATE_COLOUR"),
-        ({"FLOODGATE_PORT": "hunter2"}, "port"),
-        ({"FLOODGATE_WORKERS": "0"}, "workers"),
-        ({"FLOODGATE_CONFIG": "/nowhere/hunter2.toml"}, "FLOODGATE_CONFIG"),
-    ],
-)
-async def test_a_wrong_setting_is_refused_by_name(given: Mapping[str, str], named: str) -> None:
-    refused = await run("settings", environment=given)
-    assert (refused.code, refused.out) == (1, "")
-    assert named in refused.err
-    assert "hunter2" not in refused.err
-    assert "Traceback" not in refused.err
-
-
-@pytest.mark.parametrize(
-    "words", [("dev", "--port", "0"), ("simulator", "--port", "65536"), ("serve", "--workers", "0")]
-)
-async def test_a_wrong_word_of_the_command_line_is_refused(words: tuple[str, ...]) -> None:
-    refused = await run(*words)
-    assert (refused.code in {1, 2}, refused.out) == (True, "")
-    assert "port" in refused.err or "workers" in refused.err
-    assert "Traceback" not in refused.err
-
-
-async def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
-    config = tmp_path / "floodgate.toml"
-    config.write_text("colour = 1\n")
-    refused = await run("settings", environment={"FLOODGATE_CONFIG": str(config)})
-    assert (refused.code, refused.out) == (1, "")
-    assert "FLOODGATE_COLOUR" in refused.err
-
-
-@pytest.mark.parametrize("command", ["serve", "work", "migrate", "proofs"])
-async def test_what_needs_a_database_says_so(command: str) -> None:
-    refused = await run(command)
-    assert refused.code == 1
-    assert "FLOODGATE_" in refused.err
-    assert "Traceback" not in refused.err
 
 
 async def reads(shop: Shop, made: Mapping[str, Any], status: int) -> None:
@@ -210,27 +139,6 @@ async def test_the_curl_command_runs_as_it_is_printed(system: System, shop: Shop
         body, _, code = told.rpartition("\n")
         assert int(code) == status, body
         assert asked["reference"] in body
-
-
-@pytest.fixture
-async def empty_url(database: Database) -> AsyncIterator[str]:
-    """A database without any table."""
-    owner = await asyncpg.connect(database.owner_url)
-    await owner.execute("CREATE DATABASE not_migrated TEMPLATE template0")
-    yield urlunsplit(urlsplit(database.owner_url)._replace(path="/not_migrated"))
-    await owner.execute("DROP DATABASE not_migrated WITH (FORCE)")
-    await owner.close()
-
-
-async def test_migrating_from_several_machines_at_once_and_again(empty_url: str) -> None:
-    given = {"FLOODGATE_DATABASE_URL": empty_url}
-    runs = await asyncio.gather(*(run("migrate", environment=given) for _ in range(3)))
-    assert [each.code for each in runs] == [0, 0, 0], runs
-    applied = re.findall(r"^applied (\w+)$", "".join(each.out for each in runs), re.MULTILINE)
-    assert sorted(applied) == sorted(set(applied)), "no file is applied twice"
-    assert "0001_spine" in applied
-    again = await run("migrate", environment=given)
-    assert (again.code, again.out) == (0, "the schema is current\n")
 
 
 async def test_the_books_are_proved(system: System, shop: Shop) -> None:

@@ -69,14 +69,25 @@ def test_an_unknown_name_or_wrong_value_in_the_file_is_refused(tmp_path: Path, t
     assert CANARY not in str(refusal.value)
 
 
-@pytest.mark.parametrize("text", [None, "port = ", "= 's3cret'", b"\xff"])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str | bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No such file or directory"),
+        ("port = ", "it is no TOML"),
+        ("port = 1\n= 's3cret'", "it is no TOML, see line 2, column 1"),
+        (b"\xff", "it is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, text: str | bytes | None, why: str
+) -> None:
     file = tmp_path / "floodgate.toml"
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsWrong, match="FLOODGATE_CONFIG") as refusal:
         read_settings({"FLOODGATE_CONFIG": str(file)})
     assert CANARY not in str(refusal.value)
+    assert str(refusal.value).endswith(f": {why}")
 
 
 @pytest.mark.parametrize(
