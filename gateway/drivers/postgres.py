@@ -31,12 +31,17 @@ _SPENT_STATES: Final = frozenset({"25006", "57P05", "40003"})
 _TRANSIENT_STATES: Final = _SPENT_STATES | {
     *("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "58030", "XX000")
 }
+# Cut short by a statement_timeout or by people, and nothing of it is done: what is soon done
+# otherwise waited for somebody, and what may take minutes was meant.
+_CANCELED_STATE: Final = "57014"
 logger: Final = logging.getLogger(__name__)
 
 
-def _is_transient(error: BaseException, session: Any) -> bool:
+def _is_transient(error: BaseException, session: Any, seconds: float) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate)
+        if state == _CANCELED_STATE:
+            return seconds <= DATABASE_WRITE_SECONDS
         return state in _TRANSIENT_STATES or state.startswith(("08", "53"))
     if isinstance(error, asyncpg.InterfaceError):
         # On a living connection it is about what we asked, such as a value that is none of its
@@ -141,7 +146,7 @@ class Postgres:
                 was_raced = True
                 continue
             except FOREIGN as error:
-                if not _is_transient(error, session):
+                if not _is_transient(error, session, seconds):
                     is_at_rest = True
                     raise _refused(error) from None
                 if getattr(error, "sqlstate", None) in _SPENT_STATES:

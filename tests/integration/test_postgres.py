@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from gateway.domain.errors import InDoubt, StatementRefused
+from gateway.domain.errors import InDoubt, StatementRefused, Unavailable
 from gateway.drivers.postgres import Postgres
 from gateway.drivers.readiness import Readiness
 from tests.conftest import Database
@@ -21,6 +21,10 @@ CANARY = "s3cret"
 ADD = """
 INSERT INTO merchant (id, public_id, name, commission_bps, late_success, created_at)
 VALUES ($1, $2, $3, $4, 'review', now())
+"""
+CANCEL = """
+SELECT bool_or(pg_cancel_backend(pid)) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 MANY_PAYMENTS = """
 INSERT INTO payment (merchant_id, id, reference, amount, currency, amount_authorized,
@@ -51,6 +55,36 @@ async def test_sessions_on_a_server_that_became_read_only_are_left(postgres: Pos
         await postgres.raw.release(session)
     await postgres.write(ADD, *shop(1))
     assert len(await postgres.read("SELECT FROM merchant WHERE id = 1")) == 1
+
+
+async def test_a_statement_that_was_cut_short_is_no_refusal_of_what_it_says(
+    postgres: Postgres,
+) -> None:
+    """Whatever cancels it, a role's statement_timeout or people: it may go through another time."""
+    sessions = [await postgres.raw.acquire() for _ in range(2)]
+    for session in sessions:
+        await session.execute("SET statement_timeout = 20")
+        await postgres.raw.release(session)
+    with pytest.raises(InDoubt):
+        await postgres.write_batch("SELECT pg_sleep(30)", seconds=0.2)
+    with pytest.raises(Unavailable):
+        await postgres.read("SELECT pg_sleep(30)", seconds=0.2)
+
+
+async def test_a_statement_that_was_cancelled_once_is_carried_out(
+    postgres: Postgres, database: Database
+) -> None:
+    owner, other = [await asyncpg.connect(database.owner_url) for _ in range(2)]
+    async with other.transaction():
+        await other.execute("LOCK TABLE merchant IN SHARE MODE")
+        adding = asyncio.create_task(postgres.write(ADD, *shop(6)))
+        async with asyncio.timeout(20):
+            while not await owner.fetchval(CANCEL):
+                await asyncio.sleep(0.01)
+    await adding
+    await owner.close()
+    await other.close()
+    assert len(await postgres.read("SELECT FROM merchant WHERE id = 6")) == 1
 
 
 @pytest.mark.parametrize(
