@@ -230,6 +230,10 @@ WITH {input_of(POST_COLUMNS)}, moved AS (
        AND (i.kind IS DISTINCT FROM {JournalKind.ADOPTION:d} OR p.amount_refunded = 0)
        AND (i.kind IS DISTINCT FROM {JournalKind.REVERSAL:d}
             OR p.amount_refunded = i.amount_captured AND p.fee_refunded = i.fee)
+       AND (i.kind IS DISTINCT FROM {JournalKind.PAID_AGAIN:d} OR NOT EXISTS (
+            SELECT FROM attempt a
+             WHERE a.merchant_id = i.merchant_id AND a.channel = i.channel
+               AND a.channel_transaction = i.further_transaction))
     RETURNING i.*
 ), keyed AS (
     INSERT INTO idempotency_key (merchant_id, key, fingerprint, operation, resource_id, created_at)

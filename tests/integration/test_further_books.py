@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.domain import limits
 from gateway.domain.errors import StatementRefused
 from gateway.domain.outcome import Outcome, Verdict
+from gateway.domain.payment import Status
 from gateway.domain.refund import FurtherTransaction, RefundStatus
 from gateway.domain.stages import Answered, DueFurther, Merchant, Opened, RefundOpened
 from gateway.ledger.proofs import prove
@@ -74,6 +75,18 @@ async def settle(desk: Desk, due: list[DueFurther]) -> None:
 async def beside(desk: Desk, opened: Opened) -> FurtherTransaction:
     (found,) = await desk.refunds.further_of(desk.merchant.number, opened.standing.payment.id)
     return found
+
+
+async def test_what_is_one_payments_own_money_is_not_booked_beside_another(desk: Desk) -> None:
+    """From there it would go back to its payer, and that payment would have been for nothing."""
+    one, other = await desk.opened(), await desk.opened()
+    for opened, number in ((one, 1), (other, 2), (other, 1)):
+        said = Outcome(Verdict.SUCCEEDED, f"{one.attempt.id} {number}")
+        read = await desk.ledger.by_attempt(desk.merchant.number, opened.attempt.id)
+        assert read is not None
+        posted = await desk.ledger.post(Answered(read, said, desk.clock.now()))
+    assert (posted.standing.payment.status, posted.standing.version) == (Status.SUCCEEDED, 1)
+    assert await take(desk) == []
 
 
 async def test_one_worker_at_a_time_and_the_next_when_it_died(desk: Desk, other: Desk) -> None:

@@ -79,7 +79,9 @@ async def test_a_statement_that_was_cancelled_once_is_carried_out(
         await other.execute("LOCK TABLE merchant IN SHARE MODE")
         adding = asyncio.create_task(postgres.write(ADD, *shop(6)))
         async with asyncio.timeout(20):
-            while not await owner.fetchval(CANCEL):
+            while True:
+                if await owner.fetchval(CANCEL):
+                    break
                 await asyncio.sleep(0.01)
     await adding
     await owner.close()
