@@ -91,7 +91,8 @@ def fact_of(standing: Standing, attempt: Attempt, outcome: Outcome, at: datetime
     A close that the merchant wished, or before the payment's time is over, is a cancellation; any
     other one an expiry.
     """
-    strange = outcome.conflict or outcome.currency not in (None, attempt.currency)
+    is_sum = outcome.amount is None or 0 < outcome.amount <= limits.AMOUNT_MINOR_MAX
+    strange = outcome.conflict or not is_sum or outcome.currency not in (None, attempt.currency)
     is_success = outcome.verdict is Verdict.SUCCEEDED and not strange
     if is_success and _is_again(standing, attempt, outcome):
         return Fact.PAID_AGAIN

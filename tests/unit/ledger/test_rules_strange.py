@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from gateway.domain import limits
 from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, checked
 from gateway.domain.payment import Standing, Status
 from gateway.domain.stages import Attempt
@@ -22,7 +23,12 @@ def test_another_sum_that_a_query_finds_after_the_end_is_for_people(status: Stat
 
 
 @pytest.mark.parametrize(
-    "strange", [replace(SUCCEEDED, currency="USD"), replace(SUCCEEDED, conflict=True)]
+    "strange",
+    [
+        replace(SUCCEEDED, currency="USD"),
+        replace(SUCCEEDED, conflict=True),
+        *(replace(SUCCEEDED, amount=amount) for amount in (0, -1, limits.AMOUNT_MINOR_MAX + 1)),
+    ],
 )
 @pytest.mark.parametrize(
     ("standing", "attempt"),
@@ -34,6 +40,9 @@ def test_another_sum_that_a_query_finds_after_the_end_is_for_people(status: Stat
 def test_what_cannot_be_so_is_no_money_beside_a_payment_either(
     standing: Standing, attempt: Attempt, strange: Outcome
 ) -> None:
-    """It would be booked a second time, or in a currency that it does not have."""
+    """It would be booked a second time, in a currency that it does not have, or as no sum at all.
+
+    What the database refuses would be asked about again and again, and a notice of it be failed.
+    """
     assert brought(standing, SUCCEEDED, attempt=attempt) is not None
     assert brought(standing, strange, attempt=attempt) is None
