@@ -85,12 +85,14 @@ class Quotas:
         """Add what was counted to the sums of all workers, for channels that have a quota a day."""
         if self._day != now.date():
             self._day, self._summed, self._fresh = now.date(), Counter(), Counter()
-        added = {channel: self._fresh[channel] for channel in channels}
+        day, added = self._day, {channel: self._fresh[channel] for channel in channels}
         if not added:
             return
         try:
-            sums = await self._counts.add(self._day, added)
+            sums = await self._counts.add(day, added)
         except Unavailable:
             return
+        if self._day != day:
+            return  # the next one began meanwhile, with counts of its own
         self._fresh.subtract(added)
         self._summed.update({name: total - self._summed[name] for name, total in sums.items()})

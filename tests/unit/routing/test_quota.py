@@ -75,3 +75,25 @@ def test_what_has_no_quota_is_not_counted() -> None:
     quotas, plain = Quotas(SharedCounts(), workers=1), ChannelTerms()
     quotas.took("a", plain, NOON)
     assert not quotas.wait_seconds("a", ChannelTerms(per_second=1, per_day=1), NOON)
+
+
+async def test_a_day_that_ends_while_it_is_shared_leaves_the_next_one_alone() -> None:
+    terms, midnight = ChannelTerms(per_day=2), NOON + timedelta(hours=12)
+
+    class Slow(SharedCounts):
+        """Answers when the next day has begun."""
+
+        async def add(self, day: date, counts: Mapping[str, int]) -> Mapping[str, int]:
+            told = await super().add(day, counts)
+            if day == NOON.date():
+                quotas.took("a", terms, midnight)
+            return told
+
+    counts = Slow()
+    quotas = Quotas(counts, workers=1)
+    for _ in range(2):
+        quotas.took("a", terms, midnight - SECOND)
+    await quotas.share(["a"], midnight - SECOND)
+    assert not quotas.wait_seconds("a", terms, midnight), "one of two"
+    await quotas.share(["a"], midnight)
+    assert counts.sums[midnight.date()]["a"] == 1
