@@ -131,10 +131,10 @@ class Routing(Reloading):
 
     def choose(self, claimed: Claimed) -> Routed:
         """Choose a channel; `Problem` 422 with each candidate's reason when none can serve."""
-        command, verified = claimed.matched.command, claimed.matched.verified
-        merchant, at = verified.merchant, verified.received.at
+        command, merchant = claimed.matched.command, claimed.merchant
         assert isinstance(command, CreatePayment)
-        # Lists are in the order of names: the payment's time is the one that its name has.
+        # Lists are in the order of names: the payment's time is the one that its name has, and its
+        # channel is chosen as of then, or a replay would not find the same.
         case, (now, born) = _case_of(merchant, command), self._clock.instant()
         payment_id = mint_in_order(
             "pay", merchant.number, milliseconds=born, microsecond=now.microsecond
@@ -142,12 +142,12 @@ class Routing(Reloading):
         known = self._look_up(case)
         made = known.made
         if made is None or self._is_shut(case, made[0]):
-            one = _Try(payment_id, command.amount, at, _bin_of(command.method))
+            one = _Try(payment_id, command.amount, now, _bin_of(command.method))
             made = self._decided(case, one, known)
         decision, told = made
         channel = decision.chosen
         if channel is None:
-            raise self._refusal(decision, at)
+            raise self._refusal(decision, now)
         payment = Payment(
             id=payment_id,
             merchant=merchant.id,

@@ -10,7 +10,7 @@ from gateway.domain import limits
 from gateway.domain.errors import Problem
 from gateway.domain.identity import milliseconds_of
 from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
-from gateway.domain.payment import CardMethod
+from gateway.domain.payment import CardMethod, Words
 from gateway.domain.stages import Answered, Claimed, Opened, Routed
 from gateway.drivers.clock import Clock
 from gateway.routing.config import Config, StoredConfig
@@ -18,6 +18,7 @@ from gateway.routing.decision import Full, decode
 from gateway.routing.feebook import FeeBook
 from gateway.routing.policy import Policy
 from gateway.routing.quota import Quotas
+from gateway.routing.replay import Past, replay
 from gateway.routing.rules import Candidate
 from gateway.routing.service import Outside, Routing
 from native.times import milliseconds
@@ -100,6 +101,31 @@ async def test_a_payment_has_the_time_that_its_name_has() -> None:
     assert payment.created_at == payment.updated_at == stage.clock.at
     assert milliseconds_of(payment.id) == milliseconds(stage.clock.at)
     assert payment.expires_at - payment.created_at == timedelta(seconds=limits.CARD_OPEN_SECONDS)
+
+
+async def test_a_payment_that_waited_is_decided_at_the_time_that_it_has() -> None:
+    """What is kept with it is then what comes out of it again, and no quota's second is split."""
+    closed = {"begins": "2026-05-01T12:00:01Z", "ends": "2026-05-01T13:00:00Z"}
+    document = {"channels": {A: {"windows": [closed]}, B: {"per_second": 1}}}
+    stage = await Stage(document).refreshed()
+    stage.clock.at = NOON + timedelta(seconds=1)
+    routed = stage.routing.choose(CLAIMED)
+    payment = routed.standing.payment
+    assert payment.channel == B
+    assert routed.decision is not None
+    past = Past(
+        attempt=routed.attempt.id,
+        payment=payment.id,
+        merchant=payment.merchant,
+        amount=payment.amount,
+        currency=payment.currency,
+        words=Words(payment.method),
+        at=payment.created_at,
+        told=routed.decision,
+    )
+    assert replay(past, 0, decode(routed.decision), stage.policy.stored).identical
+    with pytest.raises(Problem, match="has its fill"):
+        stage.routing.choose(CLAIMED)
 
 
 async def test_money_that_is_to_be_held_goes_where_it_can_be() -> None:
