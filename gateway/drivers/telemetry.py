@@ -84,19 +84,19 @@ CHANNEL_WELL: Final = Gauge(
     "floodgate_channel_well",
     "1 while a channel serves like any other, 0 while it rests (the sickest worker's view)",
     ["channel", "bank"],
-    multiprocess_mode="min",
+    multiprocess_mode="livemin",
 )
 CHANNEL_BAD_SHARE: Final = Gauge(
     "floodgate_channel_bad_share_bps",
     "Answers that were errors or unknown in the last seconds, in basis points (worst worker)",
     ["channel", "bank", "kind", "seconds"],
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 CHANNEL_USUAL_SHARE: Final = Gauge(
     "floodgate_channel_usual_bad_share_bps",
     "The channel's own usual share of bad answers, in basis points (worst worker)",
     ["channel", "bank"],
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 ADMISSION: Final = Counter(
     "floodgate_admission",

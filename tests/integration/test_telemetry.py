@@ -16,6 +16,9 @@ for seconds in (0.001, 0.002, 0.0021, 99):
     telemetry.count_request("POST payments", 201, seconds)
 telemetry.batch_items("open")(7)
 telemetry.QUEUE_ITEMS.labels("open").set(3)
+telemetry.CHANNEL_WELL.labels("a", "").set("sick" not in sys.argv)
+telemetry.CHANNEL_BAD_SHARE.labels("a", "", "error", 60).set(9000 * ("sick" in sys.argv))
+telemetry.CHANNEL_USUAL_SHARE.labels("a", "").set(100 * ("sick" in sys.argv))
 telemetry.hand_over()
 telemetry.count_request("POST payments", 409, 0.5)
 telemetry.hand_over()
@@ -32,9 +35,9 @@ sys.stdout.buffer.write(telemetry.exposition(Path(sys.argv[1])))
 """
 
 
-def started(code: str, shared: Path) -> "subprocess.Popen[bytes]":
+def started(code: str, shared: Path, *words: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(shared)],
+        [sys.executable, "-c", code, str(shared), *words],
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(shared)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -54,7 +57,7 @@ def read(shared: Path) -> dict[str, float]:
 
 
 def test_workers_are_added_up_and_the_dead_leave_their_counts(tmp_path: Path) -> None:
-    stays, goes = started(WORKER, tmp_path), started(WORKER, tmp_path)
+    stays, goes = started(WORKER, tmp_path), started(WORKER, tmp_path, "sick")
     for worker in (stays, goes):
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"told\n"
@@ -77,3 +80,7 @@ def test_workers_are_added_up_and_the_dead_leave_their_counts(tmp_path: Path) ->
     assert left["floodgate_requests_total GET payments 200"] == 2
     assert together["floodgate_queue_items open"] == 6
     assert left["floodgate_queue_items open"] == 3
+    for seen, word in ((together, 1), (left, 0)):
+        assert seen["floodgate_channel_well  a"] == 1 - word
+        assert seen["floodgate_channel_bad_share_bps  a error 60"] == 9000 * word
+        assert seen["floodgate_channel_usual_bad_share_bps  a"] == 100 * word
