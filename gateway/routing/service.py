@@ -13,10 +13,9 @@ from gateway.domain.identity import mint, mint_in_order
 from gateway.domain.outcome import Verdict
 from gateway.domain.payment import CardMethod, CreatePayment, Method, Payment, Standing, type_of
 from gateway.domain.stages import Answered, Attempt, Claimed, Merchant, Rerouted, Routed
-from gateway.drivers import telemetry
 from gateway.drivers.clock import Clock
 from gateway.drivers.reloading import Reloading
-from gateway.routing import health
+from gateway.routing import gauges, health
 from gateway.routing.config import ChannelTerms, StoredConfig
 from gateway.routing.decision import Asked, Decision, Full, Seen, encode
 from gateway.routing.feebook import FeeBook
@@ -103,6 +102,7 @@ class Routing(Reloading):
         self._quotas = quotas
         self._clock = clock
         self._ward = health.Ward()
+        self._chooses = False
         self._known: dict[_Case, _Known] = {}
         self._known_by = policy.stored, fees.edition()
 
@@ -270,6 +270,7 @@ class Routing(Reloading):
         return known
 
     def _work_out(self, case: _Case) -> _Known:
+        self._chooses = True
         merchant = case.merchant
         candidates = {one.name: one for one in self._outside.offers(merchant.number)}
         wish = Wish(case.method, case.currency, merchant.load_test, case.hold)
@@ -340,17 +341,12 @@ class Routing(Reloading):
         return Problem("no_channel", f"No channel can serve this payment ({reasons}).")
 
     def _show_health(self) -> None:
-        now = _second(self._clock.now())
-        for (channel, bank), patient in self._ward:
-            named = (channel, bank or "")
-            telemetry.CHANNEL_WELL.labels(*named).set(patient.is_well)
-            telemetry.CHANNEL_USUAL_SHARE.labels(*named).set(patient.usual_share)
-            for seconds in (health.SHORT_SECONDS, health.LONG_SECONDS):
-                tally = patient.ring.last(seconds, now)
-                whole = max(1, tally.answers)
-                for kind, count in (("error", tally.error), ("unknown", tally.unknown)):
-                    gauge = telemetry.CHANNEL_BAD_SHARE.labels(*named, kind, seconds)
-                    gauge.set(count * 10_000 // whole)
+        """Show how the channels are to whoever chooses among them.
+
+        The background worker hears of all and asks none, so it never hears a trial's good end.
+        """
+        if self._chooses:
+            gauges.show(self._ward, _second(self._clock.now()))
 
 
 def _attempt(attempt_id: str, standing: Standing, *, candidate: Candidate, terms: Terms) -> Attempt:

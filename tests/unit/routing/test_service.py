@@ -1,10 +1,12 @@
 """The router itself: what it hands on, when it goes on elsewhere, and what it does not forget."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
 from gateway.domain import limits
 from gateway.domain.errors import Problem
@@ -13,10 +15,13 @@ from gateway.domain.outcome import Advice, Failure, Outcome, Verdict
 from gateway.domain.payment import CardMethod, Words
 from gateway.domain.stages import Answered, Claimed, Opened, Routed
 from gateway.drivers.clock import Clock
+from gateway.drivers.telemetry import CHANNEL_WELL
 from gateway.routing.config import Config, StoredConfig
 from gateway.routing.decision import Full, decode
 from gateway.routing.feebook import FeeBook
+from gateway.routing.health import Bucket
 from gateway.routing.policy import Policy
+from gateway.routing.ports import Tallies
 from gateway.routing.quota import Quotas
 from gateway.routing.replay import Past, replay
 from gateway.routing.rules import Candidate
@@ -47,7 +52,7 @@ class AtNoon(Clock):
 class Stage:
     """A router over two channels, of which some may be shut."""
 
-    def __init__(self, *documents: dict[str, Any]) -> None:
+    def __init__(self, *documents: dict[str, Any], tallies: Tallies | None = None) -> None:
         self.kept, self.clock = Operators(*documents), AtNoon()
         self.shut: dict[str, Full] = {}
         self.policy = Policy(self.kept)
@@ -56,7 +61,7 @@ class Stage:
             Candidate(B, frozenset({"card"}), None),
         ]
         self.routing = Routing(
-            Outside(lambda _: self.candidates, lambda name, _: self.shut.get(name)),
+            Outside(lambda _: self.candidates, lambda name, _: self.shut.get(name), tallies),
             self.policy,
             FeeBook(self.kept, self.clock),
             Quotas(self.kept, workers=1),
@@ -199,6 +204,41 @@ async def test_a_sick_channel_is_remembered_beyond_a_refresh() -> None:
     assert stage.routing.choose(CLAIMED).attempt.channel == B
     stage.clock.at += timedelta(seconds=5)
     assert stage.routing.choose(CLAIMED).attempt.channel == B
+
+
+async def test_who_chooses_no_channel_says_nothing_of_their_health() -> None:
+    """It hears that one is sick, and has no trial by which it would hear that it is well again."""
+
+    class Shared:
+        """What Redis holds for two workers."""
+
+        sums: ClassVar[dict[Bucket, Sequence[int]]] = {}
+
+        async def add(
+            self, counted: Mapping[Bucket, Sequence[int]], _: Sequence[int]
+        ) -> Mapping[Bucket, Sequence[int]]:
+            self.sums.update(counted)
+            return self.sums
+
+    def shown() -> float | None:
+        named = {"channel": A, "bank": ""}
+        return REGISTRY.get_sample_value("floodgate_channel_well", named)
+
+    busy, idle = [Stage({"health": {"answers_min": 2}}, tallies=Shared()) for _ in range(2)]
+    for stage in (busy, idle):
+        await stage.refreshed()
+    routed = busy.routing.choose(CLAIMED)
+    for _ in range(2):
+        unknown = Answered(Opened(routed.standing, routed.attempt), Outcome(), NOON)
+        busy.routing.learn(unknown, 3_000)
+    await busy.refreshed()
+    assert shown() == 0
+    CHANNEL_WELL.labels(A, "").set(1)
+    await idle.refreshed()
+    assert shown() == 1
+    assert idle.routing.choose(CLAIMED).attempt.channel == B, "it heard of it"
+    await idle.refreshed()
+    assert shown() == 0
 
 
 async def test_a_load_test_and_a_trial_leave_no_trace() -> None:
