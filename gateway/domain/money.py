@@ -1,6 +1,6 @@
 """Money as integer minor units with a currency, for every step; no float ever comes near it."""
 
-from decimal import Decimal, InvalidOperation
+import re
 from typing import Final
 
 # ISO 4217 (list one): alphabetic code -> (numeric code, exponent of the minor unit).
@@ -33,6 +33,7 @@ NUMERIC_CODES: Final[dict[str, int]] = {
     for words in (_EXPONENT_2, _EXPONENT_0, _EXPONENT_3)
     for word in words.split()
 }
+_DECIMAL: Final = re.compile(r"(-)?([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 CURRENCY_OF_NUMERIC: Final[dict[int, str]] = {n: code for code, n in NUMERIC_CODES.items()}
 
 
@@ -70,11 +71,15 @@ def to_decimal(amount: int, currency: str) -> str:
 
 
 def from_decimal(text: str, currency: str) -> int:
-    """Read a decimal number of major units exactly; ValueError for a part of a minor unit."""
-    try:
-        minor = Decimal(text).scaleb(EXPONENTS[currency])
-    except InvalidOperation:
-        raise ValueError("not a decimal number") from None
-    if not minor.is_finite() or minor != minor.to_integral_value():
+    """Read a decimal number of major units exactly; ValueError for a part of a minor unit.
+
+    Plain digits with at most one point and a minus: no exponent, no blanks, no other script's.
+    """
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        raise ValueError("not a decimal number")
+    sign, whole, part = found.groups(default="")
+    exponent = EXPONENTS[currency]
+    if part[exponent:].strip("0"):
         raise ValueError("not a whole number of minor units")
-    return int(minor)
+    return int(f"{sign}{whole}{part[:exponent]:0<{exponent}}")
