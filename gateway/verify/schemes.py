@@ -6,7 +6,7 @@
 
 from typing import Final, Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -68,7 +68,10 @@ def verifier(algorithm: str, *, secret: bytes | None, public_key: str | None) ->
         return HmacKey(secret)
     if public_key is None:
         raise ValueError(f"{algorithm} needs a public key")
-    key = serialization.load_pem_public_key(public_key.encode())
+    try:
+        key = serialization.load_pem_public_key(public_key.encode())
+    except UnsupportedAlgorithm:
+        raise ValueError(f"this public key is not one for {algorithm}") from None
     if algorithm == ED25519 and isinstance(key, Ed25519PublicKey):
         return Ed25519Key(key)
     if algorithm == RSA and isinstance(key, RSAPublicKey):
