@@ -46,10 +46,10 @@ SELECT d.*, e.id AS event_id, e.type
   FROM webhook_delivery d
   JOIN event e ON e.merchant_id = d.merchant_id AND e.sequence = d.sequence
  WHERE d.merchant_id = $1 AND d.endpoint_id = $2 AND d.sequence < $3"""
-# Written out and not given as a parameter: an index serves the dead ones.
+# Written out and not given as a parameter: an index serves the dead ones, another what is due.
 _OF_STATUS: Final[Mapping[str | None, str]] = {
     None: "",
-    "pending": " AND d.status = 'pending'",
+    "pending": " AND d.due_at IS NOT NULL",
     "delivered": " AND d.status = 'delivered'",
     "dead": " AND d.status = 'dead'",
 }
@@ -93,11 +93,8 @@ class Deliveries:
         self, merchant: int, endpoint: str, *, status: str | None, below: int, limit: int
     ) -> list[Delivery]:
         """Give up to `limit` deliveries with a sequence lower than `below`, newest event first."""
-        sql = f"{_LIST}{_OF_STATUS[status]} ORDER BY d.sequence DESC LIMIT $4"
-        return [
-            _delivery(row)
-            for row in await self._postgres.read(sql, merchant, endpoint, below, limit)
-        ]
+        rows = await self._postgres.read(list_of(status), merchant, endpoint, below, limit)
+        return [_delivery(row) for row in rows]
 
     async def again(self, merchant: int, event_id: str, now: datetime) -> Redelivery | None:
         """Send one event again to every endpoint that asks for its type; None: no such event."""
@@ -125,6 +122,11 @@ class Deliveries:
         return Redelivery(
             queued=queued, resume_after=rows[0]["last_at"] if queued == most else None
         )
+
+
+def list_of(status: str | None) -> str:
+    """Write the list of deliveries that have this status, or of all of them."""
+    return f"{_LIST}{_OF_STATUS[status]} ORDER BY d.sequence DESC LIMIT $4"
 
 
 def _delivery(row: Row) -> Delivery:

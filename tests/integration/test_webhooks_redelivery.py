@@ -15,6 +15,7 @@ from gateway.domain import limits
 from gateway.domain.identity import uuid_of
 from gateway.drivers import sealing, telemetry
 from gateway.drivers.postgres import Postgres
+from gateway.events.deliveries import list_of
 from gateway.events.rules import signed_headers
 from gateway.events.secret_watch import SecretWatch
 from gateway.events.webhooks import _ROTATE, Endpoint, Webhooks
@@ -26,6 +27,12 @@ INSERT INTO webhook_delivery (merchant_id, endpoint_id, sequence, status, tries,
 SELECT $1, $2, n, CASE n % 2000 WHEN 1 THEN 'dead' WHEN 2 THEN 'pending' ELSE 'delivered' END, 1,
        CASE WHEN n % 2000 = 2 THEN $3::timestamptz END,
        CASE WHEN n % 2000 IN (1, 2) THEN 'secret_unreadable' END
+  FROM generate_series(1, 20000) AS n
+"""
+_EVENTS = """
+INSERT INTO event (merchant_id, sequence, id, type, payment_id, resource_id, version, created_at,
+                   data)
+SELECT $1, n, gen_random_uuid(), 'payment.failed', gen_random_uuid(), gen_random_uuid(), 1, $2, '{}'
   FROM generate_series(1, 20000) AS n
 """
 
@@ -210,3 +217,20 @@ async def test_a_new_secret_looks_at_nothing_that_was_delivered(
     assert _rows_looked_at(plan["Plan"]) < 200
     pending = "SELECT FROM webhook_delivery WHERE merchant_id = $1 AND due_at IS NOT NULL"
     assert len(await stage.postgres.read(pending, stage.merchant)) == 20
+
+
+async def test_a_list_of_what_is_rare_looks_at_nothing_that_was_delivered(
+    stage: Stage, database: Database
+) -> None:
+    endpoint = uuid_of((await stage.endpoint("https://shop.example/hooks")).id)
+    owner = Postgres(database.owner_url, connections=1)
+    await owner.open()
+    await owner.write(_LONG_LIFE, stage.merchant, endpoint, stage.clock.now())
+    await owner.write(_EVENTS, stage.merchant, stage.clock.now())
+    await owner.write("ANALYZE webhook_delivery, event")
+    for status in ("pending", "dead"):
+        explain = f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {list_of(status)}"
+        (row,) = await owner.write(explain, stage.merchant, endpoint, 30_000, 21)
+        (plan,) = json.loads(row[0])
+        assert _rows_looked_at(plan["Plan"]) == 10
+    await owner.close()
