@@ -28,6 +28,7 @@ PIPELINE_US: Final = sum(BUDGET_US.values()) - BUDGET_US["edge"] - BUDGET_US["ou
 
 # What the calibration loop takes on the machine of the budget.
 CALIBRATION_US: Final = 1000.0
+_TIMES: Final = 9
 
 assert sum(BUDGET_US.values()) <= ECHO_US / SHARE_OF_ECHO, "the steps fit into the whole"
 
@@ -41,11 +42,11 @@ def calibrate() -> bytes:
     return digest
 
 
-def calibration(times: int = 9) -> float:
+def calibration() -> float:
     """Say how many times longer than on the budget's machine things take here and now."""
     taken = []
-    for _ in range(times):
+    for _ in range(_TIMES):
         began = time.process_time()
         calibrate()
         taken.append(time.process_time() - began)
-    return sorted(taken)[times // 2] * 1e6 / CALIBRATION_US
+    return sorted(taken)[_TIMES // 2] * 1e6 / CALIBRATION_US

@@ -30,7 +30,6 @@ _REFUSALS: Final = MappingProxyType(
     | {"42501": "the role in FLOODGATE_DATABASE_URL is not allowed to do this"}
 )
 _FAILED: Final = 1
-_USAGE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

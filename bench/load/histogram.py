@@ -6,7 +6,6 @@ from msgspec import Struct, field
 
 # Within each power of two there are 64 buckets, so a reading is wrong by at most 1.6 %.
 _FINE_BITS = 6
-_FINE = 1 << _FINE_BITS
 
 
 class Histogram(Struct):

@@ -1,6 +1,6 @@
 """What merchants can be told of: the closed list of event types, for ledger, match and events."""
 
-from typing import Final, Literal
+from typing import Literal
 
 EventType = Literal[
     "payment.processing",
@@ -21,6 +21,3 @@ EventType = Literal[
     "further_refund.failed",
     "further_refund.requires_review",
 ]
-
-# What a webhook endpoint asks for that wants to hear of everything, also of types yet to come.
-EVERY_TYPE: Final = "*"

@@ -122,10 +122,12 @@ class GuardedOutbound:
     running loop and leave it by `async with` or `close`.
     """
 
-    def __init__(self, guard: Guard, *, connections_max: int = limits.WEBHOOK_FLIGHTS_MAX) -> None:
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, socket_factory=guard.socket),
+            connector=aiohttp.TCPConnector(
+                limit=limits.WEBHOOK_FLIGHTS_MAX, socket_factory=guard.socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

@@ -84,9 +84,9 @@ _STATUSES: Final[Mapping[str, str]] = {
     "requires_capture": "The money is held for you until you capture or cancel.",
     "succeeded": "The money was taken. Refunds show in <code>amount_refunded</code>.",
     "failed": "Declined; <code>failure.advice</code> says what the payer may try.",
-    "canceled": "Ended by you before any money was taken.",
+    "canceled": "Ended by you before any money was taken; or the channel gave it back by itself.",
     "expired": "Nobody paid before <code>expires_at</code>.",
-    "requires_review": "The channel contradicts itself; people look at it.",
+    "requires_review": "The channel contradicts itself, or money came late; people look at it.",
 }
 _TOKENS: Final[Mapping[str, str]] = {
     "tok_ok": "succeeds",
