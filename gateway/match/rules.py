@@ -49,7 +49,7 @@ def decode_body(body: bytes, decoder: Decoder) -> Struct:
     except _UNREADABLE as error:
         raise _refusal(error, body) from None
     if not once(body):
-        _ONCE.decode(body.decode())
+        _refuse_twice_within(_PAIRS.decode(body.decode()))
     return command
 
 
@@ -182,21 +182,30 @@ def no_query(query: str) -> Problem:
     return Problem("field_unknown", "This call takes no query.", param=param)
 
 
-def _refuse_twice(pairs: Sequence[tuple[str, Any]], whole: str = "body") -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+def _refuse_twice(pairs: Sequence[tuple[str, Any]], whole: str = "body", place: str = "") -> None:
+    """Refuse a name that is given twice at a place, which ends with a dot unless it is `whole`."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        twice = place + next(name for name in names if names.count(name) > 1)
         raise Problem(
             "field_invalid", "A field is given more than once.", param=_shown(twice, whole)
         )
-    return seen
+
+
+def _refuse_twice_within(value: object, place: str = "") -> None:
+    """Refuse a name that is given twice in an object or in what stands in it."""
+    if isinstance(value, list):
+        for member in value:
+            _refuse_twice_within(member, place)
+    elif isinstance(value, tuple):
+        _refuse_twice(value, place=place)
+        for name, inner in value:
+            _refuse_twice_within(inner, f"{place}{name}.")
 
 
 # msgspec keeps the last of two equal names, so where `once` is not sure a second reader looks.
-_ONCE: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)
-# Leaves the numbers unread: Python refuses to read very long ones.
-_PAIRS: Final = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
+# It leaves the numbers unread: Python refuses to read very long ones.
+_PAIRS: Final = json.JSONDecoder(object_pairs_hook=tuple, parse_int=str, parse_float=str)
 
 
 def _wrong_field(message: str, whole: str) -> Problem:

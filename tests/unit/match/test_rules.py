@@ -147,11 +147,11 @@ def test_an_unknown_field(member: str, param: str | None) -> None:
         ('"\\u0061mount":2', "amount"),
         ('"reference":"other"', "reference"),
         ('"method":{"type":"qr"}', "method"),
-        ('"metadata":{"a":"1","a":"2"}', "a"),
-        ('"metadata":{"a":"1","b":"","\\u0061":"2"}', "a"),
+        ('"metadata":{"a":"1","a":"2"}', "metadata.a"),
+        ('"metadata":{"a":"1","b":"","\\u0061":"2"}', "metadata.a"),
         (f'"metadata":{{"{CANARY} !":"1","{CANARY} !":"2"}}', "body"),
-        ('"payer":{"id":"1","id":"1"}', "id"),
-        ('"payer":{"\\u0069d":"1","id":"1"}', "id"),
+        ('"payer":{"id":"1","id":"1"}', "payer.id"),
+        ('"payer":{"\\u0069d":"1","id":"1"}', "payer.id"),
     ],
 )
 def test_a_field_that_is_given_twice(member: str, param: str | None) -> None:
