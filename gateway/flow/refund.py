@@ -61,12 +61,7 @@ async def _open(claimed: Claimed, desk: Desk) -> RefundOpened | Answer:
         if isinstance(opened, RefundOpened):
             return opened
         if isinstance(opened, ReferenceTaken):
-            raise Problem(
-                "reference_exists",
-                "Another refund has this reference.",
-                param="reference",
-                extra={"refund": public("re", opened.resource)},
-            )
+            raise _reference_exists(public("re", opened.resource))
         if isinstance(opened, Heard):
             answer = await _recall(claimed, opened, desk)
             if answer is not None:
@@ -96,12 +91,34 @@ def _wished(claimed: Claimed, standing: Standing, refund_id: str, at: datetime) 
 
 
 async def _heard_or_refused(claimed: Claimed, problem: Problem, desk: Desk) -> Answer:
-    """Refuse, unless this very request was served before and took the money itself."""
+    """Refuse, unless this very request was served before and took the money itself.
+
+    Where the same refund was, with another key, it is named: it may be why nothing is left.
+    """
     heard = await desk.ledger.heard(claimed)
     answer = await _recall(claimed, heard, desk) if heard is not None else None
     if answer is None:
-        raise problem
+        raise await _reference_taken(claimed, desk) or problem
     return answer
+
+
+async def _reference_taken(claimed: Claimed, desk: Desk) -> Problem | None:
+    command = claimed.matched.command
+    assert isinstance(command, CreateRefund)
+    payment_id = query.payment_id_of(claimed.matched)
+    for known in await desk.refunds.of_payment(claimed.merchant.number, payment_id):
+        if known.refund.reference == command.reference:
+            return _reference_exists(known.refund.id)
+    return None
+
+
+def _reference_exists(refund_id: str) -> Problem:
+    return Problem(
+        "reference_exists",
+        "Another refund has this reference.",
+        param="reference",
+        extra={"refund": refund_id},
+    )
 
 
 async def _recall(claimed: Claimed, heard: Heard, desk: Desk) -> Answer | None:

@@ -171,6 +171,18 @@ async def test_a_reference_is_used_once_and_named(shop: Shop, witness: Witness) 
     assert await given_back(shop, witness) == [5]
 
 
+@pytest.mark.parametrize("amount", [None, 1999, 500])
+async def test_a_reference_is_named_where_nothing_is_left_to_give_back_either(
+    shop: Shop, amount: int | None
+) -> None:
+    payment = (await shop.pay()).json
+    first = (await give_back(shop, payment["id"], 1999, reference="back-1")).json
+    reply = await give_back(shop, payment["id"], amount, reference="back-1")
+    refused(reply, 409, "reference_exists")
+    assert (reply.json["refund"], reply.json["param"]) == (first["id"], "reference")
+    refused(await give_back(shop, payment["id"], amount, reference="back-2"), *EXCEEDS)
+
+
 async def test_one_reference_raced_for_belongs_to_one_refund(
     shop: Shop, wired: Wired, witness: Witness
 ) -> None:
