@@ -114,7 +114,8 @@ async def redeliver_span(claimed: Claimed, desk: Desk) -> Answer:
     assert isinstance(command, Redeliver)
     before = command.created_before or claimed.at
     if before <= command.created_after:
-        raise Problem("field_invalid", "The span ends before it begins.", param="created_before")
+        param = "created_before" if command.created_before else "created_after"
+        raise Problem("field_invalid", "The span ends before it begins.", param=param)
     await _find(claimed.matched, desk)
     redelivery = await desk.deliveries.again_between(
         claimed.merchant.number,
