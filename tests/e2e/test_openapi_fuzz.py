@@ -18,7 +18,8 @@ from tests.e2e.wire import signed
 from tests.native.signing_client import Request, digest
 
 EXAMPLES = 10
-# What a document cannot promise: that a payment with this reference does not exist yet, say.
+# What a document cannot promise: that a payment with this reference does not exist yet, say, or
+# which accounts there are. It does promise how everything else is read.
 UNPROMISED = [positive_data_acceptance]
 
 described = document("0", "http://127.0.0.1")
@@ -88,7 +89,8 @@ def keeps(case: schemathesis.Case, till: Till) -> None:
     if case.headers.get("Idempotency-Key"):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex
     answer = case.call(base_url=till.base_url, auth=till.signing)
-    case.validate_response(answer, excluded_checks=UNPROMISED)
+    promised = case.method == "GET" and case.operation.path != "/v1/ledger/entries"
+    case.validate_response(answer, excluded_checks=[] if promised else UNPROMISED)
 
 
 def fuzzed(operation_id: str) -> Callable[..., None]:
