@@ -128,7 +128,11 @@ def _show_balance(balance: Balance) -> dict[str, Any]:
 
 
 async def list_entries(matched: Matched, desk: Desk) -> Answer:
-    """List the merchant's entries, newest first: each transfer from both of its sides."""
+    """List the merchant's entries, each transfer from both of its sides.
+
+    They stand in the order of their causes, the newest attempt or refund first: what is booked long
+    after its cause began comes in between.
+    """
     command = matched.command
     assert isinstance(command, ListEntries)
     if command.payment is not None and not is_id(command.payment, "pay"):

@@ -165,7 +165,7 @@ class Reader:
         below: EntryKey | None,
         limit: int,
     ) -> list[Entry]:
-        """Give up to `limit` entries, newest first."""
+        """Give up to `limit` entries, newest cause first."""
         sql = _ENTRIES
         arguments: list[Any] = [merchant, limit]
         if account is not None:

@@ -184,7 +184,7 @@ OPERATIONS: Final = (
         "list_entries",
         "GET",
         "/v1/ledger/entries",
-        "List the merchant's entries, newest first",
+        "List the merchant's entries, newest attempt or refund first",
         ListEntries,
         "query",
     ),

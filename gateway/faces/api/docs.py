@@ -202,6 +202,8 @@ def _calls() -> str:
         "<p>Lists give <code>data</code> and <code>next_cursor</code>: send it as "
         "<code>cursor</code> (<code>after</code> for events) to read on, until it is null. "
         "A page of payments of one status may hold fewer than <code>limit</code>. "
+        "Entries stand where their attempt or refund began: what is booked later comes in between, "
+        "so follow the events to hear of it. "
         "Every answer carries a <code>Request-Id</code>. Ask with "
         "<code>Prefer: server-timing</code> and <code>Server-Timing</code> tells how long each "
         "step took, in ms.</p>"
