@@ -56,6 +56,7 @@ class Drive:
             self._wires(),
             observe=self._heard,
             patience_seconds=0.0 if is_patient else self._plan.patience_seconds,
+            missed=self._missed,
         )
         tasks = [asyncio.create_task(self._tell())]
         tasks += [asyncio.create_task(self._play_payer()) for _ in range(_PAYERS_MAX)]
@@ -113,6 +114,12 @@ class Drive:
             self._generator.later(pause_seconds(len(statuses)), self._signed(call, statuses))
         else:
             self._ended(call, statuses, body, ended - self._began - call.at)
+
+    def _missed(self, wire: bytes) -> None:
+        """Forget an arrival that could not be started; a call that was tried before has ended."""
+        call, statuses = self._under_way.pop(wire)
+        if statuses:
+            self._ended(call, [*statuses, 0], b"", time.perf_counter() - self._began - call.at)
 
     def _ended(self, call: Call, statuses: list[int], body: bytes, latency: float) -> None:
         self._recording.ended(call.kind, statuses, at=call.at, latency=max(latency, 0.0))

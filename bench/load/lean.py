@@ -136,6 +136,8 @@ class Generator:
     With `patience_seconds` a connection is ended that has brought no answer for so long.  What is
     answered with a status in `again` was refused: it is asked again, when there is nothing left to
     ask, and a closed run's connection rests for a second first, as a caller does who can read.
+    `missed` is given the request of each start that could not happen; where nobody wants it, the
+    next start has it.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class Generator:
         observe: Done | None = None,
         patience_seconds: float = 0.0,
         again: frozenset[int] = frozenset(),
+        missed: Callable[[bytes], None] | None = None,
     ) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 80
@@ -154,6 +157,7 @@ class Generator:
         self._observe = observe
         self._patience_seconds = patience_seconds
         self._again_statuses = again
+        self._missed = missed
         self._to_ask_again: collections.deque[bytes] = collections.deque()
         self._again_later = 0
         self._connections_max = 0
@@ -219,7 +223,7 @@ class Generator:
                 self._send(connection, scheduled, request)
                 return
         if len(self._open) + len(self._connecting) >= self._connections_max:
-            self._result.missed += 1
+            self._miss(request)
             return
         task = asyncio.ensure_future(self._start_anew(scheduled, request))
         self._connecting.add(task)
@@ -229,10 +233,18 @@ class Generator:
         try:
             (connection,) = await self._connected(1)
         except OSError:
-            self._result.missed += 1
+            self._miss(request)
             return
         connection.free = self._idle.append
         self._send(connection, scheduled, request)
+
+    def _miss(self, request: bytes | None) -> None:
+        """Count a start that could not happen, and hand its request (else the next) back."""
+        self._result.missed += 1
+        if self._missed is not None:
+            request = self._next() if request is None else request
+            if request is not None:
+                self._missed(request)
 
     def _begin(self) -> tuple[float, float]:
         return time.perf_counter(), time.process_time()

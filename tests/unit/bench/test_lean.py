@@ -57,6 +57,33 @@ async def test_an_arrival_that_gets_no_connection_is_missed() -> None:
     assert (result.missed, result.sent, result.answered) == (5, 0, 0)
 
 
+async def test_a_missed_start_takes_its_request_with_it_where_somebody_asks_for_it() -> None:
+    first, second, third = (b"GET /%d HTTP/1.1\r\n\r\n" % number for number in (1, 2, 3))
+    missed: list[bytes] = []
+    both_missed = asyncio.Event()
+    heard = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        await both_missed.wait()
+        writer.write(b"HTTP/1.1 204 Done\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    def miss(request: bytes) -> None:
+        missed.append(request)
+        if len(missed) == 2:
+            both_missed.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        generator = Generator(base_url, iter([first, second, third]), missed=miss)
+        result = await generator.opened(iter([0.0] * 3), connections=1, connections_max=1)
+    assert (heard, missed) == ([first], [second, third])
+    assert (result.sent, result.missed, result.statuses) == (1, 2, {204: 1})
+
+
 async def test_who_loses_patience_may_ask_again_beside_the_schedule() -> None:
     again = b"GET /again HTTP/1.1\r\n\r\n"
     heard = []
