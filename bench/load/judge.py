@@ -5,8 +5,10 @@ A run that lost, doubled or altered anything that it was answered is red, whatev
 
 import asyncio
 import json
+import math
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,13 +18,15 @@ import asyncpg
 from msgspec import Struct, field
 
 from bench.load.plan import Plan
-from bench.load.traffic import Answer, is_refused, reference_of
+from bench.load.traffic import SHED, Answer, is_refused, reference_of
 from gateway.domain.payment import TRANSITIONS, Fact, Status
 from gateway.signing import Unsigned, sign
 
 _SHOWN_MAX = 20
 _ASKED_MAX = 200
 _ASKED_AT_ONCE = 16
+# So long whoever asks the API waits for a merchant's quota.
+_ASKING_SECONDS = 60.0
 _ACQUIRER_PROOF = "g"
 _REFUND_ENDS = frozenset({"succeeded", "failed"})
 _PAYMENTS = "SELECT reference, id, status, amount FROM payment WHERE starts_with(reference, $1)"
@@ -153,24 +157,44 @@ async def kept_in_books(database_url: str, run: str) -> tuple[dict[str, Kept], l
     return kept, doubled
 
 
-async def kept_by_api(plan: Plan, answers: Sequence[Answer]) -> dict[str, Kept]:
-    """Ask the API for what it answered, by reference; what it does not know is left out."""
+class Look(Struct):
+    """What the API shows of answers it gave, by reference, and which of them it was asked for.
+
+    Nobody was told of those that a quota kept from being `asked` for in time.
+    """
+
+    kept: dict[str, Kept] = field(default_factory=dict)
+    asked: list[Answer] = field(default_factory=list)
+
+
+async def kept_by_api(plan: Plan, answers: Sequence[Answer]) -> Look:
+    """Ask the API for what it answered; what it does not know is asked for, and not kept."""
     room = asyncio.Semaphore(_ASKED_AT_ONCE)
-    kept: dict[str, Kept] = {}
+    deadline = time.monotonic() + _ASKING_SECONDS
+    look = Look()
 
     async def ask(session: aiohttp.ClientSession, answer: Answer) -> None:
         path = f"/v1/{'refunds' if answer.kind == 'refund' else 'payments'}/{answer.id}"
-        headers = sign(Unsigned("GET", path), plan.credentials, datetime.now(UTC))
-        async with room, session.get(plan.base_url + path, headers=headers) as reply:
-            shown = json.loads(await reply.read())
-            if reply.status == 200:
-                kept[reference_of(plan.run, answer.number)] = Kept(
-                    shown["id"], shown["status"], shown["amount"]
-                )
+        async with room:
+            while time.monotonic() < deadline:
+                headers = sign(Unsigned("GET", path), plan.credentials, datetime.now(UTC))
+                async with session.get(plan.base_url + path, headers=headers) as reply:
+                    body = await reply.read()
+                if reply.status not in SHED:
+                    break
+                await asyncio.sleep(int(reply.headers.get("Retry-After", 1)))
+            else:
+                return
+        look.asked.append(answer)
+        if reply.status == 200:
+            shown = json.loads(body)
+            look.kept[reference_of(plan.run, answer.number)] = Kept(
+                shown["id"], shown["status"], shown["amount"]
+            )
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(ask(session, answer) for answer in answers))
-    return kept
+    return look
 
 
 async def prove(urls: Mapping[str, str]) -> list[ProofShown]:
@@ -193,16 +217,28 @@ async def prove(urls: Mapping[str, str]) -> list[ProofShown]:
 
 
 async def judge(plan: Plan, answers: Sequence[Answer], urls: Mapping[str, str]) -> Verdict:
-    """Prove a run whose log this is; `urls` point a command of ours at the system that it met."""
+    """Prove a run whose log this is; `urls` point a command of ours at the system that it met.
+
+    A system that cannot be asked any more proves nothing, and that stands against the run.
+    """
     verdict = Verdict(proofs=await prove(urls))
-    kept, doubled = await kept_in_books(urls["FLOODGATE_DATABASE_URL"], plan.run)
+    good = [a for a in answers if a.statuses[-1] in {200, 201} and a.kind != "read"]
+    try:
+        kept, doubled = await kept_in_books(urls["FLOODGATE_DATABASE_URL"], plan.run)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        verdict.offend([f"the books cannot be read: {type(error).__name__}"])
+        return verdict
     verdict.offend(doubled)
     verdict.offend(against(answers, kept, plan.run))
-    good = [a for a in answers if a.statuses[-1] in {200, 201} and a.kind != "read"]
     verdict.compared = len(good)
     verdict.unanswered = unanswered(answers, kept, plan.run)
-    asked = good[:: max(len(good) // _ASKED_MAX, 1)]
-    verdict.asked = len(asked)
-    shown = await kept_by_api(plan, asked)
-    verdict.offend(f"by the API: {said}" for said in against(asked, shown, plan.run))
+    try:
+        look = await kept_by_api(plan, good[:: math.ceil(len(good) / _ASKED_MAX) or 1])
+    except (OSError, aiohttp.ClientError, TimeoutError) as error:
+        verdict.offend([f"the API cannot be asked: {type(error).__name__}"])
+        return verdict
+    verdict.asked = len(look.asked)
+    if good and not look.asked:
+        verdict.offend(["the API turned everybody away who asked for what it had answered"])
+    verdict.offend(f"by the API: {said}" for said in against(look.asked, look.kept, plan.run))
     return verdict

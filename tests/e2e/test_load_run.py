@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from bench.load.drive import Drive
-from bench.load.judge import Verdict, judge, prove
+from bench.load.judge import Verdict, judge, kept_by_api, prove
 from bench.load.plan import Plan, plan_of
 from bench.load.traffic import Answer
-from tests.e2e.harness import Shop, System, free_port
+from gateway import merchants
+from gateway.domain.stages import Quota
+from tests.e2e.harness import Shop, System, free_port, until
 
 # With this one nobody meets the script that keeps the acquirer silent for seconds.
 STORM_SEED = 3
@@ -91,6 +93,45 @@ async def test_a_run_is_proved_and_every_tampering_makes_it_red(
         failed = [f"({proof.id})" for proof in red.proofs if not proof.holds]
         assert words in " ".join([*failed, *red.offences])
         await owner.execute(restore, paid.id.removeprefix("pay_"))
+
+
+async def test_whoever_proves_a_run_waits_for_the_merchants_quota(
+    system: System, shop: Shop
+) -> None:
+    async with system.shop("Frugal") as frugal:
+        paid = [(await frugal.pay()).json["id"] for _ in range(8)]
+        quota = Quota(per_second=3)
+        await asyncio.to_thread(
+            merchants.limit, system.settings, merchant=frugal.merchant, quota=quota
+        )
+
+        async def is_limited() -> bool:
+            looks = [frugal.call("GET", f"/v1/payments/{id_}") for id_ in paid]
+            return 429 in {reply.status for reply in await asyncio.gather(*looks)}
+
+        await until(is_limited)
+        plan = plan_of("soak", peak=1, seconds=1, seed=1, demo=Load(system, frugal).demo)
+        answers = [Answer(number, "pay", (201,), id_) for number, id_ in enumerate(paid)]
+        look = await kept_by_api(plan, answers)
+    assert {kept.id for kept in look.kept.values()} == set(paid)
+    assert len(look.asked) == len(paid)
+
+
+async def test_a_system_that_died_makes_its_run_red(system: System, shop: Shop) -> None:
+    load = Load(system, shop)
+    answers = [Answer(1, "pay", (201,), (await shop.pay()).json["id"], "succeeded", 1999)]
+    load.plan = plan_of(
+        "soak",
+        peak=1,
+        seconds=1,
+        seed=1,
+        demo=load.demo | {"base_url": f"http://127.0.0.1:{free_port()}"},
+    )
+    assert "the API cannot be asked" in " ".join((await load.judged(answers)).offences)
+    load.urls["FLOODGATE_DATABASE_URL"] = "postgresql://floodgate_app@127.0.0.1:1/none"
+    verdict = await load.judged(answers)
+    assert not verdict.holds
+    assert "the books cannot be read" in " ".join(verdict.offences)
 
 
 async def test_where_nothing_can_be_proved_nothing_is_green() -> None:
