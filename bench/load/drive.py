@@ -147,7 +147,10 @@ class Drive:
 def main() -> int:
     """Run it."""
     plan = Plan.read(Path(sys.argv[1]))
-    run = uvloop.run(Drive(plan).run())
+    try:
+        run = uvloop.run(Drive(plan).run())
+    except KeyboardInterrupt:
+        return 130  # whoever started it says so
     Path(sys.argv[2]).write_bytes(msgspec.json.encode(run))
     return 0
 

@@ -27,6 +27,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from msgspec.structs import replace
 
+from bench.load.options import above_zero, run_seconds
 from bench.load.plan import Plan, plan_of
 from bench.load.recorder import Recording, Run, progress_of
 from bench.load.shapes import SHAPES
@@ -45,9 +46,9 @@ def _arguments(parser: Any) -> None:
     group.add_argument("--demo", default=".floodgate/demo.json", help="where, and as whom")
     group.add_argument("--load-shape", default="spike", choices=SHAPES)
     group.add_argument(
-        "--peak", type=float, default=200.0, help="highest rate of arrivals a second"
+        "--peak", type=above_zero, default=200.0, help="highest rate of arrivals a second"
     )
-    group.add_argument("--load-seconds", type=float, default=60.0)
+    group.add_argument("--load-seconds", type=run_seconds, default=60.0)
     group.add_argument("--load-seed", type=int, default=0)
     group.add_argument("--plan", default="", help="a plan's file, instead of all these")
     group.add_argument("--run-file", default="", help="hand the run on, unproved, to whoever asks")

@@ -2,7 +2,8 @@
 
     python -m bench.load.prove PLAN.json RUN.json DEMO.json
 
-0: valid and proved; 1: something was lost, doubled or altered; 2: the generator missed starts.
+0: valid and proved; 1: something was lost, doubled or altered; 2: the generator missed starts, or
+nothing was answered.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ def exit_status(verdict: Verdict, recording: Recording) -> int:
     """Say in one number what a run is worth; a red one is red whatever else it is."""
     if not verdict.holds:
         return RED
-    return INVALID if recording.missed else PROVED
+    return PROVED if recording.answered and not recording.missed else INVALID
 
 
 def main(words: Sequence[str]) -> int:

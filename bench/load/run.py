@@ -4,7 +4,8 @@
 
 Without `--peak` a short closed run measures the capacity first, and the peak is `--times` that.
 The report goes into a folder of its own under `--reports`.  The exit status is the run's worth:
-0 valid and proved, 1 something lost, doubled or altered, 2 the generator missed starts.
+0 valid and proved, 1 something lost, doubled or altered, or no run at all, 2 the generator missed
+starts or nothing was answered.
 """
 
 import argparse
@@ -25,11 +26,13 @@ from pathlib import Path
 import msgspec
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench.load import requests
 from bench.load.capacity import closed_run
 from bench.load.judge import judge
+from bench.load.options import above_zero, one_or_more, run_seconds
 from bench.load.plan import Plan, plan_of
 from bench.load.prove import exit_status
 from bench.load.recorder import Progress as SoFar
@@ -46,6 +49,7 @@ from bench.report.terminal import show_figures, show_run, show_verdict
 _CAPACITY_SECONDS = 4.0
 _CAPACITY_CONNECTIONS = 64
 _CREATED = 201
+_STOPPED = 130
 _GENERATOR_SECONDS = 120
 _FLAME_SECONDS = 10
 _HERE = Path(__file__).parent
@@ -124,8 +128,13 @@ def _told(so_far: SoFar) -> str:
 
 
 @contextlib.asynccontextmanager
-async def flame_graph(running: Stack, path: Path, *, seconds: float) -> AsyncIterator[None]:
-    """Let py-spy look at one gateway worker for so long, while a block runs; 0 for not at all."""
+async def flame_graph(
+    console: Console, running: Stack, path: Path, *, seconds: float
+) -> AsyncIterator[None]:
+    """Let py-spy look at one gateway worker for so long, while a block runs; 0 for not at all.
+
+    Where it cannot, the run goes on without, and it is said why.
+    """
     if not seconds:
         yield
         return
@@ -133,17 +142,26 @@ async def flame_graph(running: Stack, path: Path, *, seconds: float) -> AsyncIte
     words = ["record", "--pid", str(pid), "--output", str(path), "--nonblocking", "--gil"]
     words += ["--rate", "200", "--duration", str(math.ceil(seconds))]
     program = str(Path(sys.executable).with_name("py-spy"))
-    process = await asyncio.create_subprocess_exec(
-        program, *words, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(program, *words),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        console.print(f"[yellow]no flame graph: py-spy cannot be run ({error.strerror})[/]")
+        yield
+        return
+    said = asyncio.create_task(process.communicate())
     try:
         yield
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _FLAME_SECONDS)
+        await asyncio.wait([said], timeout=_FLAME_SECONDS)
         if process.returncode is None:
             process.kill()
-            await process.wait()
+        complaint = (await said)[1].decode().strip()
+        if process.returncode:
+            console.print(f"[yellow]no flame graph: {escape(complaint or 'py-spy was ended')}[/]")
 
 
 def titled(flame: str) -> str:
@@ -160,6 +178,8 @@ async def load(
         console.print("measuring the capacity …")
         capacity = await measured_capacity(running)
         console.print(f"  {capacity:,.0f} payments a second in a closed run")
+        if not capacity:
+            raise RuntimeError("no payment was made")
     demo = json.loads((folder / "data" / "demo.json").read_text())
     plan = plan_of(
         given.shape,
@@ -171,11 +191,13 @@ async def load(
     plan_file, run_file, flame_file = (folder / name for name in ("plan.json", "run.json", "f.svg"))
     plan.write(plan_file)
     facts = await facts_of(running.database_url)
+    settings = settings_of(running.gateway_environment())
     console.print(f"{title_of(plan)}: peak {plan.peak:,.0f}/s, {plan.lasts_seconds:.0f} s")
     driver = Driver(console, plan)
     sampler = Sampler(running, lambda: driver.pid)
     watched = plan.lasts_seconds if given.flame else 0
-    async with flame_graph(running, flame_file, seconds=watched), sampler.looking():
+    flame = flame_graph(console, running, flame_file, seconds=watched)
+    async with flame, sampler.looking():
         await driver.drive(words_of(plan, plan_file, run_file, given))
     sampler.begun(driver.begun)
     console.print("proving …")
@@ -193,7 +215,7 @@ async def load(
         samples=sampler.samples,
         verdict=verdict,
         facts={**facts, "gateway workers": str(given.workers), "seed": str(plan.seed)},
-        settings=settings_of(running.gateway_environment()),
+        settings=settings,
         flame=titled(flame_file.read_text()) if flame_file.exists() else "",
     )
     return record, exit_status(verdict, run.recording)
@@ -203,12 +225,12 @@ def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="spike")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long arrivals come")
-    parser.add_argument("--peak", type=float, help="highest rate of arrivals a second")
-    parser.add_argument("--times", type=float, default=1.0, help="… or times the capacity")
+    parser.add_argument("--seconds", type=run_seconds, default=30.0, help="how long arrivals come")
+    parser.add_argument("--peak", type=above_zero, help="highest rate of arrivals a second")
+    parser.add_argument("--times", type=above_zero, default=1.0, help="… or times the capacity")
     parser.add_argument("--generator", choices=("lean", "locust"), default="lean")
-    parser.add_argument("--processes", type=int, default=1, help="of locust")
-    parser.add_argument("--workers", type=int, default=1, help="of the gateway")
+    parser.add_argument("--processes", type=one_or_more, default=1, help="of locust")
+    parser.add_argument("--workers", type=one_or_more, default=1, help="of the gateway")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--flame", action="store_true", help="a flame graph of the gateway, too")
     parser.add_argument("--reports", type=Path, default=Path("reports"))
@@ -219,6 +241,26 @@ def main() -> int:
     """Run it."""
     given = parsed()
     console = Console(highlight=False)
+    try:
+        is_ready_for(given.reports)
+        return run(console, given)
+    except KeyboardInterrupt:
+        console.print("stopped: nothing is proved, and there is no report")
+        return _STOPPED
+    except (OSError, RuntimeError) as error:
+        console.print(f"[red]the run was given up: {escape(str(error))}[/]")
+        return 1
+
+
+def is_ready_for(reports: Path) -> None:
+    """Make the folder of the reports; OSError where nothing can be written, before it matters."""
+    reports.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=reports):
+        pass
+
+
+def run(console: Console, given: argparse.Namespace) -> int:
+    """Run, prove and report what was asked for; gives the exit status."""
     console.print("starting PostgreSQL, Redis, acquirer and gateway …")
     folder = Path(tempfile.mkdtemp(prefix="floodgate-load-"))
     folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass here
@@ -229,9 +271,12 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     show_run(console, record.recording)
     show_figures(console, figures(record))
-    written = write(record, given.reports)
+    try:
+        told = f"report: {write(record, given.reports)}"
+    except OSError as error:  # a disk that became full
+        told, status = f"[red]no report: {escape(str(error))}[/]", status or 1
     show_verdict(console, record.verdict, record.recording)
-    console.print(f"report: {written}")
+    console.print(told)
     return status
 
 

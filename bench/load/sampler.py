@@ -17,6 +17,11 @@ from bench.load.stack import Stack
 _EVERY_SECONDS = 1.0
 _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 _LINE = re.compile(r"(floodgate_\w+(?:\{[^}]*\})?) ([0-9.e+-]+|NaN)")
+# A part of the stack that is away, or gone for good, leaves a gap.
+_GONE = (
+    *(aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    *(psutil.Error, OSError, TimeoutError),
+)
 GENERATOR, OTHERS = "generator", "others"
 ITEMS = "floodgate_batch_items"
 
@@ -55,7 +60,7 @@ class Sampler:
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                with contextlib.suppress(aiohttp.ClientError, asyncpg.PostgresError, OSError):
+                with contextlib.suppress(*_GONE):
                     await self._look(session, connection)
                 await connection.close()
 
@@ -68,7 +73,7 @@ class Sampler:
         self, session: aiohttp.ClientSession, connection: "asyncpg.Connection[asyncpg.Record]"
     ) -> None:
         while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError):
+            with contextlib.suppress(*_GONE):
                 await self._look(session, connection)
             await asyncio.sleep(_EVERY_SECONDS)
 

@@ -102,6 +102,8 @@ def _latency(axes: Axes, record: Record, scale: Scale) -> None:
 def _heat(axes: Axes, record: Record) -> None:
     """Shade how many requests took how long in each second."""
     seconds = record.recording.seconds
+    if not seconds:
+        return
     edges = np.geomspace(0.7, 30_000, 70)
     counts = np.zeros((len(edges) - 1, len(seconds)))
     for at, second in enumerate(seconds):
@@ -168,9 +170,7 @@ def _cpu(axes: Axes, record: Record, scale: Scale) -> None:
     _over_time(axes, scale, "cores busy")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    figure = axes.get_figure(root=True)
-    is_wide = figure is not None and figure.get_size_inches()[0] > _PAIRED[0]
-    _legend(axes, columns=8 if is_wide else 4)
+    _legend(axes, columns=8 if _inches(axes) > _PAIRED[0] else 4)
 
 
 def _batches(axes: Axes, record: Record, scale: Scale) -> None:
@@ -323,10 +323,18 @@ def draw(record: Record, scale: Scale | None = None) -> list[Picture]:
         for name, title, caption, is_wide, how in _PICTURES:
             if name == "steps" and not series.step_times(record):
                 continue
-            size = _LOW if name == "steps" else _WIDE if is_wide else _HALF
-            figure = Figure(figsize=_PAIRED if scale else size, layout="constrained")
-            how(figure.subplots(), record, scale or own)
-            drawn.append(Picture(name, title, caption, is_wide, _svg(figure), _png(figure, title)))
+            size = _PAIRED if scale else _LOW if name == "steps" else _WIDE if is_wide else _HALF
+
+            def drawn_as(size: tuple[float, float], how: Draw = how) -> Figure:
+                figure = Figure(figsize=size, layout="constrained")
+                how(figure.subplots(), record, scale or own)
+                return figure
+
+            figure = drawn_as(size)
+            narrow = "" if size == _HALF else _svg(drawn_as(_HALF))
+            drawn.append(
+                Picture(name, title, caption, is_wide, _svg(figure), _png(figure, title), narrow)
+            )
     return drawn
 
 
@@ -373,6 +381,13 @@ def _thousands(value: float, _: Any) -> str:
 
 def _milliseconds(value: float, _: Any) -> str:
     return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
+
+
+def _inches(axes: Axes) -> float:
+    """Say how wide the picture is."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_size_inches()[0])
 
 
 def _legend(axes: Axes, columns: int = 5) -> None:

@@ -22,12 +22,15 @@ _TILES = (
     "commits per payment",
     "CPU per answer: gateway",
 )
-_FLAME_STYLE = "<style>body { margin: 0 } svg { width: 100%; height: auto }</style>"
+# The graph's own script makes it as wide as its frame, and each frame of it stays as high.
+_FLAME_STYLE = (
+    "<style>body { margin: 0; overflow-x: hidden } svg { display: block; width: 100% }</style>"
+)
 _LOG = "every answer of the generator's log is in the books, once and unaltered"
 
 
 class Picture(Struct, frozen=True):
-    """A picture: what stands above and below it, and its two renderings."""
+    """A picture, what stands above it, and its renderings; a `narrow` one for phones if need be."""
 
     name: str
     title: str
@@ -35,6 +38,7 @@ class Picture(Struct, frozen=True):
     wide: bool
     svg: str
     png: bytes
+    narrow: str = ""
 
 
 def page(record: Record, pictures: Sequence[Picture]) -> str:
@@ -79,12 +83,11 @@ def _rows(a: Record, b: Record) -> Iterator[tuple[str, str, str, str]]:
 
 def _pairs(
     a: Sequence[Picture], b: Sequence[Picture]
-) -> Iterator[tuple[str, str, str, tuple[str, str]]]:
+) -> Iterator[tuple[str, str, tuple[Picture, Picture]]]:
     others = {picture.name: picture for picture in b}
     for picture in a:
         if picture.name in others:
-            pair = picture.svg, others[picture.name].svg
-            yield picture.name, picture.title, picture.caption, pair
+            yield picture.title, picture.caption, (picture, others[picture.name])
 
 
 def _side(record: Record, pictures: Sequence[Picture], letter: str) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def _side(record: Record, pictures: Sequence[Picture], letter: str) -> dict[str,
         "facts": list(record.facts.items()),
         "settings": list(record.settings.items()),
         "flame": record.flame,
-        "flame_shape": _shape_of(record.flame),
+        "flame_height": _height_of(record.flame),
     }
 
 
@@ -148,10 +151,10 @@ def _named(record: Record) -> str:
     )
 
 
-def _shape_of(svg: str) -> str:
-    """Give the proportions of a picture, for the frame around it."""
-    found = re.search(r'<svg [^>]*?width="(\d+)" height="(\d+)"', svg)
-    return f"{found[1]} / {found[2]}" if found else "4 / 3"
+def _height_of(svg: str) -> int:
+    """Give the height of a picture in pixels, for the frame around it."""
+    found = re.search(r'<svg [^>]*?height="(\d+)"', svg)
+    return int(found[1]) if found else 600
 
 
 def _apart(words: str, unit: str) -> tuple[str, str]:

@@ -45,7 +45,7 @@ class Scale(Struct, frozen=True):
 
         latencies = [r.recording.latency().highest / 1000 for r in records]
         return cls(
-            seconds=max(len(r.recording.seconds) for r in records),
+            seconds=max(1, *(len(r.recording.seconds) for r in records)),
             rate=highest(rates),
             milliseconds=max(*latencies, 10.0),
             cores=max(sum(y for _, y in at) for r in records for at in _by_time(cpu(r))),

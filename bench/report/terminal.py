@@ -34,6 +34,10 @@ def show_run(console: Console, recording: Recording) -> None:
         row = (*times, result.latency.highest)
         kinds.add_row(kind, told, *(f"{each / 1000:,.1f}" for each in row))
     console.print(kinds)
+    console.print(
+        f"The generator used {recording.cpu_seconds:.1f} s of CPU, was behind its schedule by"
+        f" {recording.late_seconds * 1000:,.0f} ms at most, and missed {recording.missed:,} starts."
+    )
 
 
 def show_figures(console: Console, figures: Mapping[str, tuple[float, str]]) -> None:
@@ -84,4 +88,6 @@ def banner(verdict: Verdict, recording: Recording) -> tuple[str, str]:
         return f"RED: {against:,} counts against this run, whatever its speed", "white on red"
     if recording.missed:
         return f"INVALID: {recording.missed:,} starts could not happen on time", "black on yellow"
+    if not recording.answered:
+        return "INVALID: nothing was answered, so nothing is proved", "black on yellow"
     return "PROVED: nothing lost, nothing doubled, the books balance", "green"

@@ -57,6 +57,8 @@ def test_what_began_without_an_answer_is_kept_and_counted() -> None:
 
 def test_the_worst_decides_what_a_run_is_worth() -> None:
     fair, missed = Recording(), Recording(missed=3)
+    for recording in (fair, missed):
+        recording.ended("pay", [201], at=0.0, latency=0.1)
     green = Verdict(proofs=PROOFS)
     assert exit_status(green, fair) == PROVED
     assert banner(green, fair)[0].startswith("PROVED")
@@ -67,6 +69,16 @@ def test_the_worst_decides_what_a_run_is_worth() -> None:
     assert exit_status(red, missed) == RED
     assert banner(red, missed)[0].startswith("RED: 50")
     assert len(red.offences) == 20
+
+
+def test_a_run_of_which_nothing_was_answered_proves_nothing() -> None:
+    silent = Recording()
+    silent.due(0.0)
+    silent.ended("pay", [0], at=0.0, latency=1.0)
+    for recording in (Recording(), silent):
+        assert exit_status(Verdict(proofs=PROOFS), recording) == INVALID
+        assert banner(Verdict(proofs=PROOFS), recording)[0].startswith("INVALID: nothing")
+    assert exit_status(Verdict(), silent) == RED
 
 
 def test_a_proof_that_fails_or_an_acquirer_that_was_not_asked_is_red() -> None:

@@ -14,7 +14,7 @@ from bench.load.sampler import Sample, labelled, read_metrics
 from bench.report import series
 from bench.report.page import Picture, comparison, page
 from bench.report.record import Record
-from bench.report.terminal import show_figures
+from bench.report.terminal import show_figures, show_run
 
 PICTURE = Picture(
     name="throughput",
@@ -148,6 +148,35 @@ def test_the_terminal_shows_every_figure(record: Record) -> None:
     told = console.export_text()
     for name, figure in series.figures(record).items():
         assert re.search(rf"{name} *│ *{series.in_words(*figure)} ", told)
+
+
+def test_the_terminal_says_what_the_generator_itself_used(record: Record) -> None:
+    console = Console(record=True, width=120, file=io.StringIO())
+    show_run(console, replace(record.recording, cpu_seconds=1.26, late_seconds=0.004, missed=2))
+    assert (
+        "used 1.3 s of CPU, was behind its schedule by 4 ms at most, and missed 2 starts"
+        in console.export_text()
+    )
+
+
+def test_a_run_without_an_arrival_has_a_page(record: Record) -> None:
+    empty = replace(record, recording=Recording(), samples=[])
+    assert series.Scale.of(empty).seconds == 1
+    assert "nothing was answered" in page(empty, [])
+
+
+def test_a_phone_is_shown_what_was_drawn_for_it(record: Record) -> None:
+    narrow = replace(PICTURE, narrow="<svg id='phone'/>")
+    for text in (page(record, [narrow]), comparison((record, record), ([narrow], [narrow]))):
+        for side in ("broad", "narrow"):
+            assert re.search(rf'<div class="{side}"><svg id', text)
+        assert text.count("<svg id='phone'/>") == text.count("<svg id='p'/>")
+    assert '<div class="narrow">' not in page(record, [PICTURE])
+
+
+def test_the_frame_of_a_flame_graph_is_as_high_as_the_graph(record: Record) -> None:
+    flame = '<svg version="1.1" width="1200" height="474" onload="init(evt)"></svg>'
+    assert 'style="height: 474px"' in page(replace(record, flame=flame), [])
 
 
 def test_a_page_stands_alone_and_shows_what_counts(record: Record) -> None:
