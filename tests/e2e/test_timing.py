@@ -1,9 +1,12 @@
 """Where the time of a request went: `Server-Timing` on wish, and the metrics for all of them."""
 
 import uuid
+from datetime import UTC, datetime
 
+from multidict import CIMultiDict
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.signing import Unsigned, sign
 from tests.e2e.harness import Reply, Shop, order
 
 TOLD = {"Prefer": "wait=5, server-timing"}
@@ -32,6 +35,18 @@ async def test_every_step_of_a_payment_is_told_on_wish(shop: Shop) -> None:
     assert laps["ask"] >= 30
     assert sum(laps[step] for step in STEPS) <= laps["total"] + 0.01
     assert "Server-Timing" not in (await shop.pay()).headers
+
+
+async def test_the_wish_may_be_written_as_rfc_7240_has_it(shop: Shop) -> None:
+    for wish in ("Server-Timing", "respond-async,server-timing=1", 'wait=5, server-timing; a="b"'):
+        told = await shop.call("GET", "/v1/payments", headers={"Prefer": wish})
+        assert "Server-Timing" in told.headers, wish
+    other = await shop.call("GET", "/v1/payments", headers={"Prefer": "no-server-timing-now"})
+    assert "Server-Timing" not in other.headers
+    twice = CIMultiDict(Prefer="wait=5")
+    twice.extend(sign(Unsigned("GET", "/v1/payments"), shop.credentials, datetime.now(UTC)))
+    twice.add("Prefer", "server-timing")
+    assert "Server-Timing" in (await shop.send("GET", "/v1/payments", b"", twice)).headers
 
 
 async def test_refusals_and_reads_have_their_times_too(shop: Shop) -> None:

@@ -30,6 +30,14 @@ class Asked(Struct, frozen=True):
     kept_for: str | None = None
 
 
+def wishes(asked: Asked) -> str:
+    """Give what all its Prefer headers say, in small letters: names come in either (RFC 7240)."""
+    if not asked.prefer:
+        return ""
+    said = (value for name, value in asked.headers if name.lower() == b"prefer")
+    return b", ".join(said).decode("latin-1").lower()
+
+
 def body_bytes_max(target: str) -> int:
     """Say how large a body may be: 500 payments need more room than one."""
     return limits.BATCH_BODY_BYTES_MAX if target == BATCH else limits.BODY_BYTES_MAX

@@ -26,7 +26,7 @@ from gateway.domain.problem import answer_of
 from gateway.domain.stages import Answer, Received
 from gateway.drivers import telemetry
 from gateway.drivers.stopwatch import start, told
-from gateway.faces.api.asked import Asked, Asks, body_bytes_max
+from gateway.faces.api.asked import Asked, Asks, body_bytes_max, wishes
 from gateway.faces.api.heads import HeadTimer, in_origin_form
 from gateway.faces.api.pages import Page, Pages
 from gateway.faces.api.refusals import Forms, Refusals
@@ -42,7 +42,8 @@ logger: Final = logging.getLogger(__name__)
 _BODY_SECONDS: Final = 10
 _LOOK_SECONDS: Final = 0.01
 _NOTICES: Final = "/notices/"
-_TIMED: Final = "server-timing"  # the preference (RFC 7240) of who wants to know where time went
+# The preference (RFC 7240) of who wants to know where time went.
+_TIMED: Final = re.compile(r"(?:^|[\s,])server-timing(?:$|[\s,;=])")
 # What a request is counted as: an unknown path or method would be a label that strangers choose.
 _COUNTED_AS: Final = {
     (operation.method, room): f"{operation.method} {room}"
@@ -238,7 +239,8 @@ class ApiServer(web.Server):
         """Serve what is signed; `read` reads the body where it may not be there yet."""
         request_id = _request_id()
         operation, path = "none", asked.target.partition("?")[0]
-        watch = start(keeps_laps=_TIMED in asked.prefer)
+        wished = wishes(asked)
+        watch = start(keeps_laps=bool(wished and _TIMED.search(wished)))
         try:
             _refuse_long(asked.target)
             if asked.method == "POST" and path.startswith(_NOTICES):
@@ -333,7 +335,7 @@ def _answer_by(asked: Asked) -> float:
     Shorter than we think when it says so: `Prefer: wait=SECONDS`, RFC 7240 section 4.3.
     """
     patience = limits.PATIENCE_SECONDS
-    wish = _WAIT.search(asked.prefer) if asked.prefer else None
+    wish = _WAIT.search(wishes(asked)) if asked.prefer else None
     if wish is not None:
         patience = min(patience, int(wish[1]))
     return asked.came_at + patience
