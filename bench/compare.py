@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from bench.load.options import one_or_more
 from bench.report.facts import processor
 
 _BASELINES = Path(__file__).parent / "baselines"
@@ -115,7 +116,7 @@ def main(words: Sequence[str], run: Callable[[], dict[str, float]] = run_once) -
     """Run it; 1 when something became slower, 2 when there is no baseline for such a machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["save", "check"])
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=one_or_more, default=3)
     parser.add_argument("--baseline", type=Path, default=baseline_file())
     given = parser.parse_args(words)
     if given.what == "check" and not given.baseline.exists():
@@ -130,7 +131,10 @@ def main(words: Sequence[str], run: Callable[[], dict[str, float]] = run_once) -
         given.baseline.write_bytes(written + b"\n")
         print(f"saved {given.baseline}")
         return 0
-    found = slower(msgspec.json.decode(given.baseline.read_bytes(), type=Baseline), runs)
+    baseline = msgspec.json.decode(given.baseline.read_bytes(), type=Baseline)
+    found = slower(baseline, runs)
+    for name in sorted(_ratios(runs[0]).keys() - baseline.benchmarks):
+        print(f"{name}: not in the baseline, so held against nothing; `make bench-save` keeps it")
     print("\n".join(found) or "nothing is slower than the baseline beyond the noise")
     return 1 if found else 0
 

@@ -191,11 +191,9 @@ class Generator:
         at = 0.0
         for at in arrivals:
             ahead = began[0] + at - time.perf_counter()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-            else:
-                self._result.late_seconds = max(self._result.late_seconds, -ahead)
-                await asyncio.sleep(0)  # the answers must be heard all the same
+            await asyncio.sleep(max(ahead, 0))  # the answers must be heard all the same
+            late = time.perf_counter() - began[0] - at
+            self._result.late_seconds = max(self._result.late_seconds, late)
             self._start(began[0] + at)
         return await self._end(began, max(at, time.perf_counter() - began[0]))
 

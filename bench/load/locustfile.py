@@ -201,7 +201,8 @@ class Payers(FastHttpUser):  # type: ignore[misc]  # as above
         for number, at in schedule:
             ahead = self._begun + at - time.perf_counter()
             gevent.sleep(max(ahead, 0))
-            self._recording.late_seconds = max(self._recording.late_seconds, -ahead)
+            late = time.perf_counter() - self._begun - at
+            self._recording.late_seconds = max(self._recording.late_seconds, late)
             if len(self._under_way) >= self._plan.connections_max:
                 self._recording.missed += 1
             else:

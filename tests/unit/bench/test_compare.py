@@ -53,6 +53,18 @@ def test_a_step_that_was_slowed_fails_the_check_and_nothing_else_does(
     assert capsys.readouterr().out.startswith("claims: +20%")
 
 
+def test_what_the_baseline_does_not_know_is_told_and_fails_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--baseline", str(tmp_path / "kind.json")]
+    assert main(["save", *place], lambda: run(30)) == 0
+    capsys.readouterr()
+    assert main(["check", *place], lambda: run(30) | {"new": 5.0}) == 0
+    assert capsys.readouterr().out.startswith("new: not in the baseline")
+    with pytest.raises(SystemExit):
+        main(["save", *place, "--runs", "0"], lambda: run(30))
+
+
 def test_each_kind_of_machine_has_its_own_baseline(tmp_path: Path) -> None:
     name = baseline_file(tmp_path).name
     assert re.fullmatch(r"[a-z0-9.-]+-cores-python-3\.\d+\.json", name)

@@ -57,6 +57,15 @@ async def test_an_arrival_that_gets_no_connection_is_missed() -> None:
     assert (result.missed, result.sent, result.answered) == (5, 0, 0)
 
 
+async def test_whoever_wakes_late_was_late() -> None:
+    made = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+    async with answering(made) as base_url:
+        generator = Generator(base_url, repeat(REQUEST))
+        result = await generator.opened(iter([0.01]), connections=1, connections_max=1)
+    assert (result.sent, result.statuses) == (1, {201: 1})
+    assert result.late_seconds > 0, "nobody wakes at the very microsecond"
+
+
 async def test_a_missed_start_takes_its_request_with_it_where_somebody_asks_for_it() -> None:
     first, second, third = (b"GET /%d HTTP/1.1\r\n\r\n" % number for number in (1, 2, 3))
     missed: list[bytes] = []
