@@ -15,12 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import cli_policy
+from gateway import cli_merchant, cli_payment, cli_policy
 from gateway.domain.errors import FloodgateError, StatementRefused
 from gateway.settings import Settings, overridden, read_settings
 
-ALGORITHMS: Final = ("hmac-sha256", "ed25519", "rsa-v1_5-sha256")
-LATE_SUCCESS: Final = ("review", "adopt", "refund")
 # What PostgreSQL says, by its SQLSTATE, to whoever runs a command too early or as somebody else.
 _REFUSALS: Final = MappingProxyType(
     dict.fromkeys(
@@ -111,9 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     simulator.set_defaults(run=_simulator)
 
     commands.add_parser("migrate", help="bring the schema up to date").set_defaults(run=_migrate)
-    _merchant_parser(commands)
+    cli_merchant.add_parsers(commands)
     cli_policy.add_parsers(commands)
     _channel_parser(commands)
+    cli_payment.add_parsers(commands)
     _curl_parser(commands)
 
     proofs = commands.add_parser("proofs", help="prove the books")
@@ -131,48 +130,6 @@ def _listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="gateway processes on the port (1)")
 
 
-def _merchant_parser(commands: Any) -> None:
-    merchant = commands.add_parser(
-        "merchant", help="add merchants, set quotas, rotate and revoke keys"
-    )
-    verbs = merchant.add_subparsers(required=True, metavar="VERB")
-    add = verbs.add_parser("add", help="add a merchant; prints its first key, once")
-    add.add_argument("name")
-    add.add_argument("--commission-bps", type=int, default=60)
-    add.add_argument(
-        "--late-success",
-        choices=LATE_SUCCESS,
-        default=LATE_SUCCESS[0],
-        help="what becomes of money that comes after the end of its payment",
-    )
-    add.add_argument(
-        "--load-test",
-        action="store_true",
-        help="served by the scripted acquirer alone and never paid out, for ever; with a quota",
-    )
-    _key(add)
-    add.set_defaults(run=_merchant_add)
-    limit = verbs.add_parser("limit", help="set what a merchant may ask of us; all of it at once")
-    limit.add_argument("merchant")
-    limit.add_argument(
-        "--per-second", type=_positive, help="writes, and as many reads (no bound when left out)"
-    )
-    limit.add_argument(
-        "--in-flight", type=_positive, help="writes at once, and as many reads (likewise)"
-    )
-    limit.add_argument(
-        "--weight", type=_positive, default=1, help="its part of a full house, 1 to 1000 (1)"
-    )
-    limit.set_defaults(run=_merchant_limit)
-    rotate = verbs.add_parser("rotate-key", help="a new key beside the old one")
-    rotate.add_argument("merchant")
-    _key(rotate)
-    rotate.set_defaults(run=_merchant_rotate)
-    revoke = verbs.add_parser("revoke-key", help="end a key on every worker within 5 s")
-    revoke.add_argument("key_id")
-    revoke.set_defaults(run=_merchant_revoke)
-
-
 def _channel_parser(commands: Any) -> None:
     channel = commands.add_parser("channel", help="add, list and revoke credentials of channels")
     verbs = channel.add_subparsers(required=True, metavar="VERB")
@@ -186,17 +143,6 @@ def _channel_parser(commands: Any) -> None:
     revoke = verbs.add_parser("revoke", help="end a credential on every worker within 5 s")
     revoke.add_argument("credential")
     revoke.set_defaults(run=_channel_revoke)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 on is wanted")
-    return int(text)
-
-
-def _key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0])
-    parser.add_argument("--public-key", type=Path, help="PEM file of an asymmetric key")
 
 
 def _curl_parser(commands: Any) -> None:
@@ -255,45 +201,6 @@ def _migrate(settings: Settings, _: argparse.Namespace) -> int:
     return 0
 
 
-def _merchant_add(settings: Settings, given: argparse.Namespace) -> int:
-    from gateway import merchants
-    from gateway.verify.ports import Terms
-
-    made = merchants.add(
-        settings,
-        name=given.name,
-        key=merchants.KeyWish(given.algorithm, _pem(given)),
-        terms=Terms(given.commission_bps, given.late_success, given.load_test),
-    )
-    print(json.dumps(made))
-    return 0
-
-
-def _merchant_limit(settings: Settings, given: argparse.Namespace) -> int:
-    from gateway import merchants
-    from gateway.domain.stages import Quota
-
-    quota = Quota(given.per_second, given.in_flight, given.weight)
-    print(json.dumps(merchants.limit(settings, merchant=given.merchant, quota=quota)))
-    return 0
-
-
-def _merchant_rotate(settings: Settings, given: argparse.Namespace) -> int:
-    from gateway import merchants
-
-    wish = merchants.KeyWish(given.algorithm, _pem(given))
-    print(json.dumps(merchants.rotate(settings, merchant=given.merchant, key=wish)))
-    return 0
-
-
-def _merchant_revoke(settings: Settings, given: argparse.Namespace) -> int:
-    from gateway import merchants
-
-    merchants.revoke(settings, key_id=given.key_id)
-    print(json.dumps({"revoked": given.key_id}))
-    return 0
-
-
 def _channel_add(settings: Settings, given: argparse.Namespace) -> int:
     from gateway import credentials
 
@@ -321,16 +228,6 @@ def _channel_revoke(settings: Settings, given: argparse.Namespace) -> int:
     credentials.revoke(settings, credential_id=given.credential)
     print(json.dumps({"revoked": given.credential}))
     return 0
-
-
-def _pem(given: argparse.Namespace) -> str | None:
-    if given.public_key is None:
-        return None
-    try:
-        text: str = given.public_key.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        raise FloodgateError("the file of --public-key cannot be read") from None
-    return text
 
 
 def _curl(settings: Settings, given: argparse.Namespace) -> int:

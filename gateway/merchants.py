@@ -81,6 +81,23 @@ def limit(settings: Settings, *, merchant: str, quota: Quota) -> dict[str, Any]:
     return _with_store(settings, limiting)
 
 
+def listed(settings: Settings) -> list[dict[str, Any]]:
+    """Tell of every merchant, oldest first, with its live keys and nothing secret."""
+    return on_database(
+        settings, lambda postgres: PostgresKeyStore(postgres, vault=None).merchants()
+    )
+
+
+def choose(settings: Settings, *, merchant: str, policy: str) -> dict[str, Any]:
+    """Say what becomes of a merchant's late money from now on; gives what it now is."""
+
+    async def choosing(store: PostgresKeyStore) -> dict[str, Any]:
+        await store.choose_late_success(await known(store, merchant), policy)
+        return {"merchant": merchant, "late_success": policy}
+
+    return _with_store(settings, choosing)
+
+
 def rotate(settings: Settings, *, merchant: str, key: KeyWish) -> dict[str, Any]:
     """Add a key beside the old ones, which stay valid until they are revoked."""
     secret = key.secret()

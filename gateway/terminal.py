@@ -41,8 +41,12 @@ def show_payment(
     story = Table(title="Timeline", title_justify="left")
     for column in ("time (UTC)", "step", "what happened"):
         story.add_column(column, overflow="fold")
+    days = {moment["at"][:10] for moment in timeline}
     for moment in timeline:
-        story.add_row(moment["at"][11:23], moment["kind"], moment["summary"])
+        at = moment["at"][11:23] if len(days) == 1 else moment["at"][:19].replace("T", " ")
+        summary, code = moment["summary"], moment["details"].get("code")
+        said = summary if not code or summary.endswith(code) else f"{summary} ({code})"
+        story.add_row(at, moment["kind"], said)
     console.print(story)
     journal = Table(title="Journal", title_justify="left")
     journal.add_column("account")
@@ -59,3 +63,26 @@ def show_payment(
             "" if debit else words,
         )
     console.print(journal)
+
+
+def show_beside(refunds: Sequence[Mapping[str, Any]], further: Sequence[Mapping[str, Any]]) -> None:
+    """Print the refunds of a payment, and what was paid beside it with those of that."""
+    console = Console(highlight=False)
+    table = Table(title="Refunds, and what was paid beside", title_justify="left")
+    for column in ("id", "", "status"):
+        table.add_column(column, overflow="fold")
+    table.add_column("amount", justify="right")
+
+    def add(each: Mapping[str, Any], kind: str) -> None:
+        failure = each.get("failure") or {}
+        status = " ".join(filter(None, (each.get("status"), failure.get("code"))))
+        table.add_row(each["id"], kind, status, in_words(each["amount"], each["currency"]))
+
+    for refund in refunds:
+        add(refund, "refund")
+    for one in further:
+        add(one, "paid beside")
+        for refund in one["refunds"]:
+            add(refund, "its refund")
+    if table.row_count:
+        console.print(table)

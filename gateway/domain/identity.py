@@ -24,7 +24,7 @@ PLATFORM: Final = 0
 
 _VERSION: Final = 7 << 12
 _VARIANT: Final = 2 << 62
-_SHAPE: Final = re.compile(r"(pay|att|re|evt|mer|key|we|ntc|crd)_[0-9a-f]{32}")
+_SHAPE: Final = re.compile(r"(pay|att|re|xtr|evt|mer|key|we|ntc|crd)_[0-9a-f]{32}")
 # What keeps the ids of two workers apart is no secret, so the system is asked for chance once.
 _chance: Final = random.Random(os.urandom(16))  # noqa: S311 - as said
 _HEX: Final = "0123456789abcdef"

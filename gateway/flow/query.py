@@ -14,7 +14,7 @@ from gateway.domain.identity import is_id, public, uuid_of
 from gateway.domain.payment import Standing
 from gateway.domain.stages import Answer, Claimed, Heard, Matched
 from gateway.flow.desk import Desk
-from gateway.flow.timeline import tell
+from gateway.flow.timeline import Records, tell
 from gateway.ledger.chart import account_of, number_of
 from gateway.ledger.lists import Balance, Entry, PaymentFilter, entry_key
 from gateway.match.table import ListEntries, ListEvents, ListPayments
@@ -101,7 +101,9 @@ def _instant(text: str | None, param: str) -> datetime | None:
 async def show_timeline(matched: Matched, desk: Desk) -> Answer:
     """Tell everything that happened to a payment, in order."""
     standing = await standing_of(matched, desk)
-    return page(await tell(standing, desk), None)
+    refunds = await desk.refunds.of_payment(standing.merchant, standing.payment.id)
+    records = Records(desk.reader, desk.remarks, desk.feed)
+    return page(await tell(standing, records, refunds=refunds), None)
 
 
 async def list_accounts(matched: Matched, desk: Desk) -> Answer:

@@ -1,20 +1,20 @@
 """The history of one payment as support staff read it: every fact, in order, nothing secret."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
-from gateway.channels.remarks import Remark
+from gateway.channels.remarks import Remark, Remarks
 from gateway.domain.identity import public
 from gateway.domain.money import in_words
 from gateway.domain.payment import Payment, Standing
 from gateway.domain.refund import RefundStanding
 from gateway.drivers.postgres import Row
-from gateway.events.feed import Event
-from gateway.flow.desk import Desk
+from gateway.events.feed import Event, Feed
 from gateway.flow.route import told
-from gateway.ledger.lists import Entry
+from gateway.ledger.lists import Entry, Reader
 
 # What was asked of the channel, or told by it, as the history words it.
 _REMARKED: Final = {
@@ -39,7 +39,15 @@ _ORDER: Final = (
     *("request", "attempt", "refund", "answer", "query", "sync", "notice", "void"),
     *("refusal", "state", "journal", "event"),
 )
-_ENTRIES_MAX: Final = 1000
+ENTRIES_MAX: Final = 1000
+
+
+class Records(Struct, frozen=True):
+    """What a history is gathered from."""
+
+    reader: Reader
+    remarks: Remarks
+    feed: Feed
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -51,14 +59,19 @@ class Moment(Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
-async def tell(standing: Standing, desk: Desk) -> list[Moment]:
-    """Gather request, attempts, channel words, state changes, journals and events of a payment."""
+async def tell(
+    standing: Standing, records: Records, *, refunds: Sequence[RefundStanding]
+) -> list[Moment]:
+    """Gather request, attempts, channel words, state changes, journals and events of a payment.
+
+    `refunds` are all of it, those of what was paid beside it, too.
+    """
     payment, merchant = standing.payment, standing.merchant
-    attempts, sightings = await desk.reader.history(merchant, payment.id)
-    entries = await desk.reader.entries(
-        merchant, account=None, payment_id=payment.id, below=None, limit=_ENTRIES_MAX
+    attempts, sightings = await records.reader.history(merchant, payment.id)
+    entries = await records.reader.entries(
+        merchant, account=None, payment_id=payment.id, below=None, limit=ENTRIES_MAX
     )
-    remarks = await desk.remarks.of_payment(merchant, payment.id)
+    remarks = await records.remarks.of_payment(merchant, payment.id)
     # What was seen in the same instant is the same answer: the remark says what had been asked.
     noted = {remark.at for remark in remarks if remark.kind in {"capture", "close"}}
     seen = {row["seen_at"] for row in sightings}
@@ -81,8 +94,8 @@ async def tell(standing: Standing, desk: Desk) -> list[Moment]:
             for remark in remarks
             if remark.kind != "query" or remark.at not in seen
         ),
-        *(_of_refund(each) for each in await desk.refunds.of_payment(merchant, payment.id)),
-        *(m for e in await desk.feed.of_payment(merchant, payment.id) for m in _of_event(e)),
+        *(_of_refund(each) for each in refunds),
+        *(m for e in await records.feed.of_payment(merchant, payment.id) for m in _of_event(e)),
         *_of_journals(entries),
     ]
     return sorted(moments, key=lambda moment: (moment.at, _ORDER.index(moment.kind)))

@@ -20,9 +20,6 @@ UPDATE further_transaction f
 RETURNING f.*, m.public_id AS merchant_public_id
 """
 
-# A refund of what was paid beside a payment: its amount is reserved there, and the refund is made
-# with the journal by which it leaves suspense.  Made once, whoever comes first and however often:
-# it is not due any more then.
 GIVE_BACK_COLUMNS: Final[Columns] = (
     ("merchant_id", "bigint"),
     ("refund_id", "uuid"),
@@ -39,13 +36,29 @@ GIVE_BACK_COLUMNS: Final[Columns] = (
     ("currency", "text"),
     *LEGS,
 )
-GIVE_BACK: Final = f"""
+# Made once, whoever comes first and however often: it is not due any more then.
+_IS_DUE: Final = "f.due_at IS NOT NULL"
+# What is left to people is due no more, so nobody else takes it; all of it is reserved or nothing.
+# Not while people look at a refund of it: one that failed, and was done all the same, is such.
+_IS_LEFT: Final = """f.due_at IS NULL
+       AND NOT EXISTS (SELECT FROM refund r WHERE r.merchant_id = f.merchant_id
+                          AND r.payment_id = f.payment_id AND r.further_id = f.id
+                          AND r.status = 'requires_review')"""
+
+
+def _give_back(condition: str) -> str:
+    """Write how what was paid beside a payment goes back, if a condition holds for it.
+
+    Its amount is reserved there, and the refund is made with the journal by which it leaves
+    suspense.
+    """
+    return f"""
 WITH {input_of(GIVE_BACK_COLUMNS)}, moved AS (
     UPDATE further_transaction f
        SET amount_refunded = f.amount_refunded + i.amount, due_at = NULL
       FROM input i
      WHERE f.merchant_id = i.merchant_id AND f.payment_id = i.payment_id AND f.id = i.further_id
-       AND f.merchant_id = ANY({merchants_of(GIVE_BACK_COLUMNS)}) AND f.due_at IS NOT NULL
+       AND f.merchant_id = ANY({merchants_of(GIVE_BACK_COLUMNS)}) AND {condition}
        AND f.amount_refunded + i.amount <= f.amount
     RETURNING i.*
 ), made AS (
@@ -60,8 +73,19 @@ WITH {input_of(GIVE_BACK_COLUMNS)}, moved AS (
 SELECT refund_id FROM moved
 """
 
-OF_PAYMENT: Final = """
+
+GIVE_BACK: Final = _give_back(_IS_DUE)
+GIVE_BACK_BY_HAND: Final = _give_back(_IS_LEFT)
+
+_FURTHER: Final = """
 SELECT f.*, m.public_id AS merchant_public_id
   FROM further_transaction f JOIN merchant m ON m.id = f.merchant_id
- WHERE f.merchant_id = $1 AND f.payment_id = $2 ORDER BY f.booked_at, f.id
+ WHERE f.merchant_id = $1"""
+OF_PAYMENT: Final = f"{_FURTHER} AND f.payment_id = $2 ORDER BY f.booked_at, f.id"
+FIND: Final = f"{_FURTHER} AND f.id = $2"
+LEFT_TO_PEOPLE: Final = """
+SELECT f.*, m.public_id AS merchant_public_id
+  FROM further_transaction f JOIN merchant m ON m.id = f.merchant_id
+ WHERE f.merchant_id = ANY($1::bigint[]) AND f.due_at IS NULL AND f.amount_refunded < f.amount
+ ORDER BY f.booked_at, f.id
 """

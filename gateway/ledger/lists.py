@@ -12,12 +12,17 @@ from msgspec import Struct
 
 from gateway.domain import identity, limits
 from gateway.domain.identity import uuid_of
-from gateway.domain.payment import Payment, Status
+from gateway.domain.payment import Payment, Standing, Status
 from gateway.domain.posting import JournalKind
 from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.chart import Account, account_of
 from gateway.ledger.codec import read_standing
 
+_PAYMENT: Final = """
+SELECT p.*, m.public_id AS merchant_public_id
+  FROM payment p JOIN merchant m ON m.id = p.merchant_id
+ WHERE p.merchant_id = $1 AND p.id = $2
+"""
 _BALANCES: Final = """
 SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $1 ORDER BY account
 """
@@ -110,6 +115,11 @@ class Reader:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+
+    async def payment(self, merchant: int, payment_id: str) -> Standing | None:
+        """Read one payment as it now stands, with what only we know of it."""
+        rows = await self._postgres.read(_PAYMENT, merchant, uuid_of(payment_id))
+        return read_standing(rows[0]) if rows else None
 
     async def payments(self, wanted: PaymentFilter, limit: int) -> PaymentPage:
         """Give one page of up to `limit` payments.

@@ -18,6 +18,7 @@ from gateway.domain.stages import Attempt, DueFurther
 from gateway.ledger.chart import FEES, Code, account_number, journal
 
 _REFUNDABLE: Final = frozenset({Status.SUCCEEDED, Status.REQUIRES_REVIEW})
+_PAID_BESIDE: Final = "It was paid beside the order's own payment."
 
 
 class RefundChange(Struct, frozen=True, kw_only=True):
@@ -189,7 +190,9 @@ def _source(standing: RefundStanding) -> int:
     return account_number(code, standing.refund.currency)
 
 
-def planned_further(due: DueFurther, refund_id: str, at: datetime) -> RefundStanding:
+def planned_further(
+    due: DueFurther, refund_id: str, at: datetime, *, reason: str = _PAID_BESIDE
+) -> RefundStanding:
     """Plan to give back all of what was paid beside a payment; nobody earned anything by it."""
     is_named = due.channel_transaction != uuid_of(due.attempt_id)
     return RefundStanding(
@@ -200,7 +203,7 @@ def planned_further(due: DueFurther, refund_id: str, at: datetime) -> RefundStan
             reference=f"further-{refund_id}",
             amount=due.amount,
             currency=due.currency,
-            reason="It was paid beside the order's own payment.",
+            reason=reason,
             created_at=at,
             updated_at=at,
             further_transaction=due.id,

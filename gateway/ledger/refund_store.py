@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.domain.identity import uuid_of
-from gateway.domain.refund import FurtherTransaction, RefundStanding
-from gateway.domain.stages import Heard, ReferenceTaken, RefundOpened, RefundPosted, RefundWish
+from gateway.domain.identity import public, uuid_of
+from gateway.domain.refund import FurtherTransaction, Refund, RefundStanding
+from gateway.domain.stages import (
+    DueFurther,
+    Heard,
+    ReferenceTaken,
+    RefundOpened,
+    RefundPosted,
+    RefundWish,
+)
 from gateway.drivers.clock import Clock
-from gateway.drivers.postgres import Postgres
+from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger import further_statements, refund_statements
 from gateway.ledger.codec import (
     columns,
     give_back_row,
+    read_due_further,
     read_further,
     read_refund,
     refund_change_row,
@@ -121,6 +129,34 @@ class PostgresRefundBooks:
             further_statements.OF_PAYMENT, merchant, uuid_of(payment_id)
         )
         return [read_further(row, refunds) for row in rows]
+
+    async def left_to_people(self, merchants: Sequence[int]) -> list[FurtherTransaction]:
+        """Read what was paid beside payments and goes back no more by itself, oldest first."""
+        rows = await self._postgres.read(further_statements.LEFT_TO_PEOPLE, list(merchants))
+        return [read_further(row, await self._refunds_beside(row)) for row in rows]
+
+    async def further(
+        self, merchant: int, further_id: str
+    ) -> tuple[DueFurther, FurtherTransaction] | None:
+        """Read one of them, as it goes back and as it is shown."""
+        rows = await self._postgres.read(further_statements.FIND, merchant, uuid_of(further_id))
+        if not rows:
+            return None
+        return read_due_further(rows[0]), read_further(rows[0], await self._refunds_beside(rows[0]))
+
+    async def give_back_by_hand(self, standing: RefundStanding) -> bool:
+        """Make a refund of what is left to people durable; False when nothing is free of it."""
+        await self._postgres.write(
+            further_statements.GIVE_BACK_BY_HAND,
+            *columns([give_back_row(standing)]),
+            [standing.merchant],
+        )
+        # A first run of ours that was not answered leaves none for the second one.
+        return await self.refund(standing.merchant, standing.refund.id) is not None
+
+    async def _refunds_beside(self, row: Row) -> list[Refund]:
+        payment_id = public("pay", row["payment_id"].hex)
+        return [each.refund for each in await self.refunds_of(row["merchant_id"], payment_id)]
 
     async def refund(self, merchant: int, refund_id: str) -> RefundStanding | None:
         """Read one refund as it now stands."""

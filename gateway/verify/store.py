@@ -1,8 +1,9 @@
 """Merchants and keys in PostgreSQL; secrets are sealed there and opened only here."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from gateway.domain import identity
 from gateway.domain.errors import FloodgateError
@@ -33,6 +34,8 @@ SELECT m.id AS merchant_id, m.public_id, m.commission_bps, m.load_test,
 _GRANT: Final = """
 UPDATE merchant SET quota_per_second = $2, quota_in_flight = $3, quota_weight = $4 WHERE id = $1
 """
+_CHOOSE: Final = "UPDATE merchant SET late_success = $2 WHERE id = $1"
+_MERCHANTS: Final = "SELECT * FROM merchant ORDER BY id"
 _ADD_KEY: Final = """
 INSERT INTO api_key (merchant_id, id, algorithm, secret_sealed, public_key, created_at)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
@@ -109,6 +112,37 @@ class PostgresKeyStore:
         """Look a merchant up by its public id."""
         rows = await self._postgres.read(_FIND_MERCHANT, identity.uuid_of(public_id))
         return _merchant(rows[0]) if rows else None
+
+    async def choose_late_success(self, merchant: Merchant, policy: str) -> None:
+        """Choose what becomes of money that comes late to this merchant."""
+        await self._postgres.write(_CHOOSE, merchant.number, policy)
+
+    async def merchants(self) -> list[dict[str, Any]]:
+        """Tell of every merchant, oldest first, with its live keys and none of their secrets."""
+        keys = defaultdict(list)
+        for row in await self._postgres.read(_LIVE):
+            keys[row["merchant_id"]].append(
+                {"key_id": identity.public("key", row["id"].hex), "algorithm": row["algorithm"]}
+            )
+        return [
+            {
+                "merchant": identity.public("mer", row["public_id"].hex),
+                "name": row["name"],
+                "commission_bps": row["commission_bps"],
+                "late_success": row["late_success"],
+                "load_test": row["load_test"],
+                "quota": {
+                    name: row[f"quota_{name}"] for name in ("per_second", "in_flight", "weight")
+                },
+                "created_at": row["created_at"].isoformat(),
+                "keys": keys[row["id"]],
+            }
+            for row in await self._postgres.read(_MERCHANTS)
+        ]
+
+    async def merchant_numbers(self) -> list[int]:
+        """Give the number of every merchant."""
+        return [row["id"] for row in await self._postgres.read("SELECT id FROM merchant")]
 
     async def grant(self, merchant: Merchant, quota: Quota) -> None:
         """Give a merchant another quota on every worker."""

@@ -91,6 +91,22 @@ async def test_a_merchant_is_added_and_its_key_rotated_and_revoked(
     await reads(shop, first, 200)
     revoked = await run_in(system, "merchant", "revoke-key", first["key_id"])
     assert revoked.code == 0
+    chosen = await run_in(system, "merchant", "late-success", first["merchant"], "refund")
+    assert chosen.json == {"merchant": first["merchant"], "late_success": "refund"}
+    listed = await run_in(system, "merchant", "list")
+    assert first["secret"] not in listed.out
+    assert second["secret"] not in listed.out
+    (told,) = [each for each in listed.json if each["merchant"] == first["merchant"]]
+    assert told == {
+        "merchant": first["merchant"],
+        "name": "Tea & Co",
+        "commission_bps": 75,
+        "late_success": "refund",
+        "load_test": False,
+        "quota": {"per_second": None, "in_flight": None, "weight": 1},
+        "created_at": told["created_at"],
+        "keys": [{"key_id": second["key_id"], "algorithm": "hmac-sha256"}],
+    }
     await reads(shop, first, 401)
     await reads(shop, second, 200)
 
@@ -121,8 +137,9 @@ async def test_what_is_not_there_cannot_be_rotated_or_revoked(system: System, sh
         run_in(system, "merchant", "rotate-key", f"mer_{'0' * 32}"),
         run_in(system, "merchant", "revoke-key", "key_1"),
         run_in(system, "merchant", "add", "Greedy", "--commission-bps", "10001"),
+        run_in(system, "merchant", "late-success", f"mer_{'0' * 32}", "adopt"),
     )
-    assert [(each.code, each.out) for each in runs] == [(1, "")] * 3
+    assert [(each.code, each.out) for each in runs] == [(1, "")] * 4
 
 
 async def test_the_curl_command_runs_as_it_is_printed(system: System, shop: Shop) -> None:

@@ -1,11 +1,13 @@
 """What was paid beside a payment: who is paid twice gives one back, by himself or by people."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from gateway.channels.simulator.books import Books
+from tests.e2e.cli_kit import run_in
 from tests.e2e.harness import Shop, System, until
 from tests.e2e.idempotency_kit import Wired, Witness
 from tests.e2e.life_kit import (
@@ -121,6 +123,55 @@ async def test_a_second_payment_waits_for_people_where_they_want_that(
     async with system.shop("Another") as another:
         path = f"/v1/payments/{payment['id']}/further_transactions"
         assert (await another.call("GET", path)).json["code"] == "payment_not_found"
+
+
+async def test_people_see_it_and_give_it_back(system: System, shop: Shop, witness: Witness) -> None:
+    payment = await paid_twice(system, shop)
+
+    async def left() -> Any:
+        return (await run_in(system, "further", "list", "--merchant", shop.merchant)).json
+
+    (waits,) = [each for each in await until(left) if each["payment"] == payment["id"]]
+    assert [waits] == await further(shop, payment["id"])
+    giving = ("further", "give-back", waits["id"], "--reason", "He rang us up.")
+    given = await run_in(system, *giving)
+    assert (given.code, given.json["reason"]) == (0, "He rang us up.")
+    done = await refund_of(shop, payment, "succeeded")
+    assert (done["id"], done["amount"]) == (given.json["id"], 1999)
+    again, shown, told = await asyncio.gather(
+        run_in(system, *giving),
+        run_in(system, "payment", "show", payment["id"]),
+        run_in(system, "payment", "show", payment["id"], "--json"),
+    )
+    assert (again.code, again.out) == (1, "")
+    assert again.err == f"floodgate: it goes back already, or did, as {done['id']}\n"
+    assert (shown.code, payment["id"] in shown.out, waits["id"] in shown.out) == (0, True, True)
+    story = told.json
+    assert story["payment"] == await shop.payment(payment["id"])
+    assert story["timeline"] == await timeline(shop, payment["id"])
+    assert story["further_transactions"] == await further(shop, payment["id"])
+    assert [each for each in await left() if each["payment"] == payment["id"]] == []
+    assert await balances(shop) == ONCE
+    assert (await events(shop, payment["id"]))[-1] == "further_refund.succeeded"
+    assert await moved(shop, witness) == [*TAKEN_TWICE, ("refund", 1999)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("further", "give-back", f"xtr_{'0' * 32}"),
+        ("further", "give-back", "xtr_1"),
+        ("further", "give-back", f"xtr_{'0' * 32}", "--reason", "a\nb"),
+        ("further", "list", "--merchant", "mer_1"),
+        ("payment", "show", f"pay_{'0' * 32}"),
+        ("payment", "show", "pay_1"),
+    ],
+)
+async def test_what_is_not_there_is_not_shown_or_given_back(
+    system: System, words: tuple[str, ...]
+) -> None:
+    told = await run_in(system, *words)
+    assert (told.code, told.out, told.err.count("\n")) == (1, "", 1)
 
 
 async def test_a_refund_is_noticed_before_it_is_answered(system: System, witness: Witness) -> None:

@@ -25,7 +25,7 @@ WIDER = {
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 MONEY = re.compile(r"gateway/(domain/(money|posting)\.py|ledger/.*)")
 READS_ENVIRONMENT = re.compile(r"gateway/settings\.py|native/.*")
-PRINTS = re.compile(r"gateway/(cli|cli_policy|demo|launch|terminal)\.py")
+PRINTS = re.compile(r"gateway/(cli|cli_merchant|cli_payment|cli_policy|demo|launch|terminal)\.py")
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
 SENTENCE_END = re.compile(r"[.?!…](?=\s|$)")
 

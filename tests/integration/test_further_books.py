@@ -13,7 +13,14 @@ from gateway.domain.errors import StatementRefused
 from gateway.domain.outcome import Outcome, Verdict
 from gateway.domain.payment import Status
 from gateway.domain.refund import FurtherTransaction, RefundStatus
-from gateway.domain.stages import Answered, DueFurther, Merchant, Opened, RefundOpened
+from gateway.domain.stages import (
+    Answered,
+    DueFurther,
+    Merchant,
+    Opened,
+    RefundAnswered,
+    RefundOpened,
+)
 from gateway.ledger.proofs import prove
 from gateway.ledger.recovery import RecoveryQueue
 from gateway.ledger.refund_rules import planned_further
@@ -149,6 +156,73 @@ async def test_what_is_left_to_people_is_due_no_more(desk: Desk) -> None:
     await wants(desk, "refund")
     assert await take(desk, later=3600) == []
     assert (await beside(desk, opened)).refunds == ()
+
+
+async def by_hand(desk: Desk, opened: Opened) -> tuple[str, bool]:
+    """Give it back as people do; gives the refund that was to be made, and whether it was."""
+    found = await desk.refund_books.further(desk.merchant.number, (await beside(desk, opened)).id)
+    assert found is not None
+    refund_id = desk.clock.mint("re", desk.merchant.number)
+    plan = planned_further(found[0], refund_id, desk.clock.now(), reason="He rang us up.")
+    return refund_id, await desk.refund_books.give_back_by_hand(plan)
+
+
+async def left(desk: Desk) -> list[str]:
+    found = await desk.refund_books.left_to_people([desk.merchant.number])
+    return [each.payment for each in found]
+
+
+async def test_people_give_back_what_is_left_to_them_once(desk: Desk, other: Desk) -> None:
+    opened = await paid_twice(desk)
+    assert (await left(desk), (await by_hand(desk, opened))[1]) == ([], False), "it is due"
+    await wants(desk, "review")
+    assert await take(desk) == []
+    assert await left(desk) == [opened.standing.payment.id]
+    tries = await asyncio.gather(*(by_hand(each, opened) for each in (desk, other) * 5))
+    (made,) = [refund_id for refund_id, was_made in tries if was_made]
+    found = await beside(desk, opened)
+    (refund,) = found.refunds
+    assert (refund.id, refund.reason, found.amount_refunded) == (made, "He rang us up.", 1999)
+    balances = await desk.balances()
+    assert (balances["2222.CNY"], balances.get("2221.CNY")) == (-1999, None)
+    assert await left(desk) == []
+
+
+async def test_people_try_again_what_failed_but_not_what_was_done_all_the_same(
+    desk: Desk,
+) -> None:
+    opened = await paid_twice(desk)
+    await wants(desk, "review")
+    await take(desk)
+    for _ in range(2):
+        assert await left(desk) == [opened.standing.payment.id]
+        refund_id, was_made = await by_hand(desk, opened)
+        assert was_made
+        standing = await desk.refunds.standing(desk.merchant.number, refund_id)
+        assert standing is not None
+        failed = await desk.answered(RefundOpened(standing), Verdict.FAILED)
+    late = RefundAnswered(
+        RefundOpened(failed.standing),
+        Outcome(Verdict.SUCCEEDED, channel_transaction="after all"),
+        desk.clock.now(),
+    )
+    assert await desk.refunds.post(late) is not None
+    assert await left(desk) == [opened.standing.payment.id]
+    assert not (await by_hand(desk, opened))[1]
+    assert (await beside(desk, opened)).amount_refunded == 0
+
+
+async def test_people_learn_of_a_commit_that_nobody_heard_of(
+    desk: Desk, database: Any, merchant: Merchant
+) -> None:
+    opened = await paid_twice(desk)
+    await wants(desk, "review")
+    await take(desk)
+    stammering = Stammering(database.app_url, connections=1)
+    await stammering.open()
+    assert (await by_hand(Desk(stammering, merchant, desk.clock), opened))[1]
+    await stammering.close()
+    assert len((await beside(desk, opened)).refunds) == 1
 
 
 async def test_a_success_without_a_number_goes_back_by_ours(desk: Desk) -> None:
