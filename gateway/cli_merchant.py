@@ -39,6 +39,14 @@ def add_parsers(commands: Any) -> None:
     verbs.add_parser("list", help="list merchants with their live keys").set_defaults(
         run=_merchant_list
     )
+    accounts = verbs.add_parser("accounts", help="print a merchant's accounts and balances")
+    accounts.add_argument("merchant")
+    accounts.set_defaults(run=_merchant_accounts)
+    entries = verbs.add_parser("entries", help="print a merchant's entries, newest first")
+    entries.add_argument("merchant")
+    entries.add_argument("--account", help="of this one alone, such as 2201.CNY")
+    entries.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")
+    entries.set_defaults(run=_merchant_entries)
     late = verbs.add_parser(
         "late-success",
         help="say anew what becomes of money that comes late; the past stays as it is",
@@ -96,6 +104,21 @@ def _merchant_list(settings: Settings, _: argparse.Namespace) -> int:
     from gateway import merchants
 
     print(json.dumps(merchants.listed(settings), indent=2))
+    return 0
+
+
+def _merchant_accounts(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+
+    print(json.dumps(merchants.accounts(settings, given.merchant), indent=2))
+    return 0
+
+
+def _merchant_entries(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway import merchants
+
+    found = merchants.entries(settings, given.merchant, account=given.account, limit=given.limit)
+    print(json.dumps(found, indent=2))
     return 0
 
 

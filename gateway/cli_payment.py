@@ -12,7 +12,7 @@ def add_parsers(commands: Any) -> None:
     payment = commands.add_parser("payment", help="see what happened to a payment")
     verbs = payment.add_subparsers(required=True, metavar="VERB")
     show = verbs.add_parser("show", help="print its story, its entries and what came beside it")
-    show.add_argument("payment", help="its id, pay_…")
+    show.add_argument("payment", help="its id, pay_…, or one of its att_…, re_…, xtr_…")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=_payment_show)
     further = commands.add_parser(

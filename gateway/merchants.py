@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -14,6 +15,10 @@ from gateway.domain.identity import is_id
 from gateway.domain.limits import QUOTA_REQUESTS_MAX, QUOTA_WEIGHT_MAX
 from gateway.domain.stages import Merchant, Quota
 from gateway.drivers.clock import Clock
+from gateway.drivers.postgres import Postgres
+from gateway.flow.query import show_balance, show_entry
+from gateway.ledger.chart import account_of, number_of
+from gateway.ledger.lists import Reader
 from gateway.settings import Settings
 from gateway.verify import schemes
 from gateway.verify.ports import Terms
@@ -86,6 +91,35 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
     return on_database(
         settings, lambda postgres: PostgresKeyStore(postgres, vault=None).merchants()
     )
+
+
+def accounts(settings: Settings, merchant: str) -> list[dict[str, Any]]:
+    """Give a merchant's accounts with their balances, as the API shows them."""
+
+    async def reading(postgres: Postgres) -> list[dict[str, Any]]:
+        found = await known(PostgresKeyStore(postgres, vault=None), merchant)
+        return [show_balance(each) for each in await Reader(postgres).balances(found.number)]
+
+    return on_database(settings, reading)
+
+
+def entries(
+    settings: Settings, merchant: str, *, account: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Give the newest entries of a merchant, or of one of its accounts, as the API shows them."""
+    number = number_of(account) if account is not None else None
+    if account is not None and (number is None or not account_of(number).is_shown):
+        raise FloodgateError("there is no such account; `floodgate merchant accounts` lists them")
+
+    async def reading(postgres: Postgres) -> list[dict[str, Any]]:
+        found = await known(PostgresKeyStore(postgres, vault=None), merchant)
+        shown = await Reader(postgres).entries(
+            found.number, account=number, payment_id=None, below=None, limit=limit
+        )
+        plain: list[dict[str, Any]] = msgspec.to_builtins([show_entry(each) for each in shown])
+        return plain
+
+    return on_database(settings, reading)
 
 
 def choose(settings: Settings, *, merchant: str, policy: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A refund is made durable here; the background worker asks the channel, as for every other one.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,15 +25,23 @@ from gateway.ledger.refund_store import PostgresRefundBooks
 from gateway.settings import Settings
 from gateway.verify.store import PostgresKeyStore
 
+_NAMES: Final = ("pay", "att", "re", "xtr")
 
-def show(settings: Settings, payment_id: str) -> dict[str, Any]:
-    """Give a payment as it stands, what happened to it, its entries, and what came beside it."""
+
+def show(settings: Settings, named: str) -> dict[str, Any]:
+    """Give a payment as it stands, what happened to it, its entries, and what came beside it.
+
+    It is named by its own id, or by that of an attempt, a refund or what was paid beside it.
+    """
 
     async def showing(postgres: Postgres) -> dict[str, Any]:
         records = Records(Reader(postgres), Remarks(postgres), Feed(postgres))
-        number = merchant_number(payment_id) if is_id(payment_id, "pay") else 0
-        standing = await records.reader.payment(number, payment_id) if number else None
-        if standing is None:
+        payment_id: str | None = named if is_id(named, "pay") else None
+        number = merchant_number(named) if any(is_id(named, each) for each in _NAMES) else 0
+        if number and payment_id is None:
+            payment_id = await records.reader.payment_of(number, named)
+        standing = await records.reader.payment(number, payment_id) if payment_id else None
+        if standing is None or payment_id is None:
             raise FloodgateError("there is no such payment")
         books = PostgresRefundBooks(postgres, Clock())
         refunds = await books.refunds_of(number, payment_id)

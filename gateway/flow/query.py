@@ -109,10 +109,11 @@ async def show_timeline(matched: Matched, desk: Desk) -> Answer:
 async def list_accounts(matched: Matched, desk: Desk) -> Answer:
     """List the merchant's accounts with their balances."""
     balances = await desk.reader.balances(matched.verified.merchant.number)
-    return page([_show_balance(balance) for balance in balances], None)
+    return page([show_balance(balance) for balance in balances], None)
 
 
-def _show_balance(balance: Balance) -> dict[str, Any]:
+def show_balance(balance: Balance) -> dict[str, Any]:
+    """Show an account with what lies on it."""
     account = balance.account
     net = balance.debits - balance.credits
     return {

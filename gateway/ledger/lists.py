@@ -23,6 +23,13 @@ SELECT p.*, m.public_id AS merchant_public_id
   FROM payment p JOIN merchant m ON m.id = p.merchant_id
  WHERE p.merchant_id = $1 AND p.id = $2
 """
+_PAYMENT_OF: Final = """
+SELECT payment_id FROM attempt WHERE merchant_id = $1 AND id = $2
+UNION ALL
+SELECT payment_id FROM refund WHERE merchant_id = $1 AND id = $2
+UNION ALL
+SELECT payment_id FROM further_transaction WHERE merchant_id = $1 AND id = $2
+"""
 _BALANCES: Final = """
 SELECT account, debits_posted, credits_posted FROM account WHERE merchant_id = $1 ORDER BY account
 """
@@ -120,6 +127,11 @@ class Reader:
         """Read one payment as it now stands, with what only we know of it."""
         rows = await self._postgres.read(_PAYMENT, merchant, uuid_of(payment_id))
         return read_standing(rows[0]) if rows else None
+
+    async def payment_of(self, merchant: int, part_id: str) -> str | None:
+        """Name the payment of an attempt, a refund or what was paid beside it."""
+        rows = await self._postgres.read(_PAYMENT_OF, merchant, uuid_of(part_id))
+        return identity.public("pay", rows[0]["payment_id"].hex) if rows else None
 
     async def payments(self, wanted: PaymentFilter, limit: int) -> PaymentPage:
         """Give one page of up to `limit` payments.

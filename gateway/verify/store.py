@@ -127,6 +127,7 @@ class PostgresKeyStore:
         return [
             {
                 "merchant": identity.public("mer", row["public_id"].hex),
+                "number": row["id"],
                 "name": row["name"],
                 "commission_bps": row["commission_bps"],
                 "late_success": row["late_success"],

@@ -99,6 +99,7 @@ async def test_a_merchant_is_added_and_its_key_rotated_and_revoked(
     (told,) = [each for each in listed.json if each["merchant"] == first["merchant"]]
     assert told == {
         "merchant": first["merchant"],
+        "number": merchant_number(first["merchant"]),
         "name": "Tea & Co",
         "commission_bps": 75,
         "late_success": "refund",
@@ -109,6 +110,22 @@ async def test_a_merchant_is_added_and_its_key_rotated_and_revoked(
     }
     await reads(shop, first, 401)
     await reads(shop, second, 200)
+
+
+async def test_a_merchants_books_are_read(system: System, shop: Shop) -> None:
+    for _ in range(2):
+        await shop.pay()
+    reading = ("merchant", "entries", shop.merchant)
+    accounts, newest, wrong, nobody = await asyncio.gather(
+        run_in(system, "merchant", "accounts", shop.merchant),
+        run_in(system, *reading, "--account", "2201.CNY", "--limit", "1"),
+        run_in(system, *reading, "--account", "5001.CNY"),
+        run_in(system, "merchant", "accounts", f"mer_{'0' * 32}"),
+    )
+    assert accounts.json == (await shop.call("GET", "/v1/ledger/accounts")).json["data"]
+    listed = (await shop.call("GET", "/v1/ledger/entries?account=2201.CNY&limit=1")).json
+    assert newest.json == listed["data"]
+    assert [(each.code, each.out) for each in (wrong, nobody)] == [(1, "")] * 2
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "rsa-v1_5-sha256"])

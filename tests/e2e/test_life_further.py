@@ -138,14 +138,17 @@ async def test_people_see_it_and_give_it_back(system: System, shop: Shop, witnes
     assert (given.code, given.json["reason"]) == (0, "He rang us up.")
     done = await refund_of(shop, payment, "succeeded")
     assert (done["id"], done["amount"]) == (given.json["id"], 1999)
-    again, shown, told = await asyncio.gather(
+    attempt = f"att_{await number_of(shop, payment['id'])}"
+    again, *others, shown, told = await asyncio.gather(
         run_in(system, *giving),
+        *(run_in(system, "payment", "show", each) for each in (attempt, waits["id"], done["id"])),
         run_in(system, "payment", "show", payment["id"]),
         run_in(system, "payment", "show", payment["id"], "--json"),
     )
     assert (again.code, again.out) == (1, "")
     assert again.err == f"floodgate: it goes back already, or did, as {done['id']}\n"
     assert (shown.code, payment["id"] in shown.out, waits["id"] in shown.out) == (0, True, True)
+    assert [each.out for each in others] == [shown.out] * 3
     story = told.json
     assert story["payment"] == await shop.payment(payment["id"])
     assert story["timeline"] == await timeline(shop, payment["id"])
@@ -165,6 +168,8 @@ async def test_people_see_it_and_give_it_back(system: System, shop: Shop, witnes
         ("further", "list", "--merchant", "mer_1"),
         ("payment", "show", f"pay_{'0' * 32}"),
         ("payment", "show", "pay_1"),
+        ("payment", "show", f"att_{'0' * 32}"),
+        ("payment", "show", "key_1"),
     ],
 )
 async def test_what_is_not_there_is_not_shown_or_given_back(

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.domain import limits
 from gateway.domain.errors import PROBLEMS
 from gateway.domain.stages import Operation
+from gateway.events.rules import TRIES_MAX
 from gateway.faces.api.answers import ANSWERS, PAYMENT_ID, REQUESTS, plain
 from gateway.match.table import OPERATIONS
 
@@ -177,6 +179,7 @@ a refused item touches no other. While an item is refused with <code>request_in_
 and the rest goes on. A batch that you change needs a new key of its own; its items keep theirs.</p>
 """
 
+_TRY_DAYS: Final = sum(limits.WEBHOOK_TRY_WAIT_SECONDS) // (24 * 3600)
 _WEBHOOKS: Final = f"""{_heading("webhooks")}
 
 <p>Webhooks follow Standard Webhooks: <code>webhook-id</code>, <code>webhook-timestamp</code> and
@@ -184,6 +187,12 @@ _WEBHOOKS: Final = f"""{_heading("webhooks")}
 (<code>whsec_…</code>) of id, timestamp and body, joined by dots. Any library for Standard
 Webhooks verifies them. Events may come twice or out of order: <code>data.sequence</code> counts
 them without a gap, and <code>GET /v1/events?after=</code> reads again what you missed.</p>
+<p>Answer with 2xx within {limits.WEBHOOK_ANSWER_SECONDS:.0f} seconds. Anything else, a redirect
+too, is tried again, {TRIES_MAX} times within some {_TRY_DAYS} days; an endpoint that keeps failing
+is spared for up to five minutes at a time. Then the delivery is <code>dead</code>:
+<code>GET /v1/webhook_endpoints/{{id}}/deliveries</code> shows what you answered, and
+<code>POST …/redeliver</code> sends it again. <code>410</code> disables the endpoint until you
+<code>POST …/enable</code>; then it goes on from where it stood.</p>
 <p><code>payment.late_success</code> tells of money that came after the end of its payment, or
 beside it, as when a payer pays twice. What came beside it is in
 <code>GET /v1/payments/{{id}}/further_transactions</code>. If it goes back,
