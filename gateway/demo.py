@@ -48,5 +48,5 @@ class Demo:
         answer = await outbound.send(self._base_url, wire, seconds=_SECONDS)
         told: dict[str, Any] = json.loads(answer.body)
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border
-            raise FloodgateError(f"the demo payment was refused: {told.get('code')}")
+            raise FloodgateError(f"{told.get('code')}: {told.get('detail')}")
         return told

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,13 +130,11 @@ def _master_key(path: Path) -> str:
 def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
     """Give the demo merchant and write it down; it is made at the first start only."""
     path = data / "demo.json"
-    known: dict[str, Any] = {}
+    known: Mapping[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(path.read_text())
     asyncio.run(_keep_public_key(settings))
-    if not known.get("secret"):
-        wish = merchants.KeyWish("hmac-sha256", None)
-        known = merchants.add(settings, name="Demo shop", key=wish, terms=Terms())
+    known = _demo_key(settings, known)
     demo = {
         "base_url": settings.own_url,
         "merchant": known["merchant"],
@@ -151,6 +149,17 @@ def _write_demo(settings: Settings, data: Path) -> dict[str, Any]:
         file.write(json.dumps(demo, indent=2) + "\n")
     new.replace(path)
     return demo
+
+
+def _demo_key(settings: Settings, known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the key that is known, or where it was revoked, or is of other books, a new one."""
+    live = {each["merchant"]: each["keys"] for each in merchants.listed(settings)}
+    merchant, wish = known.get("merchant", ""), merchants.KeyWish("hmac-sha256", None)
+    if merchant not in live:
+        return merchants.add(settings, name="Demo shop", key=wish, terms=Terms())
+    if known.get("secret") and known.get("key_id") in {key["key_id"] for key in live[merchant]}:
+        return known
+    return merchants.rotate(settings, merchant=merchant, key=wish)
 
 
 async def _keep_public_key(settings: Settings) -> None:
