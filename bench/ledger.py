@@ -24,6 +24,7 @@ import asyncpg
 import uvloop
 
 from bench.aims import Aim, at_least, parser_of, tell
+from bench.load.options import one_or_more
 from bench.load.stack import own_folder
 from gateway.domain import identity
 from gateway.domain.posting import JournalKind
@@ -169,9 +170,9 @@ async def compare(url: str, given: argparse.Namespace) -> list[Aim]:
 def main() -> None:
     """Run it on a PostgreSQL of its own."""
     parser = parser_of(__doc__)
-    parser.add_argument("--batches", type=int, nargs="+", default=[100, 500, 2000, 8000])
-    parser.add_argument("--transfers", type=int, default=200_000, help="of each run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=one_or_more, nargs="+", default=[100, 500, 2000, 8000])
+    parser.add_argument("--transfers", type=one_or_more, default=200_000, help="of each run")
+    parser.add_argument("--rounds", type=one_or_more, default=3)
     given = parser.parse_args()
     with (
         own_folder() as folder,

@@ -25,6 +25,7 @@ from bench.aims import Aim, at_least, parser_of, tell
 from bench.load import requests
 from bench.load.brisk import generator
 from bench.load.capacity import REFUSED
+from bench.load.options import above_zero, one_or_more
 from bench.load.stack import Stack, own_folder, stack
 
 _SUCCEEDED = "SELECT count(*) FROM payment WHERE status = 'succeeded'"
@@ -107,11 +108,13 @@ async def compare(running: Stack, given: argparse.Namespace) -> list[Aim]:
 def main() -> int:
     """Run it; 1 when a proof does not hold."""
     parser = parser_of(__doc__)
-    parser.add_argument("--items", type=int, default=100, help="payments per batch")
-    parser.add_argument("--batches", type=int, default=4, help="batches under way")
-    parser.add_argument("--connections", type=int, default=64, help="single calls under way")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--items", type=one_or_more, default=100, help="payments per batch")
+    parser.add_argument("--batches", type=one_or_more, default=4, help="batches under way")
+    parser.add_argument(
+        "--connections", type=one_or_more, default=64, help="single calls under way"
+    )
+    parser.add_argument("--seconds", type=above_zero, default=5.0, help="of each run")
+    parser.add_argument("--rounds", type=one_or_more, default=3)
     given = parser.parse_args()
     with (
         own_folder() as folder,

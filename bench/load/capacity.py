@@ -29,6 +29,7 @@ from bench.aims import Aim, at_least, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.brisk import generator
 from bench.load.lean import Generator, Result
+from bench.load.options import above_zero, one_or_more
 from bench.load.sampler import read_metrics, sizes_between
 from bench.load.stack import Beside, Stack, echo_server, own_folder, stack, unasked
 from bench.load.unasked import METHOD as UNASKED
@@ -182,10 +183,10 @@ def show(name: str, paid: Measured) -> None:
 def main() -> int:
     """Run it; 1 when a proof does not hold."""
     parser = parser_of(__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each payment run")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=320)
-    parser.add_argument("--workers", type=int, default=2, help="gateway processes")
+    parser.add_argument("--seconds", type=above_zero, default=10.0, help="of each payment run")
+    parser.add_argument("--rounds", type=one_or_more, default=3)
+    parser.add_argument("--connections", type=one_or_more, default=320)
+    parser.add_argument("--workers", type=one_or_more, default=2, help="gateway processes")
     given = parser.parse_args()
     with (
         own_folder() as folder,

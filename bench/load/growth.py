@@ -18,6 +18,7 @@ import uvloop
 from bench.aims import Aim, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.capacity import REFUSED, Measured, Target, pay
+from bench.load.options import above_zero, one_or_more
 from bench.load.stack import Stack, own_folder, stack
 from gateway.drivers.embedded import OWNER
 
@@ -118,10 +119,10 @@ async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
 def main() -> None:
     """Run it on a stack of its own."""
     parser = parser_of(__doc__)
-    parser.add_argument("--stored", type=int, nargs="+", default=[10_000, 1_000_000])
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each payment run")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--stored", type=one_or_more, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--seconds", type=above_zero, default=6.0, help="of each payment run")
+    parser.add_argument("--rounds", type=one_or_more, default=3)
+    parser.add_argument("--connections", type=one_or_more, default=256)
     given = parser.parse_args()
     with (
         own_folder() as folder,

@@ -32,6 +32,7 @@ from bench.load.brisk import generator
 from bench.load.costs import Costs
 from bench.load.histogram import Histogram
 from bench.load.lean import Generator, Result
+from bench.load.options import above_zero, one_or_more
 from bench.load.stack import Stack, own_folder, stack
 from gateway.signing import Credentials
 
@@ -270,10 +271,12 @@ def recovered(after: Told, good: float) -> float:
 def main() -> int:
     """Run it."""
     parser = parser_of(__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
-    parser.add_argument("--times", type=float, default=5.0, help="of the capacity")
-    parser.add_argument("--connections", type=int, default=192, help="when capacity is measured")
-    parser.add_argument("--workers", type=int, default=1, help="gateway processes")
+    parser.add_argument("--seconds", type=above_zero, default=60.0, help="of the flood")
+    parser.add_argument("--times", type=above_zero, default=5.0, help="of the capacity")
+    parser.add_argument(
+        "--connections", type=one_or_more, default=192, help="when capacity is measured"
+    )
+    parser.add_argument("--workers", type=one_or_more, default=1, help="gateway processes")
     parser.add_argument("--over-port", action="store_true", help="by TCP instead of a Unix socket")
     given = parser.parse_args()
     with (

@@ -47,40 +47,37 @@ class Sampler:
         self._stack = running
         self._generator = generator
         self._before: dict[int, float] = {}
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self.samples: list[Sample] = []
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Look once a second inside a block, and once more when it ends."""
-        connection = await asyncpg.connect(self._stack.database_url)
         async with aiohttp.ClientSession() as session:
-            task = asyncio.create_task(self._look_on(session, connection))
+            task = asyncio.create_task(self._look_on(session))
             try:
                 yield
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 with contextlib.suppress(*_GONE):
-                    await self._look(session, connection)
-                await connection.close()
+                    await self._look(session)
+                if self._connection is not None:
+                    await self._connection.close()
 
     def begun(self, at: float) -> None:
         """Tell when the run began, in `perf_counter` seconds: from there the samples count."""
         for sample in self.samples:
             sample.at -= at
 
-    async def _look_on(
-        self, session: aiohttp.ClientSession, connection: "asyncpg.Connection[asyncpg.Record]"
-    ) -> None:
+    async def _look_on(self, session: aiohttp.ClientSession) -> None:
         while True:
             with contextlib.suppress(*_GONE):
-                await self._look(session, connection)
+                await self._look(session)
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _look(
-        self, session: aiohttp.ClientSession, connection: "asyncpg.Connection[asyncpg.Record]"
-    ) -> None:
-        commits: int = await connection.fetchval(_COMMITS)
+    async def _look(self, session: aiohttp.ClientSession) -> None:
+        commits = await self._commits()
         async with session.get(f"{self._stack.base_url}/metrics") as answer:
             metrics = read_metrics(await answer.text())
         at = time.perf_counter()  # looking at the memory takes long
@@ -88,6 +85,13 @@ class Sampler:
         cpu[OTHERS] = machine_seconds() - sum(cpu.values())
         memory = self._stack.memory_bytes() if len(self.samples) % 5 == 0 else {}
         self.samples.append(Sample(at, cpu, commits, memory, metrics))
+
+    async def _commits(self) -> int:
+        """Ask PostgreSQL, over another connection where the last one was cut."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._stack.database_url)
+        commits: int = await self._connection.fetchval(_COMMITS)
+        return commits
 
     def _generator_seconds(self) -> float:
         """Sum what the generator's processes used; what ended keeps what it was last seen with."""

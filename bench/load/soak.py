@@ -27,6 +27,7 @@ from msgspec import Struct
 from bench.aims import Aim, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.lean import Generator, Result
+from bench.load.options import above_zero, one_or_more
 from bench.load.stack import Stack, own_folder, stack
 
 _LOOKS = 60
@@ -128,11 +129,11 @@ def _aim(trend: Trend, lasted: float) -> Aim:
 def main() -> int:
     """Run it; 1 when memory grew, an answer was wrong or a proof does not hold."""
     parser = parser_of(__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--rate", type=float, default=200.0, help="payments per second")
+    parser.add_argument("--seconds", type=above_zero, default=600.0)
+    parser.add_argument("--rate", type=above_zero, default=200.0, help="payments per second")
     parser.add_argument("--at-capacity", action="store_true", help="as many as there is room for")
-    parser.add_argument("--payments", type=int, default=2_000_000, help="at most")
-    parser.add_argument("--workers", type=int, default=1, help="gateway processes")
+    parser.add_argument("--payments", type=one_or_more, default=2_000_000, help="at most")
+    parser.add_argument("--workers", type=one_or_more, default=1, help="gateway processes")
     given = parser.parse_args()
     with (
         own_folder() as folder,

@@ -23,6 +23,7 @@ from bench.aims import Aim, at_least, at_most, parser_of, tell
 from bench.load import requests
 from bench.load.capacity import closed_run
 from bench.load.lean import Generator, Result
+from bench.load.options import above_zero, one_or_more
 from bench.load.shapes import Leg, arrivals
 from bench.load.stack import Stack, stack
 from bench.peers.naive.server import Naive, naive, proofs
@@ -140,10 +141,10 @@ def show(console: Console, measured: list[Round]) -> list[Aim]:
 def main() -> int:
     """Run it."""
     parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--workers", type=int, default=1, help="of ours")
-    parser.add_argument("--naive-workers", type=int, default=1)
+    parser.add_argument("--rounds", type=one_or_more, default=3)
+    parser.add_argument("--seconds", type=above_zero, default=6.0)
+    parser.add_argument("--workers", type=one_or_more, default=1, help="of ours")
+    parser.add_argument("--naive-workers", type=one_or_more, default=1)
     parser.add_argument(
         "--one-commit",
         action="store_true",

@@ -166,9 +166,9 @@ def memory(record: Record) -> dict[str, Line]:
 
 
 def transactions(record: Record) -> int:
-    """Count everything that the database committed during the run."""
-    samples = _during(record)
-    return samples[-1].commits - samples[0].commits if samples else 0
+    """Count everything that the database committed during the run; after a crash it counts anew."""
+    pairs = itertools.pairwise(_during(record))
+    return sum(max(after.commits - before.commits, 0) for before, after in pairs)
 
 
 def _begun_between(record: Record, begin: float, end: float) -> float:
@@ -198,7 +198,7 @@ def commits_per_payment(record: Record) -> dict[str, Line]:
         if commits := _commits_between(before.metrics, after.metrics):
             own.append((at, commits))
         begun = _begun_between(record, before.at, after.at)
-        if begun >= 1:
+        if begun >= 1 and after.commits >= before.commits:
             everything.append((at, (after.commits - before.commits) / begun))
     return {"for one payment": own, "all transactions, by answers": everything}
 

@@ -1,6 +1,7 @@
 """A load run of any shape proves itself on a running system, and a tampered book makes it red."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from bench.load.drive import Drive
 from bench.load.judge import Verdict, judge, kept_by_api, prove
 from bench.load.plan import Plan, plan_of
+from bench.load.sampler import Sampler
+from bench.load.stack import Stack
 from bench.load.traffic import Answer
 from gateway import merchants
 from gateway.domain.stages import Quota
@@ -21,6 +24,10 @@ from tests.e2e.harness import Shop, System, free_port, until
 # With this one nobody meets the script that keeps the acquirer silent for seconds.
 STORM_SEED = 3
 LOCUST_SECONDS = 60
+CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE query LIKE '%xact_commit FROM pg_stat_database%' AND pid <> pg_backend_pid()
+"""
 
 # What tampers with the books, what puts them right again, and what then stands against the run.
 TAMPERINGS = (
@@ -159,6 +166,31 @@ async def test_the_other_shapes_run_too_and_who_loses_patience_asks_again(
     assert all(answer.statuses[-1] == 201 for answer in again)
     verdict = await load.judged(runs[-1].answers)
     assert verdict.holds, verdict
+
+
+async def test_whoever_looks_at_a_run_looks_on_when_its_connection_was_cut(
+    system: System, shop: Shop, owner: asyncpg.Connection
+) -> None:
+    stack = Stack(
+        pid=os.getpid(),
+        base_url=system.base_url,
+        beside_url="",
+        credentials=shop.credentials,
+        database_url=system.settings.database_url,
+        redis_url=system.settings.redis_url,
+        simulator_url=system.settings.simulator_url,
+    )
+    sampler = Sampler(stack, os.getpid)
+
+    async def looked() -> bool:
+        return len(sampler.samples) > before
+
+    async with sampler.looking():
+        before = 0
+        await until(looked)
+        assert await owner.fetchval(CUT) == 1
+        before = len(sampler.samples)
+        await until(looked)
 
 
 async def locust(*words: str) -> tuple[int | None, str]:

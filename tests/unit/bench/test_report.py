@@ -93,6 +93,12 @@ def test_lines_over_time(record: Record) -> None:
     assert series.memory(record) == {"gateway": [(0.0, 1.0)]}
 
 
+def test_a_database_that_crashed_counts_anew(record: Record) -> None:
+    record.samples[-1].commits = 3
+    assert series.transactions(record) == 10
+    assert series.commits_per_payment(record)["all transactions, by answers"] == [(0.5, 1.0)]
+
+
 def test_a_mere_moment_gives_no_rate(record: Record) -> None:
     before = series.cpu(record)
     last = record.samples[-1]
