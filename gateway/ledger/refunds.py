@@ -43,10 +43,13 @@ class RefundLedger:
     ) -> RefundOpened | Heard | ReferenceTaken | None:
         """Reserve the amount and make the refund durable, or learn why it must not be.
 
-        None when another refund of this payment came first: ask again for what is left now.
+        None when another refund of this payment came first, or its channel gave the money back by
+        itself: ask again for what is left now.
         """
         before = await self._books.standing(attempt.merchant, refund.payment)
         assert before is not None, "the caller has just read it"
+        if refund.amount > before.payment.amount_captured - before.payment.amount_refunded:
+            return None
         standing = planned(before, refund=refund, attempt=attempt)
         return await self._opening.submit(RefundWish(use, before, standing, refund.created_at))
 

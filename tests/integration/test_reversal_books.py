@@ -157,6 +157,12 @@ async def test_what_refunds_had_given_back_is_left_as_it_is(desk: Desk) -> None:
     assert await desk.balances() == {}
 
 
+async def test_a_refund_that_was_wished_before_all_was_given_back_is_not_begun(desk: Desk) -> None:
+    paid = await hears(desk, await desk.opened(), TAKEN)
+    await hears(desk, paid, RETURNED)
+    assert await desk.reserve(paid, 1) is None
+
+
 @pytest.mark.parametrize("capture", [None, 1999])
 @pytest.mark.parametrize("is_wished", [False, True])
 async def test_a_success_that_may_cross_a_close_is_asked_about_once_more(
