@@ -200,14 +200,14 @@ def consequence(
 def _is_no_news(before: Payment, attempt: Attempt, fact: Fact, outcome: Outcome) -> bool:
     """Tell whether a word changes nothing, or was said before what we know already.
 
-    "Authorized" was said before a capture that is under way, and what was paid before the channel
-    gave it back.
+    "Authorized" was said before a capture that is under way, and what was held or paid before the
+    channel gave it back.
     """
     return (
         before.amount_captured > 0
         or attempt.replaced
         or (before.status in ENDED and not outcome.is_money)
-        or (fact is Fact.AUTHORIZED and attempt.is_capturing)
+        or (fact is Fact.AUTHORIZED and (attempt.is_capturing or attempt.returned))
         or (fact is Fact.CAPTURED and attempt.returned)
     )
 

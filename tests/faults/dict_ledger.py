@@ -73,7 +73,7 @@ class DictLedger:
         was_canceled = self.wants_cancel or not is_over
         match verdict, self.status:
             case "authorized", "processing" | "requires_action" | "requires_review":
-                if self.asked is None:
+                if self.asked is None and not self.was_returned:
                     self._become("requires_capture")
             case "requires_action", "processing":
                 self._become("requires_action")

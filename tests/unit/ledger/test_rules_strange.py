@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.domain import limits
-from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, checked
+from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict, checked
 from gateway.domain.payment import Standing, Status
 from gateway.domain.stages import Attempt
 from tests.unit.ledger.test_rules import AFTER_EXPIRY, SUCCEEDED, brought, standing_at
@@ -46,3 +46,11 @@ def test_what_cannot_be_so_is_no_money_beside_a_payment_either(
     """
     assert brought(standing, SUCCEEDED, attempt=attempt) is not None
     assert brought(standing, strange, attempt=attempt) is None
+
+
+def test_of_what_the_channel_gave_back_nothing_is_held_again() -> None:
+    """Captured once more it would have two journals of one cause, which the database refuses."""
+    held = Outcome(Verdict.AUTHORIZED, amount=10_000)
+    frozen, returned = standing_at(Status.REQUIRES_REVIEW), replace(ATTEMPT, returned=True)
+    assert brought(frozen, held) is not None
+    assert brought(frozen, held, attempt=returned) is None
