@@ -35,6 +35,8 @@ _FACTS: Final[Mapping[Verdict, Fact]] = {
 }
 
 _WITHOUT_MONEY: Final = frozenset({Fact.CANCELED, Fact.EXPIRED, Fact.DECLINED})
+_BEFORE_CAPTURE: Final = frozenset({Fact.ACTION_REQUIRED, Fact.AUTHORIZED})
+_BEFORE_RETURN: Final = frozenset({Fact.AUTHORIZED, Fact.CAPTURED})
 _CLOSED: Final = frozenset({Status.CANCELED, Status.EXPIRED})
 
 
@@ -200,15 +202,15 @@ def consequence(
 def _is_no_news(before: Payment, attempt: Attempt, fact: Fact, outcome: Outcome) -> bool:
     """Tell whether a word changes nothing, or was said before what we know already.
 
-    "Authorized" was said before a capture that is under way, and what was held or paid before the
-    channel gave it back.
+    What the payer has to do, and that it is held, was said before a capture that is under way; what
+    was held or paid, before the channel gave it back.
     """
     return (
         before.amount_captured > 0
         or attempt.replaced
         or (before.status in ENDED and not outcome.is_money)
-        or (fact is Fact.AUTHORIZED and (attempt.is_capturing or attempt.returned))
-        or (fact is Fact.CAPTURED and attempt.returned)
+        or (fact in _BEFORE_CAPTURE and attempt.is_capturing)
+        or (fact in _BEFORE_RETURN and attempt.returned)
     )
 
 

@@ -76,7 +76,8 @@ class DictLedger:
                 if self.asked is None and not self.was_returned:
                     self._become("requires_capture")
             case "requires_action", "processing":
-                self._become("requires_action")
+                if self.asked is None:
+                    self._become("requires_action")
             case "pending", "processing":
                 self._become("processing", "pending")
             case "not_found" | "unknown", "processing":

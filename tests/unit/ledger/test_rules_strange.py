@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.domain import limits
-from gateway.domain.outcome import ANOTHER_NUMBER, Outcome, Verdict, checked
+from gateway.domain.outcome import ANOTHER_NUMBER, NextAction, Outcome, Verdict, checked
 from gateway.domain.payment import Standing, Status
 from gateway.domain.stages import Attempt
 from tests.unit.ledger.test_rules import AFTER_EXPIRY, SUCCEEDED, brought, standing_at
@@ -54,3 +54,13 @@ def test_of_what_the_channel_gave_back_nothing_is_held_again() -> None:
     frozen, returned = standing_at(Status.REQUIRES_REVIEW), replace(ATTEMPT, returned=True)
     assert brought(frozen, held) is not None
     assert brought(frozen, held, attempt=returned) is None
+
+
+def test_nobody_is_asked_to_pay_while_what_he_paid_is_captured() -> None:
+    """Such a word is from before the hold: it was late, or whoever brought it stood still."""
+    held = replace(standing_at(Status.PROCESSING).payment, amount_authorized=10_000)
+    capturing = replace(standing_at(Status.PROCESSING), payment=held)
+    scan = Outcome(Verdict.REQUIRES_ACTION, next_action=NextAction("qr", qr="code"))
+    assert brought(standing_at(Status.PROCESSING), scan) is not None
+    attempt = replace(ATTEMPT, capture_amount=10_000)
+    assert brought(capturing, scan, attempt=attempt) is None
