@@ -15,6 +15,7 @@ from bench.load.costs import machine_seconds
 from bench.load.stack import Stack
 
 _EVERY_SECONDS = 1.0
+_MEMORY_EVERY = 5  # looks, and at the last one
 _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 _LINE = re.compile(r"(floodgate_\w+(?:\{[^}]*\})?) ([0-9.e+-]+|NaN)")
 # A part of the stack that is away, or gone for good, leaves a gap.
@@ -61,7 +62,7 @@ class Sampler:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 with contextlib.suppress(*_GONE):
-                    await self._look(session)
+                    await self._look(session, is_last=True)
                 if self._connection is not None:
                     await self._connection.close()
 
@@ -76,14 +77,15 @@ class Sampler:
                 await self._look(session)
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _look(self, session: aiohttp.ClientSession) -> None:
+    async def _look(self, session: aiohttp.ClientSession, *, is_last: bool = False) -> None:
         commits = await self._commits()
         async with session.get(f"{self._stack.base_url}/metrics") as answer:
             metrics = read_metrics(await answer.text())
         at = time.perf_counter()  # looking at the memory takes long
         cpu = {**self._stack.cpu_seconds(), GENERATOR: self._generator_seconds()}
         cpu[OTHERS] = machine_seconds() - sum(cpu.values())
-        memory = self._stack.memory_bytes() if len(self.samples) % 5 == 0 else {}
+        looks_deep = is_last or len(self.samples) % _MEMORY_EVERY == 0
+        memory = self._stack.memory_bytes() if looks_deep else {}
         self.samples.append(Sample(at, cpu, commits, memory, metrics))
 
     async def _commits(self) -> int:

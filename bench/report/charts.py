@@ -327,7 +327,10 @@ def draw(record: Record, scale: Scale | None = None) -> list[Picture]:
 
             def drawn_as(size: tuple[float, float], how: Draw = how) -> Figure:
                 figure = Figure(figsize=size, layout="constrained")
-                how(figure.subplots(), record, scale or own)
+                axes = figure.subplots()
+                how(axes, record, scale or own)
+                for line in axes.lines:  # a short run may have left a single point
+                    line.set_marker("o" if len(line.get_xdata()) == 1 else line.get_marker())
                 return figure
 
             figure = drawn_as(size)

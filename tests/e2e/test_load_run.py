@@ -191,6 +191,7 @@ async def test_whoever_looks_at_a_run_looks_on_when_its_connection_was_cut(
         assert await owner.fetchval(CUT) == 1
         before = len(sampler.samples)
         await until(looked)
+    assert sampler.samples[-1].memory, "the last look sees everything"
 
 
 async def locust(*words: str) -> tuple[int | None, str]:
