@@ -49,7 +49,7 @@ def add_parsers(commands: Any) -> None:
     entries.set_defaults(run=_merchant_entries)
     late = verbs.add_parser(
         "late-success",
-        help="say anew what becomes of money that comes late; the past stays as it is",
+        help="say anew what becomes of money that comes late, or came and is looked at again",
     )
     late.add_argument("merchant")
     late.add_argument("policy", choices=LATE_SUCCESS)

@@ -81,7 +81,7 @@ def unreachable(error: Exception) -> Unavailable:
             "the URL of PostgreSQL cannot be read: postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE"
             " is wanted, and of a password / as %2F, # as %23, ? as %3F, @ as %40"
         )
-    return Unavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
+    return Unavailable(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}")
 
 
 def _is_open(session: Lent) -> bool:

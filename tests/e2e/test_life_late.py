@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cli_kit import run_in
 from tests.e2e.harness import Shop, System, until
 from tests.e2e.idempotency_kit import Witness
 from tests.e2e.life_kit import (
@@ -23,7 +24,7 @@ from tests.e2e.life_kit import (
     together,
 )
 
-pytestmark = pytest.mark.usefixtures("proven")
+pytestmark = pytest.mark.usefixtures("proven", "shop")
 
 LATE = ["payment.processing", "payment.canceled", "payment.late_success"]
 
@@ -107,6 +108,22 @@ async def test_late_money_goes_back_where_the_merchant_wants_that(
             "payment",
             "refund",
         ]
+
+
+async def test_another_policy_reaches_late_money_that_waits(system: System) -> None:
+    """As `docs/operations.md` tells operators."""
+    async with system.shop("Thinks again") as shop:
+        payment = await late(shop)
+        assert payment["status"] == "requires_review"
+        choosing = await run_in(system, "merchant", "late-success", shop.merchant, "adopt")
+        assert choosing.code == 0
+        synced = await act(shop, payment["id"], "sync")
+        assert (synced.status, synced.json["status"]) == (200, "succeeded")
+        assert await balances(shop) == {
+            "channel receivable": 1999,
+            "merchant pending": 1987,
+            "commission": 12,
+        }
 
 
 async def test_late_money_is_settled_once_whoever_comes_first(
