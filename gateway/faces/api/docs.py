@@ -188,7 +188,7 @@ _WEBHOOKS: Final = f"""{_heading("webhooks")}
 Webhooks verifies them. Events may come twice or out of order: <code>data.sequence</code> counts
 them without a gap, and <code>GET /v1/events?after=</code> reads again what you missed.</p>
 <p>Answer with 2xx within {limits.WEBHOOK_ANSWER_SECONDS:.0f} seconds. Anything else, a redirect
-too, is tried again, {TRIES_MAX} times within some {_TRY_DAYS} days; an endpoint that keeps failing
+too, is tried again: {TRIES_MAX} tries within some {_TRY_DAYS} days. An endpoint that keeps failing
 is spared for up to five minutes at a time. Then the delivery is <code>dead</code>:
 <code>GET /v1/webhook_endpoints/{{id}}/deliveries</code> shows what you answered, and
 <code>POST …/redeliver</code> sends it again. <code>410</code> disables the endpoint until you
