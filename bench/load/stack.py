@@ -19,6 +19,11 @@ from gateway.signing import Credentials
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 40
+# Where another system is, and what it is known by: a shell that has it must not lend it to a stack.
+_ELSEWHERE = (
+    *("database_url", "redis_url", "simulator_url", "simulator_b_url"),
+    *("public_url", "public_names", "master_key", "socket", "metrics_dir"),
+)
 
 
 class Cpu(Struct, frozen=True):
@@ -99,7 +104,7 @@ class Stack(Struct, frozen=True):
 
     def environment(self) -> Mapping[str, str]:
         """Settings that point a command of ours at this stack."""
-        return {
+        return own_environment() | {
             "FLOODGATE_DATABASE_URL": self.database_url,
             "FLOODGATE_REDIS_URL": self.redis_url,
             "FLOODGATE_SIMULATOR_URL": self.simulator_url,
@@ -113,6 +118,15 @@ class Stack(Struct, frozen=True):
             words, env=environment, check=False, text=True, stdout=subprocess.PIPE
         )
         return done.returncode == 0, done.stdout
+
+
+def own_environment() -> dict[str, str]:
+    """Give the settings that make a stack its own, whatever the shell or its TOML file say.
+
+    What says how it works, and not where, stays.
+    """
+    emptied = {f"FLOODGATE_{name.upper()}": "" for name in _ELSEWHERE}
+    return emptied | {"FLOODGATE_HOST": "127.0.0.1", "FLOODGATE_SIMULATOR_TRADES": "true"}
 
 
 def _part(process: psutil.Process) -> str:
@@ -148,7 +162,11 @@ def stack(data: Path, *, workers: int = 1) -> Iterator[Stack]:
         [sys.executable, *words, "--data", str(data), "--socket", str(door)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{free_port()}"},
+        env={
+            **os.environ,
+            **own_environment(),
+            "FLOODGATE_SIMULATOR_URL": f"http://127.0.0.1:{free_port()}",
+        },
     )
     try:
         _await_ready(process)
