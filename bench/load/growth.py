@@ -4,14 +4,20 @@
 
 The stored payments are written by SQL with everything that a payment leaves behind, all of one
 merchant, and with keys and references in no order, so that the indexes are as wide as in life.
-They are no part of the acquirer's books, so no proofs are asked; what is paid must succeed.
+They are no part of the acquirer's books, so `floodgate proofs` would hold them against us.  What is
+paid must succeed, and in the end it is held beside the acquirer's books by itself.
 """
 
 import argparse
+import asyncio
 import statistics
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
+import aiohttp
 import asyncpg
 import uvloop
 
@@ -21,6 +27,7 @@ from bench.load.capacity import REFUSED, Measured, Target, pay
 from bench.load.options import above_zero, one_or_more
 from bench.load.stack import Stack, own_folder, stack
 from gateway.drivers.embedded import OWNER
+from gateway.ledger.proofs import read_books
 
 _STEP = 100_000
 _GROWTH_MAX = 1.2
@@ -67,6 +74,10 @@ _FILL = (
     """UPDATE feed SET last_sequence = last_sequence + (SELECT count(*) FROM fresh)""",
     "DROP TABLE fresh",
 )
+_PAID = """
+SELECT id, amount FROM attempt
+ WHERE status = 'succeeded' AND NOT starts_with(channel_transaction, 'old_')
+"""
 _FILLED = ("payment", "idempotency_key", "attempt", "transfer", "event")
 
 
@@ -92,10 +103,36 @@ async def fill(running: Stack, stored: int) -> None:
     print(f"{stored:,} stored, {size / 1e9:.2f} GB, after {time.monotonic() - began:.0f} s")
 
 
-async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
-    """Pay at each size and print what a payment costs; gives how much more it is at last."""
+def against(answered: int, ours: Mapping[str, int], theirs: Mapping[str, int]) -> Iterator[str]:
+    """Hold what was answered, our books and the acquirer's beside each other: amounts by number."""
+    if len(ours) < answered:
+        yield f"{answered:,} were paid, {len(ours):,} are kept"
+    if differing := ours.items() ^ theirs.items():
+        numbers = {number for number, _ in differing}
+        yield f"{len(numbers):,} stand otherwise in the acquirer's books, {min(numbers)} among them"
+
+
+async def prove(running: Stack, answered: int) -> list[str]:
+    """Give what stands against the payments that were made, and not only stored."""
+    connection = await asyncpg.connect(running.database_url)
+    ours = {row["id"].hex: row["amount"] for row in await connection.fetch(_PAID)}
+    await connection.close()
+    url = f"{running.simulator_url}/books"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        theirs: Counter[str] = Counter()
+        for booking in read_books(await answer.read()):
+            theirs[booking.ours] += booking.moved
+    print(f"{answered:,} were paid, {len(ours):,} are kept, the acquirer has {len(theirs):,}")
+    return list(against(answered, ours, theirs))
+
+
+async def measure(running: Stack, given: argparse.Namespace) -> tuple[list[Aim], int]:
+    """Pay at each size and print what a payment costs.
+
+    Gives how much more it is at last, and how many were paid.
+    """
     target = Target(running, running.base_url, requests.CARD_OK, running.cpu_seconds)
-    await pay(target, connections=given.connections, seconds=3)
+    paid = (await pay(target, connections=given.connections, seconds=3)).done
     costs: list[tuple[float, float]] = []
     for stored in given.stored:
         await fill(running, stored)
@@ -104,19 +141,21 @@ async def measure(running: Stack, given: argparse.Namespace) -> list[Aim]:
             run = await pay(target, connections=given.connections, seconds=given.seconds)
             assert run.result.statuses.keys() <= {201, *REFUSED}, run.result.statuses
             runs.append(run)
+            paid += run.done
         all_parts = statistics.median(run.microseconds() for run in runs)
         postgres = statistics.median(run.microseconds("postgres") for run in runs)
         costs.append((all_parts, postgres))
         print(f"   CPU µs per payment: {all_parts:.0f}, of which PostgreSQL {postgres:.0f}")
     (first, first_postgres), (last, last_postgres) = costs[0], costs[-1]
     sizes = f"a payment with {given.stored[-1]:,} stored over one with {given.stored[0]:,}"
-    return [
+    aims = [
         at_most(f"{sizes}, CPU time", last / first, _GROWTH_MAX),
         Aim("… of PostgreSQL alone", "", f"{last_postgres / first_postgres:.2f}"),
     ]
+    return aims, paid
 
 
-def main() -> None:
+def main() -> int:
     """Run it on a stack of its own."""
     parser = parser_of(__doc__)
     parser.add_argument("--stored", type=one_or_more, nargs="+", default=[10_000, 1_000_000])
@@ -128,9 +167,12 @@ def main() -> None:
         own_folder() as folder,
         stack(folder / "data") as running,
     ):
-        aims = uvloop.run(measure(running, given))
+        aims, paid = uvloop.run(measure(running, given))
+        offences = asyncio.run(prove(running, paid))
     tell(aims, given.aims)
+    print("\n".join(offences) or "nothing lost, nothing doubled")
+    return 1 if offences else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
