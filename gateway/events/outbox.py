@@ -100,7 +100,7 @@ SELECT t.*, w.url, w.secret_hidden, w.previous_hidden, w.previous_secret_until, 
 """
 
 # What became of deliveries, and thereby of their endpoints.  A result whose lease was lost to
-# somebody else no longer touches the delivery.
+# somebody else, or that is told twice, touches neither: the endpoint may have been mended since.
 _SAW: Final = """
 WITH result AS (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::integer[], $5::text[],
@@ -116,13 +116,15 @@ WITH result AS (
      WHERE d.merchant_id = r.merchant_id AND d.endpoint_id = r.endpoint_id
        AND d.sequence = r.sequence AND d.tries = r.tries AND d.status = 'pending'
        AND d.merchant_id = ANY($12::bigint[])
+       AND (d.last_tried_at, d.due_at) IS DISTINCT FROM (r.at, r.due_at)
+    RETURNING r.*
 ), health AS (
     SELECT merchant_id, endpoint_id, bool_or(status = 'delivered') AS well,
            count(*) FILTER (WHERE status <> 'delivered') AS failures,
            max(at) FILTER (WHERE status = 'delivered') AS success_at,
            max(at) FILTER (WHERE status <> 'delivered') AS failure_at,
            bool_or(gone) AS gone, max(paused_until) AS paused_until
-      FROM result GROUP BY merchant_id, endpoint_id
+      FROM kept GROUP BY merchant_id, endpoint_id
 )
 UPDATE webhook_endpoint w
    SET failures = CASE WHEN h.well THEN 0 ELSE w.failures + h.failures END,

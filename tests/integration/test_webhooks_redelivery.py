@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from books_kit import Stammering, connected
 from servers_kit import Database
 from webhook_stage import GUARD, Stage, sequences, stage_on
 
@@ -16,11 +17,13 @@ from gateway.domain.identity import uuid_of
 from gateway.drivers import sealing, telemetry
 from gateway.drivers.postgres import Postgres
 from gateway.events.deliveries import list_of
+from gateway.events.outbox import Outbox, Result
 from gateway.events.rules import signed_headers
 from gateway.events.secret_watch import SecretWatch
 from gateway.events.webhooks import _ROTATE, Endpoint, Webhooks
 from tests.fakes.receiver import Receiver, receiving, says
 
+_ROOM = limits.WEBHOOK_ENDPOINT_FLIGHTS_MAX
 # What an endpoint got in a long life, and a few that wait for a secret or are dead for want of one.
 _LONG_LIFE = """
 INSERT INTO webhook_delivery (merchant_id, endpoint_id, sequence, status, tries, due_at, last_error)
@@ -234,3 +237,29 @@ async def test_a_list_of_what_is_rare_looks_at_nothing_that_was_delivered(
         (plan,) = json.loads(row[0])
         assert _rows_looked_at(plan["Plan"]) == 10
     await owner.close()
+
+
+async def test_a_failure_that_is_written_twice_is_one(
+    stage: Stage, database: Database, receiver: Receiver
+) -> None:
+    """As when its commit was not answered: the breaker counts what the receiver did."""
+    endpoint, now = await stage.endpoint(receiver.url), stage.clock.now()
+    await stage.tell()
+    (due,) = await Outbox(stage.postgres).take_new([stage.merchant], now, {}, _ROOM)
+    failed = Result(
+        merchant=due.merchant,
+        endpoint=due.endpoint,
+        sequence=due.sequence,
+        tries=due.tries,
+        status="pending",
+        due_at=now,
+        at=now,
+        http_status=500,
+        error=None,
+        gone=False,
+        paused_until=None,
+    )
+    async with connected(database, Stammering) as stammering:
+        await Outbox(stammering).saw([failed])
+    health = (await stage.shown(endpoint)).health
+    assert health.consecutive_failures == 1
