@@ -114,6 +114,8 @@ class Street:
         self._has_ended = True
         await self.door.close()
         await self.door.finish(seconds)
+
+    def leave(self) -> None:
         for writer in self._writers:
             writer.close()
 
@@ -125,6 +127,7 @@ async def street(api: ApiServer, flow: Flow) -> AsyncIterator[Street]:
     flow.may_end.set()
     api.draining = True
     await street.end()
+    street.leave()  # and not before: who goes away does not read what he was answered
     await api.shutdown(1)
 
 
