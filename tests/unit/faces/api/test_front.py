@@ -99,12 +99,12 @@ class Street:
         listening.listen()
         self.address = listening.getsockname()
         self.door = FrontDoor(api, [listening], connections_max=64)
-        self._writers: list[asyncio.StreamWriter] = []
+        self.writers: list[asyncio.StreamWriter] = []
         self._has_ended = False
 
     async def comes(self, wire: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(*self.address)
-        self._writers.append(writer)
+        self.writers.append(writer)
         writer.write(wire)
         return reader, writer
 
@@ -115,10 +115,6 @@ class Street:
         await self.door.close()
         await self.door.finish(seconds)
 
-    def leave(self) -> None:
-        for writer in self._writers:
-            writer.close()
-
 
 @pytest.fixture
 async def street(api: ApiServer, flow: Flow) -> AsyncIterator[Street]:
@@ -127,7 +123,8 @@ async def street(api: ApiServer, flow: Flow) -> AsyncIterator[Street]:
     flow.may_end.set()
     api.draining = True
     await street.end()
-    street.leave()  # and not before: who goes away does not read what he was answered
+    for writer in street.writers:  # not before: who goes away does not read what he was answered
+        writer.close()
     await api.shutdown(1)
 
 
