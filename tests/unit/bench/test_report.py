@@ -11,6 +11,7 @@ from rich.console import Console
 from bench.load.judge import ProofShown, Verdict
 from bench.load.recorder import Recording, Second
 from bench.load.sampler import Sample, labelled, read_metrics
+from bench.report import __main__ as command
 from bench.report import series
 from bench.report.page import Picture, comparison, page
 from bench.report.record import Record
@@ -220,6 +221,18 @@ def test_a_record_survives_its_file(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     record.write(path)
     assert Record.read(path) == record
+
+
+def test_a_file_that_is_no_record_is_said_to_be_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing, page_of_one = tmp_path / "record.json", tmp_path / "report.html"
+    page_of_one.write_text("<!doctype html>")
+    assert command.main(["draw", str(missing)]) == 1
+    assert capsys.readouterr().err == f"{missing}: No such file or directory\n"
+    to = ["--to", str(tmp_path / "compare.html")]
+    assert command.main(["compare", str(page_of_one), str(page_of_one), *to]) == 1
+    assert "no record.json of a load run" in capsys.readouterr().err
 
 
 def test_metrics_are_read_by_label() -> None:
