@@ -21,6 +21,14 @@ from tests.faults.stage import Player, Stage, Wires
 # Where the acquirer's answers end: it speaks JSON objects.
 _ANSWERED: Final = b"}"
 _REACH_SECONDS: Final = 2.0
+# Who stands still for so many times a fault's seconds may outlast the silence after which others
+# ask about what he was doing.
+_STOPPED_TIMES: Final = 8
+_CANCEL: Final = """
+SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+ WHERE usename = 'floodgate_app' AND state = 'active'
+"""
+_CANCEL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,16 @@ class Havoc:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._standing_still = asyncio.TaskGroup()
         self.done: Counter[str] = Counter()
 
     async def wreak(self, faults: Sequence[Fault], start: float) -> None:
-        """Carry out a schedule of faults, one after another."""
-        for fault in faults:
-            await asyncio.sleep(start + fault.at - asyncio.get_running_loop().time())
-            if await self._wreak_one(fault):
-                self.done[fault.kind] += 1
+        """Carry out a schedule of faults, one after another; whoever stands still goes on later."""
+        async with self._standing_still:
+            for fault in faults:
+                await asyncio.sleep(start + fault.at - asyncio.get_running_loop().time())
+                if await self._wreak_one(fault):
+                    self.done[fault.kind] += 1
 
     async def _wreak_one(self, fault: Fault) -> bool:
         stage, gateway = self._stage, self._stage.gateways[fault.target]
@@ -93,6 +103,7 @@ class Havoc:
             "kill postgres": stage.postgres,
             "kill redis": stage.redis,
         }
+        stopped = {"stop gateway": gateway, "stop worker": stage.worker}
         places = {
             "kill gateway between steps": (STEPS, gateway),
             "kill worker between steps": (WORKER_STEPS, stage.worker),
@@ -103,9 +114,14 @@ class Havoc:
             steps, player = places[fault.kind]
             step = steps[fault.step % len(steps)]
             return await _meet(step, player, kill=fault.kind.startswith("kill"))
+        if fault.kind in stopped:
+            self._stop(stopped[fault.kind], fault.seconds)
+            return True
         match fault.kind:
             case "crash a database session":
                 return await self._crash_session()
+            case "cancel statements":
+                return await self._cancel_statements(fault.seconds)
             case "flush redis":
                 return await self._flush_redis()
             case "freeze redis":
@@ -123,6 +139,28 @@ class Havoc:
             case kind:
                 victims[kind].send(signal.SIGKILL)
         return True
+
+    def _stop(self, player: Player, seconds: float) -> None:
+        """Let a process stand still, and then go on as if it had what others have by now."""
+
+        async def go_on() -> None:
+            await asyncio.sleep(seconds * _STOPPED_TIMES)
+            player.actor.send(signal.SIGCONT)
+
+        player.actor.send(signal.SIGSTOP)
+        self._standing_still.create_task(go_on())
+
+    async def _cancel_statements(self, seconds: float) -> bool:
+        """Cancel whatever runs, as a statement_timeout does to a database that is too slow."""
+        until = asyncio.get_running_loop().time() + seconds
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            owner = await asyncpg.connect(self._stage.owner_url)
+            while asyncio.get_running_loop().time() < until:
+                await owner.execute(_CANCEL)
+                await asyncio.sleep(_CANCEL_SECONDS)
+            await owner.close()
+            return True
+        return False
 
     async def _crash_session(self) -> bool:
         """Kill one of PostgreSQL's processes: it throws everybody out and recovers by itself."""

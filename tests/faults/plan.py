@@ -6,6 +6,7 @@ operating system.  A seed therefore replays a run's plan and, nearly always, its
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -57,6 +58,8 @@ FAULTS: Final = (
     "shut the first door",
     "hang the database",
 )
+# Those of a long run alone, for they take their time: afterwards all that stood still is caught up.
+SOAK_FAULTS: Final = ("stop gateway", "stop worker", "cancel statements")
 _ENDS_BY_ITSELF: Final = ("tok_declined", "tok_insufficient_funds", "tok_expired_card")
 
 
@@ -111,12 +114,19 @@ class Plan:
     faults: tuple[Fault, ...]
 
 
-def plan(seed: int, *, seconds: float, payments: int, faults: int) -> Plan:
+def plan(
+    seed: int,
+    *,
+    seconds: float,
+    payments: int,
+    faults: int,
+    of: Sequence[str] = FAULTS,
+) -> Plan:
     """Plan this many payments and faults within these seconds; every token and kind comes up."""
     chance = random.Random(seed)
     tokens = [*TOKENS, *chance.choices(list(TOKENS), [*TOKENS.values()], k=payments - len(TOKENS))]
     chance.shuffle(tokens)
-    kinds = [*FAULTS, *chance.choices(FAULTS, k=max(0, faults - len(FAULTS)))]
+    kinds = [*of, *chance.choices(of, k=max(0, faults - len(of)))]
     chance.shuffle(kinds)
     return Plan(
         seed,

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from tests.faults.control import killed_after_answers
-from tests.faults.plan import FAULTS, plan
+from tests.faults.plan import FAULTS, SOAK_FAULTS, plan
 from tests.faults.run import run
 from tests.faults.stage import set_up
 
@@ -36,11 +36,13 @@ def folder() -> Path:
 
 async def test_every_yuan_is_explained(folder: Path) -> None:
     seconds = SOAK_SECONDS or _SECONDS
+    kinds = (*FAULTS, *SOAK_FAULTS) if SOAK_SECONDS else FAULTS
     planned = plan(
         SEED,
         seconds=seconds,
         payments=int(seconds * (_SOAK_PER_SECOND if SOAK_SECONDS else _PAYMENTS_PER_SECOND)),
-        faults=max(len(FAULTS), int(seconds / 2)),
+        faults=max(len(kinds), int(seconds / 2)),
+        of=kinds,
     )
     print(f"\nSEED={SEED} replays {len(planned.stories)} payments, {len(planned.faults)} faults")
     print(f"logs in {folder}")
