@@ -26,10 +26,11 @@ def write(record: Record, reports: Path) -> Path:
 
 def compare(first: Path, second: Path, path: Path) -> Path:
     """Write a page with two records side by side, on the same axes."""
+    records = Record.read(first), Record.read(second)
+
     from bench.report.charts import draw
     from bench.report.series import Scale
 
-    records = Record.read(first), Record.read(second)
     scale = Scale.of(*records)
     drawn = draw(records[0], scale), draw(records[1], scale)
     path.write_text(comparison(records, drawn), encoding="utf-8")
