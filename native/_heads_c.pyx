@@ -14,12 +14,11 @@ from native.envelope import HEADERS_COUNT_MAX
 assert (FIELDS_MAX, HEAD_BYTES_MAX) == (HEADERS_COUNT_MAX, _HEAD_BYTES_MAX)
 
 
-def read(data):
+def read(bytes data not None):
     """Read a head that begins here; `more` when it is not whole and may yet be plain."""
-    cdef bytes whole = data
-    cdef const char* at = PyBytes_AS_STRING(whole)
+    cdef const char* at = PyBytes_AS_STRING(data)
     cdef Head head
-    cdef int found = read_head(at, PyBytes_GET_SIZE(whole), 0, &head)
+    cdef int found = read_head(at, PyBytes_GET_SIZE(data), 0, &head)
     if found == MORE:
         return "more"
     if found == ODD:

@@ -73,7 +73,10 @@ cdef class Stopwatch:
     def seconds(self):
         return now() - self.began
 
-    cpdef end(self, Buckets step):
+    def end(self, Buckets step not None):
+        self.ended(step)
+
+    cdef ended(self, Buckets step):
         cdef double at = now()
         cdef double seconds = at - self.last
         self.last = at
@@ -94,4 +97,4 @@ def start(*, bint keeps_laps=False):
 def lap(Buckets step not None):
     watch = get_value(_running)
     if watch is not None:
-        (<Stopwatch>watch).end(step)
+        (<Stopwatch>watch).ended(step)

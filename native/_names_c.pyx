@@ -100,8 +100,7 @@ cdef bint all_once(const char* at, const char* end) noexcept:
     return True
 
 
-def once(text):
+def once(bytes text not None):
     """Tell whether in every object of well-formed JSON each name surely stands once."""
-    cdef bytes whole = text
-    cdef const char* at = PyBytes_AS_STRING(whole)
-    return bool(all_once(at, at + PyBytes_GET_SIZE(whole)))
+    cdef const char* at = PyBytes_AS_STRING(text)
+    return bool(all_once(at, at + PyBytes_GET_SIZE(text)))

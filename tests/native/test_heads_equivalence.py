@@ -139,6 +139,12 @@ def test_a_head_in_pieces_is_waited_for(read: Any, size: int) -> None:
 
 
 @BOTH
+def test_nothing_is_no_head(read: Any) -> None:
+    with pytest.raises(TypeError):
+        read(None)
+
+
+@BOTH
 def test_a_head_has_an_end(read: Any) -> None:
     room = HEAD_BYTES_MAX - len(HEAD) - len(b"X: \r\n") + 2
     assert read(HEAD + b"X: " + b"y" * room + b"\r\n\r\n").size == HEAD_BYTES_MAX + 4

@@ -57,6 +57,13 @@ def test_what_is_no_number_is_not_counted(laps: ModuleType) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("step", [None, "step"])
+def test_what_is_no_step_ends_with_an_error(laps: ModuleType, step: object) -> None:
+    with pytest.raises((TypeError, AttributeError)):
+        laps.Stopwatch().end(step)
+
+
+@BOTH
 async def test_each_step_is_counted_and_told_by_the_watch_of_what_is_served(
     laps: ModuleType,
 ) -> None:

@@ -55,6 +55,13 @@ def test_what_is_no_json_is_looked_through_as_well(text: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("text", [None, "{}", 1])
+def test_what_are_no_bytes_is_not_looked_through(once: Any, text: object) -> None:
+    with pytest.raises(TypeError):
+        once(text)
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("text", "found"),
     [
