@@ -240,22 +240,29 @@ class ApiServer(web.Server):
         request_id = _request_id()
         operation, path = "none", asked.target.partition("?")[0]
         wished = wishes(asked)
-        watch = start(keeps_laps=bool(wished and _TIMED.search(wished)))
+        is_told = bool(wished and _TIMED.search(wished))
+        watch = start(keeps_laps=is_told)
         try:
             _refuse_long(asked.target)
-            if asked.method == "POST" and path.startswith(_NOTICES):
+            is_notice = asked.method == "POST" and path.startswith(_NOTICES)
+            if is_notice:
                 operation = "notice"
-                channel = path.removeprefix(_NOTICES)
-                headers = _lowered(asked.headers)
-                body = asked.body if read is None else await read()
-                answer = await take_notice(channel, headers, body, peer=asked.peer, desk=self._desk)
             else:
                 self._refuse_elsewhere(path)
+            body = asked.body
+            if read is not None:
+                body = await read()
+                watch = start(keeps_laps=is_told)  # that took the caller's time
+            if is_notice:
+                channel = path.removeprefix(_NOTICES)
+                headers = _lowered(asked.headers)
+                answer = await take_notice(channel, headers, body, peer=asked.peer, desk=self._desk)
+            else:
                 received = Received(
                     method=asked.method,
                     target=asked.target,
                     headers=asked.headers,
-                    body=asked.body if read is None else await read(),
+                    body=body,
                     at=self._desk.clock.now(),
                     request_id=request_id,
                     answer_by=_answer_by(asked),

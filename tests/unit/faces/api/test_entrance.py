@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,29 @@ async def test_half_a_request_is_served_to_its_end(
         assert (await ending).endswith(b"\r\nConnection: close\r\n\r\nbody")
         writer.close()
         asking.close()
+
+
+@pytest.mark.parametrize("has_front", [True, False])
+async def test_who_is_slow_with_his_body_takes_none_of_our_time(
+    monkeypatch: pytest.MonkeyPatch, *, has_front: bool
+) -> None:
+    async def enter(received: Received, _desk: object) -> Answer:
+        return Answer(201, received.body)
+
+    monkeypatch.setattr(front, "COMPILED", has_front)
+    monkeypatch.setattr(server, "enter", enter)
+    wishes = b"Expect: 100-continue\r\nPrefer: server-timing\r\n\r\n"
+    async with asyncio.timeout(10), entered() as (_, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(POST.replace(b"0", b"4").removesuffix(b"\r\n") + wishes)
+        await reader.readuntil(b"100 Continue\r\n\r\n")  # from here on it is waited for
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        writer.write(b"body")
+        answer = await reader.readuntil(b"body")
+        told = float(answer.partition(b"total;dur=")[2].partition(b"\r\n")[0])
+        assert told <= (time.monotonic() - began) * 1000
+        writer.close()
 
 
 async def refused_unread(
