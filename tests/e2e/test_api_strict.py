@@ -125,7 +125,7 @@ MANGLED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a metadata key twice": (
         lambda: text(metadata={"a": "1"}).replace(b'"a": "1"', b'"a": "1", "a": "1"'),
         "field_invalid",
-        "a",
+        "metadata.a",
     ),
     "ten thousand brackets": (lambda: b"[" * 10_000, "field_invalid", "body"),
     "a number with an exponent": (
