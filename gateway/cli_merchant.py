@@ -42,7 +42,9 @@ def add_parsers(commands: Any) -> None:
     accounts = verbs.add_parser("accounts", help="print a merchant's accounts and balances")
     accounts.add_argument("merchant")
     accounts.set_defaults(run=_merchant_accounts)
-    entries = verbs.add_parser("entries", help="print a merchant's entries, newest first")
+    entries = verbs.add_parser(
+        "entries", help="print a merchant's entries, newest attempt or refund first"
+    )
     entries.add_argument("merchant")
     entries.add_argument("--account", help="of this one alone, such as 2201.CNY")
     entries.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")

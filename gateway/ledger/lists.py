@@ -18,6 +18,8 @@ from gateway.drivers.postgres import Postgres, Row
 from gateway.ledger.chart import Account, account_of
 from gateway.ledger.codec import read_standing
 
+# The merchant's public id is joined in, because a payment shows it; merchants are a small table
+# that every node of a distributed engine holds.
 _PAYMENT: Final = """
 SELECT p.*, m.public_id AS merchant_public_id
   FROM payment p JOIN merchant m ON m.id = p.merchant_id

@@ -33,19 +33,13 @@ from gateway.ledger.codec import (
 )
 from gateway.ledger.drawn_rules import Begun
 from gateway.ledger.drawn_statements import BEGIN
+from gateway.ledger.lists import Reader
 from gateway.ledger.ports import Privacy
 from gateway.ledger.poster import Poster
 from gateway.ledger.rules import Change
 from gateway.ledger.switch_rules import Switch
 from gateway.ledger.switch_statements import SWITCH
 
-# The merchant's public id is joined in, because a payment shows it; merchants are a small table
-# that every node of a distributed engine holds.
-_ONE: Final = """
-SELECT p.*, m.public_id AS merchant_public_id
-  FROM payment p JOIN merchant m ON m.id = p.merchant_id
- WHERE p.merchant_id = $1 AND p.id = $2
-"""
 _OF_ATTEMPT: Final = """
 SELECT p.*, m.public_id AS merchant_public_id
   FROM payment p JOIN merchant m ON m.id = p.merchant_id
@@ -71,6 +65,7 @@ class PostgresBooks:
         self._privacy = privacy
         self._clock = clock
         self._poster = Poster(postgres, clock)
+        self._reader = Reader(postgres)
 
     async def open_batch(self, batch: Sequence[Routed]) -> Sequence[OpenResult]:
         """Make new payments durable; say for each that was not opened why."""
@@ -229,8 +224,7 @@ class PostgresBooks:
 
     async def standing(self, merchant: int, payment_id: str) -> Standing | None:
         """Read one payment as it now stands."""
-        rows = await self._postgres.read(_ONE, merchant, uuid_of(payment_id))
-        return read_standing(rows[0]) if rows else None
+        return await self._reader.payment(merchant, payment_id)
 
     async def attempt_of(self, merchant: int, payment_id: str) -> Attempt | None:
         """Read the attempt that stands for a payment: the only one that was not replaced."""

@@ -265,7 +265,7 @@ class ApiServer(web.Server):
                     body=body,
                     at=self._desk.clock.now(),
                     request_id=request_id,
-                    answer_by=_answer_by(asked),
+                    answer_by=_answer_by(asked.came_at, wished),
                     kept_for=asked.kept_for,
                 )
                 operation = _COUNTED_AS.get((asked.method, path.split("/")[2]), operation)
@@ -336,16 +336,16 @@ def _too_large(most: int) -> Problem:
     return Problem("body_too_large", f"At most {most} bytes.")
 
 
-def _answer_by(asked: Asked) -> float:
+def _answer_by(came_at: float, wished: str) -> float:
     """Say until when the caller waits, counted from the last of its bytes.
 
     Shorter than we think when it says so: `Prefer: wait=SECONDS`, RFC 7240 section 4.3.
     """
     patience = limits.PATIENCE_SECONDS
-    wish = _WAIT.search(wishes(asked)) if asked.prefer else None
+    wish = _WAIT.search(wished) if wished else None
     if wish is not None:
         patience = min(patience, int(wish[1]))
-    return asked.came_at + patience
+    return came_at + patience
 
 
 def _refusal(problem: Problem, request_id: str) -> Reply:
